@@ -20,9 +20,7 @@ def _leaves(base: type[errors.TwofoldError]) -> list[type[errors.TwofoldError]]:
     return [base, *(leaf for child in base.__subclasses__() for leaf in _leaves(child))]
 
 
-_BY_REASON = {
-    reason_class.reason: reason_class for reason_class in reversed(_leaves(errors.TwofoldError))
-}
+_BY_REASON = {reason_class.reason: reason_class for reason_class in _leaves(errors.TwofoldError)}
 _REASON_CLASSES = {
     errors_pb2.ErrorReason.Name(number).removeprefix(_PREFIX): found
     for number, found in _BY_REASON.items()
