@@ -1,0 +1,69 @@
+"""`twofold up` and `twofold demo`: the commands that run servers."""
+
+import importlib.util
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+_SERVER_PACKAGES = ("grpc_health", "pydantic_settings", "torch", "redis", "safetensors")
+
+
+def up(
+    directory: Annotated[
+        Path, typer.Option("--dir", help="Folder of all data; locked while the cluster runs.")
+    ] = Path(".twofold"),
+    train_address: Annotated[
+        str, typer.Option(help="HOST:PORT of training; port 0 takes a free one.")
+    ] = "127.0.0.1:50051",
+    infer_address: Annotated[
+        str, typer.Option(help="HOST:PORT of inference; port 0 takes a free one.")
+    ] = "127.0.0.1:8001",
+    metrics_address: Annotated[
+        str, typer.Option(help="HOST:PORT of the one metrics page of all parts.")
+    ] = "127.0.0.1:8002",
+    redis_url: Annotated[
+        str | None,
+        typer.Option(help="Use this Redis or Valkey instead of starting one (redis://, unix://)."),
+    ] = None,
+) -> None:
+    """Run the whole cluster here: Valkey, the trainer with one worker, the inferer.
+
+    Prints `ready train=... infer=... metrics=...` when all answer; Ctrl-C drains and ends it.
+
+    Example: twofold up --dir /srv/twofold
+    """
+    _require_servers()
+    from twofold.cluster import up as cluster  # noqa: PLC0415 - the client alone has no servers
+
+    options = cluster.Options(directory, train_address, infer_address, metrics_address, redis_url)
+    raise typer.Exit(cluster.run(options))
+
+
+def demo(
+    examples: Annotated[
+        Path | None,
+        typer.Option(help="Folder with digits.toml and data/; default: the checkout's."),
+    ] = None,
+) -> None:
+    """Show everything once with real data: train, publish, predict, trace, replace a version.
+
+    Runs a cluster of its own on free ports in a temporary folder, and leaves nothing behind.
+
+    Example: twofold demo
+    """
+    _require_servers()
+    from twofold import demo as show  # noqa: PLC0415 - the client alone has no servers
+
+    raise typer.Exit(show.run(examples))
+
+
+def _require_servers() -> None:
+    missing = [name for name in _SERVER_PACKAGES if importlib.util.find_spec(name) is None]
+    if missing:
+        typer.echo(
+            f"this command runs servers, and {', '.join(missing)} is not installed: "
+            "pip install 'twofold[embedded]'",
+            err=True,
+        )
+        raise typer.Exit(2)
