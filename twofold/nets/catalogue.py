@@ -1,0 +1,257 @@
+"""The catalogue: families of networks as functions that return graphs. No torch.
+
+A neuron with two labels answers by a threshold on its activation's value, unless that value is the
+logistic sigmoid of a logit (SIGMOID with BCE) or the step of one (STEP). The threshold t is the
+middle of the activation's range where it has one, and it is trained by MSE towards t - 0.5 for
+class 0 and t + 0.5 for class 1, inside the range so that no asymptote is chased:
+
+- SIGMOID, HARDSIGMOID (0 to 1): 0.5, targets 0 and 1.
+- TANH, HARDTANH, SOFTSIGN (-1 to 1): 0, targets -0.5 and 0.5.
+- LOG_SIGMOID (below 0): log 0.5, where the sigmoid is one half.
+- Every other one has no upper bound, or one far above 1 (RELU6): 0.5, targets 0 and 1.
+"""
+
+import itertools
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from twofold.errors import InvalidField
+from twofold.nets import tables, values
+from twofold.v1 import graph_pb2, model_pb2, spec_pb2
+
+DEFAULT_HIDDEN = (64,)
+
+_SYMMETRIC = (
+    spec_pb2.ACTIVATION_TANH,
+    spec_pb2.ACTIVATION_HARDTANH,
+    spec_pb2.ACTIVATION_SOFTSIGN,
+)
+#: Thresholds that are not 0.5; see the module's docstring.
+_THRESHOLDS: Mapping[spec_pb2.Activation, float] = {
+    **dict.fromkeys(_SYMMETRIC, 0.0),
+    spec_pb2.ACTIVATION_LOG_SIGMOID: math.log(0.5),
+}
+
+#: The losses of every family and task, its default first.
+LOSSES: Mapping[tuple[spec_pb2.Family, spec_pb2.Task], Sequence[spec_pb2.Loss]] = {
+    (spec_pb2.FAMILY_NEURON, spec_pb2.TASK_REGRESSION): (spec_pb2.LOSS_MSE,),
+    (spec_pb2.FAMILY_PERCEPTRON, spec_pb2.TASK_CLASSIFICATION): (spec_pb2.LOSS_PERCEPTRON,),
+    (spec_pb2.FAMILY_LINEAR, spec_pb2.TASK_REGRESSION): (spec_pb2.LOSS_MSE,),
+    (spec_pb2.FAMILY_LOGISTIC, spec_pb2.TASK_CLASSIFICATION): (spec_pb2.LOSS_BCE,),
+    (spec_pb2.FAMILY_SOFTMAX, spec_pb2.TASK_CLASSIFICATION): (spec_pb2.LOSS_CROSS_ENTROPY,),
+    (spec_pb2.FAMILY_MLP, spec_pb2.TASK_REGRESSION): (spec_pb2.LOSS_MSE,),
+    (spec_pb2.FAMILY_MLP, spec_pb2.TASK_CLASSIFICATION): (
+        spec_pb2.LOSS_CROSS_ENTROPY,
+        spec_pb2.LOSS_BCE,
+    ),
+}
+
+_HEADS: Mapping[spec_pb2.Loss, graph_pb2.Head] = {
+    spec_pb2.LOSS_BCE: graph_pb2.HEAD_SIGMOID,
+    spec_pb2.LOSS_CROSS_ENTROPY: graph_pb2.HEAD_SOFTMAX,
+    spec_pb2.LOSS_PERCEPTRON: graph_pb2.HEAD_STEP,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """The widths that data gives a network."""
+
+    #: Numeric columns.
+    numeric_count: int
+    #: Vocabulary sizes of the category columns.
+    category_counts: tuple[int, ...] = ()
+    #: Labels; 0 for regression.
+    label_count: int = 0
+
+    @property
+    def width(self) -> int:
+        """Features of a row after one-hot."""
+        return self.numeric_count + sum(self.category_counts)
+
+
+def sizes_of(features: model_pb2.FeatureSpec) -> Sizes:
+    """The widths of data prepared by `features`."""
+    return Sizes(
+        numeric_count=len(features.numeric_columns),
+        category_counts=tuple(len(column.vocabulary) for column in features.category_columns),
+        label_count=len(features.labels),
+    )
+
+
+def activation_of(network: spec_pb2.NetworkSpec) -> spec_pb2.Activation:
+    """The activation, or the family's default; UNSPECIFIED for families without a choice."""
+    if network.activation:
+        return network.activation
+    if network.family == spec_pb2.FAMILY_NEURON:
+        return spec_pb2.ACTIVATION_SIGMOID
+    if network.family == spec_pb2.FAMILY_MLP:
+        return spec_pb2.ACTIVATION_RELU
+    return spec_pb2.ACTIVATION_UNSPECIFIED
+
+
+def losses(network: spec_pb2.NetworkSpec, task: spec_pb2.Task) -> Sequence[spec_pb2.Loss]:
+    """Losses that fit, the default first; none where the family does not do the task."""
+    activation = activation_of(network)
+    if network.family == spec_pb2.FAMILY_NEURON:
+        if activation == spec_pb2.ACTIVATION_STEP:
+            can = task == spec_pb2.TASK_CLASSIFICATION
+            return (spec_pb2.LOSS_PERCEPTRON,) if can else ()
+        if task == spec_pb2.TASK_CLASSIFICATION:
+            has_logit = activation == spec_pb2.ACTIVATION_SIGMOID
+            return (spec_pb2.LOSS_BCE, spec_pb2.LOSS_MSE) if has_logit else (spec_pb2.LOSS_MSE,)
+    return LOSSES.get((network.family, task), ())
+
+
+def threshold(activation: spec_pb2.Activation) -> float:
+    """The score from which on a neuron of this activation says class 1."""
+    return _THRESHOLDS.get(activation, 0.5)
+
+
+def build(
+    network: spec_pb2.NetworkSpec,
+    features: model_pb2.FeatureSpec,
+    scaling: bool,  # noqa: FBT001 - the contract's order; callers name it
+    loss: spec_pb2.Loss,
+) -> graph_pb2.Graph:
+    """The graph of a family for data prepared by `features`.
+
+    Args:
+        network: the family and its sizes; unset fields take the family's defaults.
+        features: gives the widths and, by its task, the head.
+        scaling: whether numeric features are standardised in the graph, by the states
+            tables.SCALE_MEAN and tables.SCALE_DEVIATION that training must set.
+        loss: a loss of `losses(network, features.task)`, UNSPECIFIED for the default; it decides
+            whether the graph ends in one logit or several.
+    """
+    return build_sized(network, sizes_of(features), features.task, scaling=scaling, loss=loss)
+
+
+def build_sized(
+    network: spec_pb2.NetworkSpec,
+    sizes: Sizes,
+    task: spec_pb2.Task,
+    *,
+    scaling: bool,
+    loss: spec_pb2.Loss,
+) -> graph_pb2.Graph:
+    """As `build`, from the widths alone."""
+    permitted = losses(network, task)
+    if not permitted or (loss and loss not in permitted):
+        raise InvalidField.of("training.loss", spec_pb2.Loss.Name(loss), _names(permitted))
+    loss = loss or permitted[0]
+    draft = _Draft()
+    _layers(draft, _prepare(draft, sizes, scaling=scaling), network, sizes, loss)
+    draft.graph.head = _head(task, loss)
+    if draft.graph.head == graph_pb2.HEAD_THRESHOLD:
+        draft.graph.head_threshold = threshold(activation_of(network))
+    return draft.graph
+
+
+def _names(permitted: Sequence[spec_pb2.Loss]) -> str:
+    names = [spec_pb2.Loss.Name(loss).removeprefix("LOSS_").lower() for loss in permitted]
+    return " or ".join(names) or "none: the family does not do this task"
+
+
+def _head(task: spec_pb2.Task, loss: spec_pb2.Loss) -> graph_pb2.Head:
+    if task == spec_pb2.TASK_REGRESSION:
+        return graph_pb2.HEAD_IDENTITY
+    return _HEADS.get(loss, graph_pb2.HEAD_THRESHOLD)
+
+
+@dataclass(slots=True)
+class _Draft:
+    """A graph that grows node by node; each method returns the new node's name."""
+
+    graph: graph_pb2.Graph = field(
+        default_factory=lambda: graph_pb2.Graph(format_version=tables.FORMAT_VERSION)
+    )
+
+    def read(self, name: str, data_type: graph_pb2.DataType, count: int) -> str:
+        """Reads a new input [batch, count]."""
+        self.graph.inputs.add(name=name, data_type=data_type, shape=[-1, count])
+        self.graph.nodes.add(name=name, input=name)
+        return name
+
+    def read_state(self, path: str, count: int) -> str:
+        """Reads a new buffer of `count` float32."""
+        self.graph.states.add(path=path, data_type=graph_pb2.DATA_TYPE_FP32, shape=[count])
+        self.graph.nodes.add(name=path, state=path)
+        return path
+
+    def call(self, name: str, function: graph_pb2.Function, *operands: graph_pb2.Value) -> str:
+        """Calls a function."""
+        self.graph.nodes.add(name=name, function=function, arguments=operands)
+        return name
+
+    def apply(
+        self, path: str, operand: str, kind: graph_pb2.ModuleKind, **given: values.Literal
+    ) -> str:
+        """Calls a new module."""
+        self.graph.modules.add(path=path, kind=kind, arguments=tables.arguments(kind, **given))
+        self.graph.nodes.add(name=path, module=path, arguments=[values.node(operand)])
+        return path
+
+
+def _prepare(draft: _Draft, sizes: Sizes, *, scaling: bool) -> str:
+    """The features of a row, side by side: numeric ones first, then one-hot categories."""
+    parts: list[str] = []
+    if sizes.numeric_count:
+        x = draft.read("x", graph_pb2.DATA_TYPE_FP32, sizes.numeric_count)
+        parts.append(_scale(draft, x, sizes.numeric_count) if scaling else x)
+    if sizes.category_counts:
+        index = draft.read("category", graph_pb2.DATA_TYPE_INT64, len(sizes.category_counts))
+        classes = values.integers(sizes.category_counts)
+        operands = (values.node(index), classes)
+        parts.append(draft.call("one_hot", graph_pb2.FUNCTION_ONE_HOT, *operands))
+    if len(parts) == 1:
+        return parts[0]
+    operands = (values.nodes(parts), values.literal(1))
+    return draft.call("features", graph_pb2.FUNCTION_CAT, *operands)
+
+
+def _scale(draft: _Draft, x: str, count: int) -> str:
+    mean = draft.read_state(tables.SCALE_MEAN, count)
+    deviation = draft.read_state(tables.SCALE_DEVIATION, count)
+    pair = (values.node(x), values.node(mean))
+    centred = draft.call("scale.centred", graph_pb2.FUNCTION_SUB, *pair)
+    pair = (values.node(centred), values.node(deviation))
+    return draft.call("scale.scaled", graph_pb2.FUNCTION_DIV, *pair)
+
+
+def _layers(
+    draft: _Draft,
+    operand: str,
+    network: spec_pb2.NetworkSpec,
+    sizes: Sizes,
+    loss: spec_pb2.Loss,
+) -> None:
+    width = sizes.width
+    if network.family == spec_pb2.FAMILY_MLP:
+        hidden = list(network.hidden) or list(DEFAULT_HIDDEN)
+        operand = _hidden(draft, operand, [width, *hidden], network)
+        width = hidden[-1]
+    outputs = sizes.label_count if loss == spec_pb2.LOSS_CROSS_ENTROPY else 1
+    last = _linear(draft, "output", operand, (width, outputs))
+    is_logit = loss in (spec_pb2.LOSS_BCE, spec_pb2.LOSS_PERCEPTRON)
+    if network.family == spec_pb2.FAMILY_NEURON and not is_logit:
+        draft.apply("activation", last, tables.ACTIVATIONS[activation_of(network)])
+
+
+def _hidden(
+    draft: _Draft, operand: str, widths: Sequence[int], network: spec_pb2.NetworkSpec
+) -> str:
+    kind = tables.ACTIVATIONS[activation_of(network)]
+    for index, pair in enumerate(itertools.pairwise(widths)):
+        operand = _linear(draft, f"hidden.{index}", operand, pair)
+        operand = draft.apply(f"activation.{index}", operand, kind)
+        if network.dropout:
+            dropout = graph_pb2.MODULE_KIND_DROPOUT
+            operand = draft.apply(f"dropout.{index}", operand, dropout, p=network.dropout)
+    return operand
+
+
+def _linear(draft: _Draft, path: str, operand: str, widths: tuple[int, int]) -> str:
+    linear = graph_pb2.MODULE_KIND_LINEAR
+    return draft.apply(path, operand, linear, in_features=widths[0], out_features=widths[1])
