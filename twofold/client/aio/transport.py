@@ -1,0 +1,126 @@
+"""The asyncio client's I/O: opens channels, sends, waits and repeats. For one event loop."""
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import aclosing
+from typing import TypeVar
+
+import grpc
+
+from twofold import errors
+from twofold.client.calls.call import Call, Server
+from twofold.client.channels import OPTIONS, Connection, as_is
+from twofold.client.following import Following, JobEvent
+from twofold.client.retry import explain, next_delay_s
+from twofold.client.uploads import CHUNK_BYTES, Upload, chunk_message
+
+T = TypeVar("T")
+
+
+class AsyncTransport:
+    """Runs calls over channels that open at the first use, on the loop of that use."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._is_closed = False
+        # Channels by server; touched on the event loop only.
+        self._channels: dict[Server, grpc.aio.Channel] = {}
+
+    async def run(self, call: Call[T], timeout_s: float | None = None) -> T:
+        """The answer of a unary call; None: the call's default deadline. Raises TwofoldError."""
+        method = self._channel(call.server).unary_unary(call.path, as_is, as_is)
+        return await self._repeat(
+            call, timeout_s, lambda left_s: method(call.request, timeout=left_s)
+        )
+
+    async def upload(self, call: Call[T], upload: Upload, timeout_s: float | None = None) -> T:
+        """The answer of a call whose request is a file's stream. Raises TwofoldError."""
+        method = self._channel(call.server).stream_unary(call.path, as_is, as_is)
+        return await self._repeat(
+            call, timeout_s, lambda left_s: method(_messages(upload), timeout=left_s)
+        )
+
+    async def follow(
+        self, job: str, cursor: str = "", timeout_s: float | None = None
+    ) -> AsyncGenerator[JobEvent]:
+        """A job's events over as many streams as it takes. Raises TwofoldError."""
+        following = Following(
+            job,
+            cursor=cursor,
+            timeout_s=timeout_s,
+            policy=self._connection.retry,
+            now_s=self.now_s(),
+        )
+        while not following.is_done:
+            failure: errors.TwofoldError | None = None
+            try:
+                async with aclosing(self._stream(following)) as events:
+                    async for event in events:
+                        yield event
+            except grpc.aio.AioRpcError as error:
+                failure = explain(error, self._connection.peer("train"))
+            if not following.is_done:
+                uniform = self._connection.randomness.uniform
+                delay_s = following.broke(failure, self.now_s(), uniform)
+                await self._connection.clock.sleep(delay_s)
+
+    async def close(self) -> None:
+        """Closes the channels; calls under way fail."""
+        self._is_closed = True
+        channels = list(self._channels.values())
+        self._channels.clear()
+        for channel in channels:
+            await channel.close()
+
+    def now_s(self) -> float:
+        """The clock that deadlines are told by."""
+        return self._connection.clock.monotonic_s()
+
+    async def _stream(self, following: Following) -> AsyncGenerator[JobEvent]:
+        call = following.call()
+        method = self._channel(call.server).unary_stream(call.path, as_is, as_is)
+        stream = method(call.request, timeout=following.stream_s(self.now_s()))
+        try:
+            async for data in stream:
+                yield following.took(call.decode(data), self.now_s())
+                if following.is_done:
+                    return
+        finally:
+            stream.cancel()
+
+    async def _repeat(
+        self, call: Call[T], timeout_s: float | None, attempt: Callable[[float], Awaitable[bytes]]
+    ) -> T:
+        ends_s = self.now_s() + (call.timeout_s if timeout_s is None else timeout_s)
+        failures = 0
+        while True:
+            try:
+                return call.decode(await attempt(max(0.0, ends_s - self.now_s())))
+            except grpc.aio.AioRpcError as error:
+                failure = explain(error, self._connection.peer(call.server))
+            failures += 1
+            left_s = ends_s - self.now_s()
+            uniform = self._connection.randomness.uniform()
+            delay_s = next_delay_s(self._connection.retry, failure, failures, left_s, uniform)
+            if delay_s is None:
+                raise failure
+            await self._connection.clock.sleep(delay_s)
+
+    def _channel(self, server: Server) -> grpc.aio.Channel:
+        if self._is_closed:
+            raise errors.Unavailable("the client is closed")
+        if server not in self._channels:
+            address = self._connection.address(server)
+            self._channels[server] = grpc.aio.insecure_channel(address, OPTIONS)
+        return self._channels[server]
+
+
+async def _messages(upload: Upload) -> AsyncIterator[bytes]:
+    """Upload.messages, reading the file off the event loop."""
+    yield upload.first()
+    file = await asyncio.to_thread(upload.open)
+    try:
+        while chunk := await asyncio.to_thread(file.read, CHUNK_BYTES):
+            yield chunk_message(chunk)
+    finally:
+        file.close()

@@ -1,0 +1,110 @@
+"""The blocking client."""
+
+from pathlib import Path
+from types import TracebackType
+from typing import Self, overload
+
+from numpy.typing import ArrayLike
+
+from twofold.client.blocking.jobs import JobHandle, Jobs
+from twofold.client.blocking.resources import Datasets, Inference, Models
+from twofold.client.blocking.transport import Transport
+from twofold.client.calls.jobs import CreateOptions
+from twofold.client.channels import Connection
+from twofold.client.predictions import Prediction, Rows
+from twofold.client.submission import Spec, Submission, of_call
+
+
+class Client:
+    """Trains and predicts; safe to share by threads, closed by `with` or `close`.
+
+    Channels open at the first use. Every call has a deadline: 30 s, 600 s for an upload, 10 s for a
+    prediction, or its `timeout_s`. UNAVAILABLE alone is retried, with jittered backoff, within the
+    deadline. Every failure raises a class of twofold.errors.
+    """
+
+    def __init__(
+        self,
+        train: str = "127.0.0.1:50051",
+        infer: str = "127.0.0.1:8001",
+        connection: Connection | None = None,
+    ) -> None:
+        """Takes HOST:PORT of trainer and inferer, or all that `connection` has."""
+        self._transport = Transport(connection or Connection(train=train, infer=infer))
+        self.jobs = Jobs(self._transport)
+        self.datasets = Datasets(self._transport)
+        self.models = Models(self._transport)
+        self.inference = Inference(self._transport)
+
+    @overload
+    def train(
+        self, x: ArrayLike, y: ArrayLike, spec: Spec, *, options: CreateOptions | None = None
+    ) -> JobHandle: ...
+    @overload
+    def train(
+        self, x: Spec, *, data: str | Path | None = None, options: CreateOptions | None = None
+    ) -> JobHandle: ...
+    def train(
+        self,
+        x: ArrayLike | Spec,
+        y: ArrayLike | None = None,
+        spec: Spec | None = None,
+        *,
+        data: str | Path | None = None,
+        options: CreateOptions | None = None,
+    ) -> JobHandle:
+        """Submits a job and answers with its handle; `.wait()` follows it to its version.
+
+        `train(x, y, spec)` uploads rows `x` [rows, columns] with targets `y` [rows], numbers or
+        text. `train(spec, data=...)` trains on a file (uploaded unless the server has it), on a
+        data set's identifier, on "and", "or" or "xor", or on what the spec names.
+
+        Raises:
+            InvalidField: the spec is refused; names the field, the value and what is allowed.
+            InvalidData: the data are refused; fields `row` and `column` where known.
+        """
+        submission = of_call(x, y, spec, data)
+        return self.jobs.handle(self.jobs.create(self._completed(submission), options))
+
+    def _completed(self, submission: Submission) -> Spec:
+        if submission.upload is None:
+            return submission.spec
+        return submission.completed(self.datasets.put(submission.upload).name)
+
+    def predict(
+        self,
+        model: str,
+        rows: Rows,
+        *,
+        version: int | None = None,
+        alias: str | None = None,
+        timeout_s: float | None = None,
+    ) -> Prediction:
+        """Answers one batch by the model's current version, or by `version` or `alias`.
+
+        `rows` are numbers [rows, columns], sent as float32; or input tensors by name, such as
+        {"x": ..., "category": ...}, each [rows, columns]; or columns by name, each [rows], which
+        the model's own metadata put in order.
+
+        Raises:
+            InvalidTensor: the rows do not fit the model.
+            NotFound: there is no such model or version.
+        """
+        return self.inference.predict(
+            model, rows, version=version, alias=alias, timeout_s=timeout_s
+        )
+
+    def close(self) -> None:
+        """Closes the connections; calls under way fail."""
+        self._transport.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()

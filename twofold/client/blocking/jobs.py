@@ -1,0 +1,128 @@
+"""Jobs of the blocking client."""
+
+from collections.abc import Iterator
+
+from twofold.client.blocking.listing import collect
+from twofold.client.blocking.transport import Transport
+from twofold.client.calls import jobs
+from twofold.client.calls.jobs import CreateOptions, JobFilter
+from twofold.client.following import TERMINAL_STATES, JobEvent, outcome, version_number
+from twofold.client.submission import Spec, spec_of
+from twofold.v1 import training_pb2 as pb
+
+
+class JobHandle:
+    """A job, to follow and to steer."""
+
+    def __init__(self, jobs: "Jobs", job: pb.TrainingJob) -> None:
+        self._jobs = jobs
+        self.job = job
+        """The job as last seen."""
+
+    def __repr__(self) -> str:
+        return f"JobHandle({self.id}, {pb.JobState.Name(self.job.state)})"
+
+    @property
+    def id(self) -> str:
+        """The ULID."""
+        return self.job.name.removeprefix("jobs/")
+
+    @property
+    def version(self) -> int:
+        """The number of the version it published; raises JobFailed where it has not."""
+        return version_number(self.job)
+
+    def refresh(self) -> pb.TrainingJob:
+        """Reads the job anew."""
+        self.job = self._jobs.get(self.id)
+        return self.job
+
+    def watch(self, *, cursor: str = "", timeout_s: float | None = None) -> Iterator[JobEvent]:
+        """Its events until it has ended; see Jobs.watch."""
+        for event in self._jobs.watch(self.id, cursor=cursor, timeout_s=timeout_s):
+            self.job = event.job
+            yield event
+
+    def wait(self, timeout_s: float | None = None) -> pb.TrainingJob:
+        """The job once a version is published; None waits as long as it takes.
+
+        Raises:
+            JobFailed: it ended without a version.
+            DeadlineExceeded: it has not ended in time; it goes on.
+        """
+        if self.job.state not in TERMINAL_STATES:
+            for _ in self.watch(timeout_s=timeout_s):
+                pass
+        return outcome(self.job)
+
+    def cancel(self) -> pb.TrainingJob:
+        """Asks for its cancellation; idempotent."""
+        self.job = self._jobs.cancel(self.id)
+        return self.job
+
+    def retry(self) -> "JobHandle":
+        """A new job from the spec of this one, which must have ended."""
+        return self._jobs.handle(self._jobs.retry(self.id))
+
+
+class Jobs:
+    """TrainingService."""
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+
+    def handle(self, job: pb.TrainingJob) -> JobHandle:
+        """A handle of a job that was read."""
+        return JobHandle(self, job)
+
+    def create(
+        self, spec: Spec, options: CreateOptions | None = None, timeout_s: float | None = None
+    ) -> pb.TrainingJob:
+        """Submits a job; an answer means that it is durable.
+
+        It carries a request_id, made here unless `options` has one, so that a repeated create
+        cannot train twice.
+        """
+        call = jobs.create(spec_of(spec), options or CreateOptions())
+        return self._transport.run(call, timeout_s)
+
+    def get(self, job: str, timeout_s: float | None = None) -> pb.TrainingJob:
+        """Reads a job."""
+        return self._transport.run(jobs.get(job), timeout_s)
+
+    def list(
+        self,
+        wanted: JobFilter | None = None,
+        limit: int | None = None,
+        timeout_s: float | None = None,
+    ) -> list[pb.TrainingJob]:
+        """The newest jobs, at most `limit` (None: all); `timeout_s` holds for each page."""
+        only = wanted or JobFilter()
+        return collect(
+            lambda size, token: self._transport.run(jobs.list_page(only, size, token), timeout_s),
+            limit,
+        )
+
+    def watch(
+        self, job: str, *, cursor: str = "", timeout_s: float | None = None
+    ) -> Iterator[JobEvent]:
+        """A job's events after `cursor` until it has ended; None waits as long as it takes.
+
+        A broken stream is resumed where it broke; no event is lost or comes twice.
+
+        Raises:
+            DeadlineExceeded: the job has not ended in time.
+            Unavailable: the trainer has been out of reach for a minute.
+        """
+        return self._transport.follow(job, cursor, timeout_s)
+
+    def cancel(self, job: str, timeout_s: float | None = None) -> pb.TrainingJob:
+        """Asks for cancellation; idempotent. A job that has ended stays what it is."""
+        return self._transport.run(jobs.cancel(job), timeout_s)
+
+    def retry(
+        self, job: str, request_id: str | None = None, timeout_s: float | None = None
+    ) -> pb.TrainingJob:
+        """Makes a new job from the spec of one that has ended; see `create` for `request_id`."""
+        call = jobs.retry(job, request_id or jobs.new_request_id())
+        return self._transport.run(call, timeout_s)

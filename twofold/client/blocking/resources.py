@@ -1,0 +1,189 @@
+"""Data sets, models and inference of the blocking client."""
+
+from pathlib import Path
+
+from twofold import errors
+from twofold.client import uploads
+from twofold.client.blocking.listing import collect
+from twofold.client.blocking.transport import Transport
+from twofold.client.calls import datasets, inference, models
+from twofold.client.predictions import (
+    SIGNATURE_ATTEMPTS,
+    Columns,
+    Prediction,
+    Rows,
+    Signature,
+    changed_too_often,
+    inputs_of,
+    is_by_column,
+    version_text,
+)
+from twofold.client.uploads import Upload
+from twofold.oip import inference_pb2
+from twofold.v1 import dataset_pb2, model_pb2
+
+
+class Datasets:
+    """DatasetService."""
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+
+    def put(
+        self, source: Path | str | Upload, timeout_s: float | None = None
+    ) -> dataset_pb2.Dataset:
+        """Uploads a CSV, Parquet, NPZ or NPY file; one that is there already is not sent again.
+
+        Raises:
+            InvalidData: the file cannot be read or used; fields `row` and `column` where known.
+        """
+        upload = source if isinstance(source, Upload) else uploads.from_file(Path(source))
+        try:
+            return self.get(upload.header.sha256)
+        except errors.NotFound:
+            return self._transport.upload(datasets.upload(), upload, timeout_s)
+
+    def get(self, dataset: str, timeout_s: float | None = None) -> dataset_pb2.Dataset:
+        """Reads a data set's description: rows and columns."""
+        return self._transport.run(datasets.get(dataset), timeout_s)
+
+    def list(
+        self, limit: int | None = None, timeout_s: float | None = None
+    ) -> list[dataset_pb2.Dataset]:
+        """The newest data sets, at most `limit` (None: all)."""
+        return collect(
+            lambda size, token: self._transport.run(datasets.list_page(size, token), timeout_s),
+            limit,
+        )
+
+    def delete(self, dataset: str, timeout_s: float | None = None) -> None:
+        """Deletes a data set; raises WrongState where a live job needs it."""
+        self._transport.run(datasets.delete(dataset), timeout_s)
+
+
+class Models:
+    """ModelService."""
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+
+    def get(self, model: str, timeout_s: float | None = None) -> model_pb2.Model:
+        """Reads a model."""
+        return self._transport.run(models.get(model), timeout_s)
+
+    def versions(
+        self, model: str, limit: int | None = None, timeout_s: float | None = None
+    ) -> list[model_pb2.ModelVersion]:
+        """A model's visible versions, newest first, at most `limit` (None: all)."""
+        return collect(
+            lambda size, token: self._transport.run(
+                models.versions_page(model, size, token), timeout_s
+            ),
+            limit,
+        )
+
+    def version(
+        self, model: str, version: int | str = "latest", timeout_s: float | None = None
+    ) -> model_pb2.ModelVersion:
+        """Reads a version, by number or alias, with its manifest: lineage, signature, metrics."""
+        return self._transport.run(models.version(model, version), timeout_s)
+
+    def set_alias(
+        self, model: str, alias: str, version: int, timeout_s: float | None = None
+    ) -> model_pb2.Model:
+        """Makes `alias` stand for `version`; raises Conflict where another was first."""
+        return self._transport.run(models.set_alias(model, alias, version), timeout_s)
+
+    def withdraw(
+        self, model: str, version: int, timeout_s: float | None = None
+    ) -> model_pb2.ModelVersion:
+        """Withdraws a version: by default the next lower one is served. Idempotent."""
+        return self._transport.run(models.withdraw(model, version), timeout_s)
+
+    def list(
+        self, limit: int | None = None, timeout_s: float | None = None
+    ) -> list[model_pb2.Model]:
+        """Models by name, at most `limit` (None: all)."""
+        return collect(
+            lambda size, token: self._transport.run(models.list_page(size, token), timeout_s),
+            limit,
+        )
+
+
+class Inference:
+    """The Open Inference Protocol; `version` is a number, ":alias" or "" for the default one."""
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+
+    def predict(
+        self,
+        model: str,
+        rows: Rows,
+        *,
+        version: int | None = None,
+        alias: str | None = None,
+        timeout_s: float | None = None,
+    ) -> Prediction:
+        """Answers one batch; see Client.predict."""
+        text = version_text(version, alias)
+        if is_by_column(rows):
+            return self._by_column(model, text, rows, timeout_s)
+        return self._transport.run(inference.infer(model, text, inputs_of(rows)), timeout_s)
+
+    def _by_column(
+        self, model: str, version: str, columns: Columns, timeout_s: float | None
+    ) -> Prediction:
+        for _ in range(SIGNATURE_ATTEMPTS):
+            signature = self.signature(model, version, timeout_s)
+            call = inference.infer(model, version, signature.encode(columns))
+            prediction = self._transport.run(call, timeout_s)
+            if signature.describes(prediction):
+                return prediction
+        raise changed_too_often(model)
+
+    def signature(self, model: str, version: str = "", timeout_s: float | None = None) -> Signature:
+        """A model's columns and labels."""
+        return self._transport.run(inference.signature(model, version), timeout_s)
+
+    def metadata(
+        self, model: str, version: str = "", timeout_s: float | None = None
+    ) -> inference_pb2.ModelMetadataResponse:
+        """A model's inputs, outputs and properties, as the protocol has them."""
+        return self._transport.run(inference.metadata(model, version), timeout_s)
+
+    def config(
+        self, model: str, version: str = "", timeout_s: float | None = None
+    ) -> inference_pb2.ModelConfigResponse:
+        """A model's serving configuration."""
+        return self._transport.run(inference.config(model, version), timeout_s)
+
+    def statistics(
+        self, model: str = "", version: str = "", timeout_s: float | None = None
+    ) -> list[inference_pb2.ModelStatistics]:
+        """Counts and durations per version; everything where `model` is empty."""
+        return self._transport.run(inference.statistics(model, version), timeout_s)
+
+    def index(
+        self, *, is_ready: bool = False, timeout_s: float | None = None
+    ) -> list[inference_pb2.RepositoryIndexResponse.ModelIndex]:
+        """What the inferer sees in the store; with `is_ready` only what it serves."""
+        return self._transport.run(inference.index(is_ready=is_ready), timeout_s)
+
+    def server_metadata(
+        self, timeout_s: float | None = None
+    ) -> inference_pb2.ServerMetadataResponse:
+        """The inferer's name, version and extensions."""
+        return self._transport.run(inference.server_metadata(), timeout_s)
+
+    def is_live(self, timeout_s: float | None = None) -> bool:
+        """Whether the inferer answers at all; raises Unavailable where it does not."""
+        return self._transport.run(inference.live(), timeout_s)
+
+    def is_ready(self, timeout_s: float | None = None) -> bool:
+        """Whether the inferer accepts requests."""
+        return self._transport.run(inference.ready(), timeout_s)
+
+    def is_model_ready(self, model: str, version: str = "", timeout_s: float | None = None) -> bool:
+        """Whether a model is loaded."""
+        return self._transport.run(inference.model_ready(model, version), timeout_s)

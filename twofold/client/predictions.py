@@ -1,0 +1,243 @@
+"""Rows to input tensors and answers to numpy, without I/O.
+
+The server never casts; this client does: input `x` is always sent as float32, any other float
+input as float32 too, whole numbers as int64, text and bytes as BYTES.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias, TypeGuard, cast
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from twofold import tensors
+from twofold.errors import InvalidField, InvalidTensor, Unavailable
+from twofold.oip import inference_pb2 as pb
+from twofold.tensors import Array
+
+#: What `predict` takes: rows [rows, columns]; a mapping of tensors by input name, each
+#: [rows, columns]; or a mapping of columns by column name, each [rows].
+Rows: TypeAlias = ArrayLike | Mapping[str, ArrayLike]
+#: Columns by name, each [rows].
+Columns: TypeAlias = Mapping[str, ArrayLike]
+
+#: How often columns are put in order anew because the served version changed meanwhile.
+SIGNATURE_ATTEMPTS = 3
+_TABLE_DIMENSIONS = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """An answer, and who gave it."""
+
+    model: str
+    version: int
+    """The version that really ran."""
+    outputs: dict[str, Array]
+    """Every output tensor by name; BYTES as object arrays of bytes."""
+    parameters: dict[str, str | int]
+    """What else the server said, for example durations."""
+
+    @property
+    def labels(self) -> NDArray[np.str_]:
+        """The label of each row, as text [rows]; raises KeyError where the model has none."""
+        found = cast("list[bytes]", self.outputs["label"].reshape(-1).tolist())
+        return np.array([label.decode() for label in found], dtype=np.str_)
+
+    @property
+    def probabilities(self) -> NDArray[np.float32]:
+        """float32 [rows, classes]; raises KeyError where the model has none."""
+        return self.outputs["probabilities"].astype(np.float32, copy=False)
+
+    @property
+    def value(self) -> NDArray[np.float32]:
+        """float32 [rows, targets]; raises KeyError where the model is no regression."""
+        return self.outputs["value"].astype(np.float32, copy=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """The columns and labels of a version, as ModelMetadata tells them."""
+
+    model: str
+    version: int | None
+    """The version described; None where the server does not say."""
+    numeric_columns: tuple[str, ...]
+    """In the order of input x."""
+    category_columns: tuple[str, ...]
+    """In the order of input category."""
+    labels: tuple[str, ...]
+    """In the order of probabilities; empty for a regression."""
+    target: str
+
+    def encode(self, columns: Columns) -> dict[str, Array]:
+        """The input tensors of `columns` [rows] by name; columns not asked for are ignored.
+
+        Raises:
+            InvalidTensor: a column is missing, is no list of values, or has no numbers in it.
+        """
+        inputs: dict[str, Array] = {}
+        if self.numeric_columns:
+            numeric = [self._column(columns, name) for name in self.numeric_columns]
+            inputs["x"] = as_float32("x", np.stack(numeric, axis=1))
+        if self.category_columns:
+            texts = [_as_bytes(self._column(columns, name)) for name in self.category_columns]
+            inputs["category"] = np.stack(texts, axis=1)
+        return inputs
+
+    def describes(self, prediction: Prediction) -> bool:
+        """Whether `prediction` came from the version that these columns belong to."""
+        return self.version in (None, prediction.version)
+
+    def _column(self, columns: Columns, name: str) -> Array:
+        if name not in columns:
+            raise InvalidTensor(
+                f"column {name} is missing; {self.model} needs "
+                + ", ".join(self.numeric_columns + self.category_columns),
+                model=self.model,
+                input=name,
+                expected="a column of that name",
+                got=", ".join(columns),
+            )
+        return np.asarray(columns[name])
+
+
+def signature_of(metadata: pb.ModelMetadataResponse) -> Signature:
+    """The signature that a server's metadata describe."""
+    properties = metadata.properties
+    version = properties.get("version", "")
+    return Signature(
+        model=metadata.name,
+        version=int(version) if version.isdecimal() else None,
+        numeric_columns=_names(properties, "numeric_columns"),
+        category_columns=_names(properties, "category_columns"),
+        labels=_names(properties, "labels"),
+        target=properties.get("target", ""),
+    )
+
+
+def _names(properties: Mapping[str, str], key: str) -> tuple[str, ...]:
+    """A JSON list of texts; empty where it is absent or something else, as on other servers."""
+    try:
+        names: object = json.loads(properties.get(key, "[]"))
+    except json.JSONDecodeError:
+        return ()
+    return tuple(str(name) for name in cast("list[object]", names)) if _is_list(names) else ()
+
+
+def _is_list(value: object) -> bool:
+    return isinstance(value, list)
+
+
+def version_text(version: int | None, alias: str | None) -> str:
+    """model_version as the protocol carries it; raises InvalidField where both are given."""
+    if version is not None and alias is not None:
+        raise InvalidField.of("alias", alias, "version or alias, not both")
+    if alias is not None:
+        return f":{alias}"
+    return "" if version is None else str(version)
+
+
+def changed_too_often(model: str) -> Unavailable:
+    """What is raised when the version changed in each of SIGNATURE_ATTEMPTS."""
+    return Unavailable(f"the version of {model} changes too fast to order columns; give a version")
+
+
+def is_by_column(rows: Rows) -> TypeGuard[Columns]:
+    """Whether `rows` are columns by name, which need the model's signature to be put in order."""
+    if not isinstance(rows, Mapping):
+        return False
+    return all(np.ndim(column) == 1 for column in rows.values())
+
+
+def inputs_of(rows: Rows) -> dict[str, Array]:
+    """The tensors that `rows`, which are not by column, are sent as.
+
+    Raises:
+        InvalidTensor: not two dimensions, or something that is no number where one must be.
+    """
+    if not isinstance(rows, Mapping):
+        return {"x": _two_dimensions("x", as_float32("x", rows))}
+    return {
+        name: as_float32(name, array) if name == "x" else _as_sent(name, np.asarray(array))
+        for name, array in rows.items()
+    }
+
+
+def as_float32(name: str, array: ArrayLike) -> NDArray[np.float32]:
+    """`array` as float32, C-contiguous; raises InvalidTensor where that cannot be."""
+    try:
+        # What a float64 holds beyond float32's range must not become infinite in silence.
+        with np.errstate(over="raise"):
+            return np.ascontiguousarray(array, dtype=np.float32)
+    except (TypeError, ValueError, OverflowError, FloatingPointError) as error:
+        raise InvalidTensor(
+            f"input {name} cannot be sent as float32: {error}",
+            input=name,
+            expected="numbers within float32's range",
+            got=type(array).__name__,
+        ) from error
+
+
+def _as_sent(name: str, array: Array) -> Array:
+    if np.issubdtype(array.dtype, np.floating):
+        return as_float32(name, array)
+    if np.issubdtype(array.dtype, np.integer):
+        return np.ascontiguousarray(array, dtype=np.int64)
+    return array if array.dtype == np.bool_ else _as_bytes(array)
+
+
+def _as_bytes(array: Array) -> Array:
+    """`array` as an object array of bytes; text is encoded as UTF-8."""
+    values = cast("Sequence[object]", array.reshape(-1).tolist())
+    encoded = np.empty(len(values), dtype=np.object_)
+    encoded[:] = [value if isinstance(value, bytes) else str(value).encode() for value in values]
+    return encoded.reshape(array.shape)
+
+
+def _two_dimensions(name: str, array: NDArray[np.float32]) -> NDArray[np.float32]:
+    if array.ndim != _TABLE_DIMENSIONS:
+        raise InvalidTensor(
+            f"input {name} has shape {array.shape}; expected [rows, columns]",
+            input=name,
+            expected="[rows, columns]",
+            got=array.shape,
+        )
+    return array
+
+
+def prediction_of(answer: pb.ModelInferResponse) -> Prediction:
+    """What a server answered, as numpy arrays.
+
+    Raises:
+        InvalidTensor: the answer is no valid one: no raw contents, wrong sizes or an unknown type.
+    """
+    if len(answer.outputs) != len(answer.raw_output_contents):
+        raise InvalidTensor(
+            f"the server answered {len(answer.outputs)} outputs with "
+            f"{len(answer.raw_output_contents)} raw contents",
+            model=answer.model_name,
+        )
+    return Prediction(
+        model=answer.model_name,
+        version=int(answer.model_version) if answer.model_version.isdecimal() else 0,
+        outputs={
+            output.name: _output(output, raw)
+            for output, raw in zip(answer.outputs, answer.raw_output_contents, strict=True)
+        },
+        parameters={
+            name: parameter.string_param or parameter.int64_param
+            for name, parameter in answer.parameters.items()
+        },
+    )
+
+
+def _output(output: pb.ModelInferResponse.InferOutputTensor, raw: bytes) -> Array:
+    try:
+        return tensors.from_raw(output.datatype, output.shape, raw)
+    except ValueError as error:
+        raise InvalidTensor(
+            f"the server's output {output.name} cannot be read: {error}", input=output.name
+        ) from error

@@ -1,0 +1,98 @@
+"""What `train` is asked to do: which spec, and what must be uploaded first."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeAlias, TypeGuard
+
+from numpy.typing import ArrayLike
+
+from twofold import errors, names, toml_spec
+from twofold.client import uploads
+from twofold.client.uploads import Upload
+from twofold.v1 import spec_pb2
+
+#: A spec: the message, or nested tables as in TOML.
+Spec: TypeAlias = spec_pb2.TrainingSpec | toml_spec.Tree
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """A spec and, where its rows are not at the server yet, what to upload."""
+
+    spec: spec_pb2.TrainingSpec
+    upload: Upload | None
+
+    def completed(self, dataset: str) -> spec_pb2.TrainingSpec:
+        """The spec over the data set "datasets/{sha256}"."""
+        spec = spec_pb2.TrainingSpec()
+        spec.CopyFrom(self.spec)
+        spec.data.dataset = dataset.removeprefix("datasets/")
+        return spec
+
+
+def of_call(
+    x: ArrayLike | Spec, y: ArrayLike | None, spec: Spec | None, data: str | Path | None
+) -> Submission:
+    """What `train(x, y, spec)` or `train(spec, data=data)` asks for.
+
+    Raises:
+        TypeError: neither of the two.
+    """
+    if isinstance(x, Mapping | spec_pb2.TrainingSpec):
+        if spec is None and y is None:
+            return of_data(x, data)
+    elif spec is not None and y is not None and data is None:
+        return of_arrays(spec, x, y)
+    raise TypeError("train takes (x, y, spec) or (spec, data=...)")
+
+
+def of_arrays(spec: Spec, x: ArrayLike, y: ArrayLike) -> Submission:
+    """Training on rows in memory; the spec's data.dataset is replaced.
+
+    Raises:
+        InvalidField: the spec is none.
+        InvalidData: arrays that cannot be sent.
+    """
+    message = spec_of(spec)
+    return Submission(message, uploads.from_arrays(x, y, f"{message.model} arrays"))
+
+
+def of_data(spec: Spec, data: str | Path | None) -> Submission:
+    """Training on a data set's identifier, a truth table or a file; None: what the spec names.
+
+    Reads a file for its digest.
+
+    Raises:
+        InvalidField: the spec is none, or names no data and none is given.
+        InvalidData: the file cannot be read.
+    """
+    message = spec_of(spec)
+    if data is None:
+        if not message.data.dataset:
+            allowed = "a data set's identifier, and, or, xor; or give a file"
+            raise errors.InvalidField.of("data.dataset", "", allowed)
+        return Submission(message, None)
+    if is_dataset(data):
+        return Submission(Submission(message, None).completed(data), None)
+    return Submission(message, uploads.from_file(Path(data)))
+
+
+def is_dataset(data: str | Path) -> TypeGuard[str]:
+    """Whether `data` names a data set at the server, and no file."""
+    if isinstance(data, Path):
+        return False
+    if data in names.TRUTH_TABLES:
+        return True
+    try:
+        names.check_sha256("data", data.removeprefix("datasets/"))
+    except errors.InvalidField:
+        return False
+    return True
+
+
+def spec_of(spec: Spec) -> spec_pb2.TrainingSpec:
+    """The message of a spec; raises InvalidField where the tables are none."""
+    if isinstance(spec, Mapping):
+        return toml_spec.from_dict(spec)
+    return spec

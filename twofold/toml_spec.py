@@ -1,0 +1,291 @@
+"""Specs as people write them: TOML or a dict to TrainingSpec and back, strictly.
+
+Names are those of spec.proto; enums stand in lower case without their prefix ("adam"), durations as
+seconds. The fields come from the message's own descriptor, so a new one needs nothing here.
+"""
+
+import copy
+import json
+import math
+import tomllib
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Final, TypeAlias, cast
+
+from google.protobuf import json_format
+from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescriptor
+
+from twofold.errors import InvalidField
+from twofold.v1 import spec_pb2
+
+#: A value of a spec's tree.
+Value: TypeAlias = "bool | int | float | str | Sequence[Value] | Mapping[str, Value]"
+#: A spec as nested tables.
+Tree: TypeAlias = Mapping[str, Value]
+
+#: Longest accepted text: a spec names data, it does not hold them.
+TEXT_LIMIT: Final = 1 << 20
+#: The stubs know two classes of descriptor, one per implementation; they are used alike.
+_SPEC: Final = cast("Descriptor", spec_pb2.TrainingSpec.DESCRIPTOR)
+_DURATION: Final = "google.protobuf.Duration"
+#: Largest duration of google.protobuf.Duration, in seconds: about 10,000 years.
+_DURATION_LIMIT_S: Final = 315_576_000_000
+_INT_BITS: Final = {FieldDescriptor.TYPE_INT32: 32, FieldDescriptor.TYPE_INT64: 64}
+
+
+def from_dict(tree: Tree) -> spec_pb2.TrainingSpec:
+    """The spec of nested tables; what is left out stays unset.
+
+    Raises:
+        InvalidField: unknown key, wrong type, NaN, infinity or unknown choice; names the key.
+    """
+    message = _message(_SPEC, tree, "")
+    return json_format.ParseDict(message, spec_pb2.TrainingSpec())
+
+
+def to_dict(spec: spec_pb2.TrainingSpec) -> dict[str, Value]:
+    """The nested tables of what is set in `spec`; `from_dict` gives it back."""
+    tree = json_format.MessageToDict(spec, preserving_proto_field_name=True)
+    return _tables(_SPEC, tree)
+
+
+def parse(text: str) -> dict[str, Value]:
+    """The nested tables of a TOML text; raises InvalidField where it is no TOML."""
+    if len(text) > TEXT_LIMIT:
+        raise InvalidField.of("spec", f"{len(text)} long", f"at most {TEXT_LIMIT} characters")
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise InvalidField(f"the spec is no TOML: {error}", field="spec") from error
+
+
+def from_toml(text: str) -> spec_pb2.TrainingSpec:
+    """The spec of a TOML text; raises InvalidField, see `from_dict`."""
+    return from_dict(parse(text))
+
+
+def read(path: Path) -> dict[str, Value]:
+    """The nested tables of a TOML file; raises InvalidField where it is none."""
+    try:
+        with path.open(encoding="utf-8") as file:
+            text = file.read(TEXT_LIMIT + 1)
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidField(f"cannot read {path.name} as UTF-8 text", field="spec") from error
+    return parse(text)
+
+
+def to_toml(spec: spec_pb2.TrainingSpec) -> str:
+    """`spec` as a TOML text that `from_toml` gives back."""
+    return "\n".join(_lines(to_dict(spec), ""))
+
+
+def apply_sets(tree: Tree, sets: Sequence[str]) -> dict[str, Value]:
+    """`tree` with each "dotted.key=value" of `sets` put in; `tree` itself stays as it is.
+
+    A value is TOML (200, true, [64, 64], "text"); what is no TOML is taken as bare text.
+
+    Raises:
+        InvalidField: no "=" in it, an empty key, or a key below something that is no table.
+    """
+    result = copy.deepcopy(dict(tree))
+    for entry in sets:
+        key, equals, text = entry.partition("=")
+        path = [part.strip() for part in key.split(".")]
+        if not equals or not all(path):
+            raise InvalidField.of("--set", entry, "KEY=VALUE such as training.epochs=200")
+        _put(result, path, bare_value(text.strip()))
+    return result
+
+
+def bare_value(text: str) -> Value:
+    """`text` as a TOML value, or as it is where it is none."""
+    try:
+        tree = tomllib.loads(f"value = {text}")
+    except tomllib.TOMLDecodeError:
+        return text
+    value: object = tree["value"]
+    is_plain = len(tree) == 1 and isinstance(value, bool | int | float | str | list)
+    return cast("Value", value) if is_plain else text  # tomllib's values are Any
+
+
+def _put(tree: dict[str, Value], path: Sequence[str], value: Value) -> None:
+    *parents, last = path
+    for depth, name in enumerate(parents, start=1):
+        below = tree.setdefault(name, {})
+        if not isinstance(below, dict):
+            raise InvalidField.of(".".join(path[:depth]), below, "a table")
+        tree = below
+    tree[last] = value
+
+
+# Tables to protobuf's JSON form.
+
+
+def _message(descriptor: Descriptor, value: object, path: str) -> dict[str, object]:
+    if not isinstance(value, Mapping):
+        raise InvalidField.of(path or "spec", value, "a table")
+    table = cast("Mapping[object, object]", value)
+    fields = descriptor.fields_by_name
+    return {
+        field.name: _field(field, item, _join(path, field.name))
+        for field, item in ((_known(fields, key, path), item) for key, item in table.items())
+    }
+
+
+def _known(fields: Mapping[str, FieldDescriptor], key: object, path: str) -> FieldDescriptor:
+    if not isinstance(key, str) or key not in fields:
+        where = _join(path, str(key))
+        allowed = ", ".join(sorted(fields))
+        raise InvalidField(
+            f"{where} is not known; allowed here: {allowed}",
+            field=where,
+            value=key,
+            allowed=allowed,
+        )
+    return fields[key]
+
+
+def _join(path: str, name: str) -> str:
+    return f"{path}.{name}" if path else name
+
+
+def _field(field: FieldDescriptor, value: object, path: str) -> object:
+    if not field.is_repeated:
+        return _single(field, value, path)
+    if isinstance(value, str) or not isinstance(value, Sequence):
+        raise InvalidField.of(path, value, "a list")
+    items = cast("Sequence[object]", value)
+    return [_single(field, item, f"{path}[{index}]") for index, item in enumerate(items)]
+
+
+def _single(field: FieldDescriptor, value: object, path: str) -> object:
+    if field.message_type is not None:
+        if field.message_type.full_name == _DURATION:
+            return _duration(value, path)
+        return _message(field.message_type, value, path)
+    if field.enum_type is not None:
+        return _choice(field.enum_type, value, path)
+    return _SCALARS[field.type](value, path)
+
+
+def _duration(value: object, path: str) -> str:
+    seconds = _real(value, path)
+    if abs(seconds) > _DURATION_LIMIT_S:
+        raise InvalidField.of(path, value, "seconds")
+    return f"{seconds:.9f}s"
+
+
+def _choice(enum: EnumDescriptor, value: object, path: str) -> str:
+    choices = _choices(enum)
+    if not isinstance(value, str) or value not in choices:
+        raise InvalidField.of(path, value, ", ".join(choices))
+    return choices[value]
+
+
+def _choices(enum: EnumDescriptor) -> dict[str, str]:
+    # The value 0 is "unspecified": leaving the key out says the same.
+    unspecified = enum.values_by_number[0].name
+    prefix = unspecified.removesuffix("UNSPECIFIED")
+    return {
+        value.name.removeprefix(prefix).lower(): value.name for value in enum.values if value.number
+    }
+
+
+def _text(value: object, path: str) -> str:
+    if not isinstance(value, str):
+        raise InvalidField.of(path, value, "text")
+    try:
+        value.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise InvalidField.of(path, value, "text without lone surrogates") from error
+    return value
+
+
+def _boolean(value: object, path: str) -> bool:
+    if not isinstance(value, bool):
+        raise InvalidField.of(path, value, "true or false")
+    return value
+
+
+def _real(value: object, path: str) -> float:
+    allowed = "a finite number"
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise InvalidField.of(path, value, allowed)
+    try:
+        number = float(value)
+    except OverflowError as error:
+        raise InvalidField.of(path, "an integer beyond 2^1023", allowed) from error
+    if not math.isfinite(number):
+        raise InvalidField.of(path, value, allowed)
+    return number
+
+
+def _integer(bits: int) -> Callable[[object, str], int]:
+    bound = 1 << (bits - 1)
+
+    def convert(value: object, path: str) -> int:
+        if isinstance(value, bool) or not isinstance(value, int):
+            raise InvalidField.of(path, value, "a whole number")
+        if not -bound <= value < bound:
+            shown = value if value.bit_length() <= bits else f"{value.bit_length()} bits"
+            raise InvalidField.of(path, shown, f"a whole number of {bits} bits")
+        return value
+
+    return convert
+
+
+_SCALARS: Final[Mapping[int, Callable[[object, str], object]]] = {
+    FieldDescriptor.TYPE_STRING: _text,
+    FieldDescriptor.TYPE_BOOL: _boolean,
+    FieldDescriptor.TYPE_DOUBLE: _real,
+    **{kind: _integer(bits) for kind, bits in _INT_BITS.items()},
+}
+
+
+# Protobuf's JSON form to tables.
+
+
+def _tables(descriptor: Descriptor, tree: Mapping[str, object]) -> dict[str, Value]:
+    return {name: _plain(descriptor.fields_by_name[name], value) for name, value in tree.items()}
+
+
+def _plain(field: FieldDescriptor, value: object) -> Value:
+    if field.is_repeated:
+        return [_plain_single(field, item) for item in cast("list[object]", value)]
+    return _plain_single(field, value)
+
+
+def _plain_single(field: FieldDescriptor, value: object) -> Value:
+    if field.message_type is not None:
+        if field.message_type.full_name == _DURATION:
+            return _seconds(str(value))
+        return _tables(field.message_type, cast("dict[str, object]", value))
+    if field.enum_type is not None:
+        names = {full: short for short, full in _choices(field.enum_type).items()}
+        return names.get(str(value), str(value))
+    # JSON holds 64-bit integers as text.
+    return int(str(value)) if field.type in _INT_BITS else cast("Value", value)
+
+
+def _seconds(text: str) -> int | float:
+    seconds = float(text.removesuffix("s"))
+    return int(seconds) if seconds.is_integer() else seconds
+
+
+def _lines(tree: Tree, path: str) -> list[str]:
+    plain = {name: value for name, value in tree.items() if not isinstance(value, Mapping)}
+    lines = [f"{name} = {_literal(value)}" for name, value in plain.items()]
+    for name, value in tree.items():
+        if isinstance(value, Mapping):
+            below = _join(path, name)
+            lines += ["", f"[{below}]", *_lines(value, below)]
+    return lines if path else [*lines, ""]
+
+
+def _literal(value: Value) -> str:
+    if isinstance(value, str):
+        # JSON's escapes are TOML's too, but for DEL and the surrogate pairs of ASCII output.
+        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+    if isinstance(value, Sequence):
+        return "[" + ", ".join(_literal(item) for item in value) + "]"
+    return str(value).lower() if isinstance(value, bool) else repr(value)
