@@ -1,0 +1,74 @@
+# Everything a checkout needs. `make demo` and `make test` do their own set-up; nothing below
+# `install` and `install-peers` needs a network.
+PYTHON ?= python3
+# For example TORCH_OPTIONS="--index-url ..." to take torch from another index, such as one with CUDA.
+TORCH_OPTIONS ?=
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := -m pip --disable-pip-version-check --quiet
+TORCH := $(shell sed -n 's/^torch==/torch==/p' constraints.txt)
+INSTALLED := $(VENV)/.installed
+TOOLS := .venv-tools/.installed
+PEERS := .venv-peers/.installed
+PB6 := .venv-pb6/.installed
+PROTOBUF_6 := 'grpcio==1.81.*' 'grpcio-health-checking==1.81.*' 'protobuf>=6.33.5,<7' 'googleapis-common-protos>=1.66'
+
+.PHONY: help install install-peers test check demo bench protos protos-image clean
+
+help: ## This list.
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 16
+
+install: $(INSTALLED) $(TOOLS) ## Makes .venv with the twofold command and everything for tests.
+
+$(INSTALLED): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.12 ...")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python $(PIP) install $(TORCH_OPTIONS) -c constraints.txt '$(TORCH)'
+	$(BIN)/python $(PIP) install -c constraints.txt -e '.[embedded,dev]'
+	@touch $@
+
+# protoc's plugins want another protobuf than the services may have.
+$(TOOLS): tools/protos-requirements.txt
+	$(PYTHON) -m venv .venv-tools
+	.venv-tools/bin/python $(PIP) install -r tools/protos-requirements.txt
+	@touch $@
+
+install-peers: $(PEERS) $(PB6) ## Makes what tests marked "peers" need: tritonclient; protobuf 6.
+
+$(PEERS): pyproject.toml
+	$(PYTHON) -m venv .venv-peers
+	.venv-peers/bin/python $(PIP) install 'tritonclient[grpc]==2.73.*' 'protobuf>=6.33.5,<7' -e '.[client]'
+	@touch $@
+
+# Shadows .venv's gRPC and protobuf by older ones and takes all else from there.
+$(PB6): $(INSTALLED)
+	$(PYTHON) -m venv .venv-pb6
+	.venv-pb6/bin/python $(PIP) install $(PROTOBUF_6)
+	@.venv-pb6/bin/python tools/share_packages.py $(VENV)
+	@touch $@
+
+test: install ## Runs the tests with branch coverage.
+	$(BIN)/pytest -n 2 --dist loadfile -m 'not gpu' --cov --cov-report=term:skip-covered --cov-fail-under=90
+
+check: install ## Format, lint, types, imports, protos.
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/basedpyright
+	$(BIN)/lint-imports
+	cd protos && ../$(BIN)/buf lint && ../$(BIN)/buf breaking --against image.binpb
+	tools/protos.sh --check
+
+demo: install ## Shows everything once with real data.
+	$(BIN)/twofold demo
+
+bench: install ## Measures latencies of the whole path.
+	$(BIN)/python -m bench.latency
+
+protos: $(INSTALLED) $(TOOLS) ## Makes the stubs from protos/.
+	tools/protos.sh
+
+protos-image: $(INSTALLED) ## Takes today's protos as what `buf breaking` compares with; at a release.
+	cd protos && ../$(BIN)/buf build --exclude-source-info -o image.binpb
+
+clean: ## Removes what the targets above made.
+	rm -rf .venv .venv-tools .venv-peers .venv-pb6 .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage .coverage.* build dist *.egg-info
