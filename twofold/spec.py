@@ -1,0 +1,292 @@
+"""A training spec made complete, or refused: every range, default and combination. No torch.
+
+Completing is idempotent: a completed spec, as Retry sends it, completes to itself.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from twofold import names, spec_fields, strict
+from twofold.errors import InvalidField, shorten
+from twofold.nets import bounds as graph_bounds
+from twofold.nets import catalogue, tables
+from twofold.truth_tables import TruthTable, truth_table
+from twofold.v1 import dataset_pb2, spec_pb2
+
+__all__ = ["Bounds", "TruthTable", "complete", "dataset_of", "truth_table"]
+
+FORMAT_VERSION = 1
+#: Below this many rows nothing is held out by default: too few are left to say anything.
+SMALL_TABLE = 20
+#: Bytes per parameter in training: value, gradient and Adam's two moments, float32 each.
+_BYTES_PER_PARAMETER = 16
+#: Bytes per number of the table or of an activation: float32 twice, for the permuted copy of a
+#: batch or its gradient.
+_BYTES_PER_NUMBER = 8
+
+_TWO_LABEL_LOSSES = (spec_pb2.LOSS_BCE, spec_pb2.LOSS_PERCEPTRON, spec_pb2.LOSS_MSE)
+_LABEL_KINDS = (
+    dataset_pb2.COLUMN_KIND_INTEGER,
+    dataset_pb2.COLUMN_KIND_BOOLEAN,
+    dataset_pb2.COLUMN_KIND_CATEGORY,
+)
+_Columns = dict[str, dataset_pb2.Column]
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """What a server takes on."""
+
+    max_parameters: int
+    max_memory_bytes: int
+
+
+def dataset_of(spec: spec_pb2.TrainingSpec) -> str:
+    """The data set's identifier or the truth table's name; raises InvalidField."""
+    name = spec.data.dataset
+    if name in names.TRUTH_TABLES:
+        return name
+    try:
+        return names.check_sha256("data.dataset", name)
+    except InvalidField as error:
+        allowed = "64 hexadecimal digits, or one of " + ", ".join(names.TRUTH_TABLES)
+        raise InvalidField.of("data.dataset", name, allowed) from error
+
+
+def complete(
+    spec: spec_pb2.TrainingSpec,
+    columns: Sequence[dataset_pb2.Column],
+    row_count: int,
+    bounds: Bounds,
+) -> spec_pb2.TrainingSpec:
+    """A copy of `spec` with every field checked and every default filled in.
+
+    Args:
+        spec: as it was sent.
+        columns: of the data set, in order.
+        row_count: of the data set.
+        bounds: what the server takes on.
+
+    Raises:
+        InvalidField: names the field by its dotted path, its value and what is allowed.
+    """
+    strict.check(spec)
+    spec_fields.check(spec)
+    done = spec_pb2.TrainingSpec()
+    done.CopyFrom(spec)
+    done.format_version = FORMAT_VERSION
+    names.check_name("model", spec.model)
+    dataset_of(spec)
+    by_name = {column.name: column for column in columns}
+    _complete_network(done.network)
+    _complete_data(done, by_name, row_count)
+    _complete_training(done, by_name)
+    spec_fields.fill(done)
+    _check_size(done, by_name, row_count, bounds)
+    return done
+
+
+def _word(name: str, prefix: str) -> str:
+    """An enum's name as specs spell it."""
+    return name.removeprefix(prefix).lower()
+
+
+def _family(network: spec_pb2.NetworkSpec) -> str:
+    return _word(spec_pb2.Family.Name(network.family), "FAMILY_")
+
+
+def _complete_network(network: spec_pb2.NetworkSpec) -> None:
+    if network.family == spec_pb2.FAMILY_UNSPECIFIED:
+        words = [_word(name, "FAMILY_") for name in spec_pb2.Family.keys()[1:]]
+        raise InvalidField.of("network.family", "unset", ", ".join(words))
+    is_mlp = network.family == spec_pb2.FAMILY_MLP
+    is_neuron = network.family == spec_pb2.FAMILY_NEURON
+    if network.hidden and not is_mlp:
+        raise InvalidField.of("network.hidden", list(network.hidden), "nothing but for mlp")
+    if network.dropout and not is_mlp:
+        raise InvalidField.of("network.dropout", network.dropout, "0 but for mlp")
+    activation = _word(spec_pb2.Activation.Name(network.activation), "ACTIVATION_")
+    if network.activation and not (is_mlp or is_neuron):
+        allowed = "nothing but for neuron and mlp"
+        raise InvalidField.of("network.activation", activation, allowed)
+    if network.activation == spec_pb2.ACTIVATION_STEP and not is_neuron:
+        allowed = "a differentiable activation; step only for neuron"
+        raise InvalidField.of("network.activation", activation, allowed)
+    network.activation = catalogue.activation_of(network)
+    if is_mlp and not network.hidden:
+        network.hidden.extend(catalogue.DEFAULT_HIDDEN)
+
+
+def _complete_data(spec: spec_pb2.TrainingSpec, columns: _Columns, row_count: int) -> None:
+    data = spec.data
+    if not columns or row_count < 1:
+        shown = f"a table of {row_count} rows and {len(columns)} columns"
+        raise InvalidField.of("data.dataset", shown, "at least one row and two columns")
+    if not data.target:
+        usual = [name for name in ("target", "label") if name in columns]
+        data.target = (usual or list(columns))[-1 if not usual else 0]
+    if data.target not in columns:
+        raise InvalidField.of("data.target", data.target, _one_of(columns))
+    _complete_features(data, columns)
+    _complete_task(data, spec.network, columns[data.target])
+    _complete_split(data, row_count)
+    if not data.HasField("standardize"):
+        data.standardize = data.dataset not in names.TRUTH_TABLES
+
+
+def _one_of(columns: _Columns) -> str:
+    return "one of the columns " + shorten(", ".join(columns))
+
+
+def _complete_features(data: spec_pb2.DataSpec, columns: _Columns) -> None:
+    if not data.features:
+        data.features.extend(name for name in columns if name != data.target)
+    if not 1 <= len(data.features) <= spec_fields.MAX_FEATURES:
+        allowed = f"1 to {spec_fields.MAX_FEATURES:,} columns besides the target"
+        raise InvalidField.of("data.features", f"{len(data.features)} columns", allowed)
+    seen: set[str] = set()
+    for index, name in enumerate(data.features):
+        _check_feature(f"data.features[{index}]", data, columns, name)
+        if name in seen:
+            raise InvalidField.of(f"data.features[{index}]", name, "every column once")
+        seen.add(name)
+
+
+def _check_feature(path: str, data: spec_pb2.DataSpec, columns: _Columns, name: str) -> None:
+    if name not in columns:
+        raise InvalidField.of(path, name, _one_of(columns))
+    if name == data.target:
+        raise InvalidField.of(path, name, "columns other than the target")
+    column = columns[name]
+    is_category = column.kind == dataset_pb2.COLUMN_KIND_CATEGORY
+    if is_category and column.distinct_count >= spec_fields.DISTINCT_LIMIT:
+        allowed = f"text of fewer than {spec_fields.DISTINCT_LIMIT:,} different values"
+        raise InvalidField.of(path, name, f"{allowed}; leave this column out of data.features")
+
+
+def _complete_task(
+    data: spec_pb2.DataSpec, network: spec_pb2.NetworkSpec, target: dataset_pb2.Column
+) -> None:
+    tasks = (spec_pb2.TASK_CLASSIFICATION, spec_pb2.TASK_REGRESSION)
+    possible = [task for task in tasks if catalogue.losses(network, task)]
+    if not data.task:
+        is_discrete = target.kind in _LABEL_KINDS
+        are_few = target.distinct_count <= spec_fields.MAX_LABELS
+        by_column = tasks[0] if is_discrete and are_few else tasks[1]
+        data.task = by_column if len(possible) > 1 else possible[0]
+    word = _word(spec_pb2.Task.Name(data.task), "TASK_")
+    if data.task not in possible:
+        one = _word(spec_pb2.Task.Name(possible[0]), "TASK_")
+        raise InvalidField.of("data.task", word, f"{one} for {_family(network)}")
+    if data.task == spec_pb2.TASK_CLASSIFICATION:
+        _check_labels(target)
+    elif target.kind == dataset_pb2.COLUMN_KIND_CATEGORY:
+        raise InvalidField.of("data.target", target.name, "a numeric column for regression")
+
+
+def _check_labels(target: dataset_pb2.Column) -> None:
+    if target.kind not in _LABEL_KINDS:
+        allowed = "a column of text, whole numbers or booleans for classification"
+        raise InvalidField.of("data.target", target.name, allowed)
+    if not 2 <= target.distinct_count <= spec_fields.MAX_LABELS:  # noqa: PLR2004 - one label is no choice
+        shown = f"{target.name} with {target.distinct_count:,} labels"
+        allowed = f"2 to {spec_fields.MAX_LABELS:,} labels for classification"
+        raise InvalidField.of("data.target", shown, allowed)
+
+
+def _complete_split(data: spec_pb2.DataSpec, row_count: int) -> None:
+    if not data.HasField("validation_fraction"):
+        data.validation_fraction = 0.2 if row_count >= SMALL_TABLE else 0.0
+    fraction = data.validation_fraction
+    if fraction and not 1 <= round(row_count * fraction) < row_count:
+        allowed = f"0, or what holds out 1 to {row_count - 1} of {row_count} rows"
+        raise InvalidField.of("data.validation_fraction", fraction, allowed)
+    is_classification = data.task == spec_pb2.TASK_CLASSIFICATION
+    if not data.split:
+        data.split = spec_pb2.SPLIT_STRATIFIED if is_classification else spec_pb2.SPLIT_RANDOM
+    if data.split == spec_pb2.SPLIT_STRATIFIED and not is_classification:
+        raise InvalidField.of("data.split", "stratified", "random for regression")
+
+
+def _complete_training(spec: spec_pb2.TrainingSpec, columns: _Columns) -> None:
+    training, network, task = spec.training, spec.network, spec.data.task
+    permitted = catalogue.losses(network, task)
+    training.loss = training.loss or permitted[0]
+    if training.loss not in permitted:
+        words = " or ".join(_word(spec_pb2.Loss.Name(loss), "LOSS_") for loss in permitted)
+        shown = _word(spec_pb2.Loss.Name(training.loss), "LOSS_")
+        task_word = _word(spec_pb2.Task.Name(task), "TASK_")
+        allowed = f"{words} for {_family(network)} and {task_word}"
+        raise InvalidField.of("training.loss", shown, allowed)
+    labels = columns[spec.data.target].distinct_count
+    is_classification = task == spec_pb2.TASK_CLASSIFICATION
+    if is_classification and training.loss in _TWO_LABEL_LOSSES and labels != 2:  # noqa: PLR2004 - two labels
+        loss = _word(spec_pb2.Loss.Name(training.loss), "LOSS_")
+        shown = f"{spec.data.target} with {labels:,} labels"
+        raise InvalidField.of("data.target", shown, f"2 labels for {_family(network)} with {loss}")
+    _complete_optimizer(training)
+
+
+def _complete_optimizer(training: spec_pb2.TrainingOptions) -> None:
+    is_rule = training.loss == spec_pb2.LOSS_PERCEPTRON
+    if not training.optimizer:
+        training.optimizer = spec_pb2.OPTIMIZER_SGD if is_rule else spec_pb2.OPTIMIZER_ADAM
+    is_sgd = training.optimizer == spec_pb2.OPTIMIZER_SGD
+    if not training.HasField("learning_rate"):
+        sgd_rate = 1.0 if is_rule else 0.1
+        training.learning_rate = sgd_rate if is_sgd else 0.001
+    if not training.HasField("weight_decay"):
+        is_adamw = training.optimizer == spec_pb2.OPTIMIZER_ADAMW
+        training.weight_decay = 0.01 if is_adamw else 0.0
+    if not is_sgd and training.momentum:
+        raise InvalidField.of("training.momentum", training.momentum, "0 but for sgd")
+    if not is_sgd and training.nesterov:
+        raise InvalidField.of("training.nesterov", value=True, allowed="false but for sgd")
+    if is_sgd and not training.HasField("momentum"):
+        training.momentum = 0.0
+    if training.nesterov and not training.momentum:
+        allowed = "false, or true with training.momentum above 0"
+        raise InvalidField.of("training.nesterov", value=True, allowed=allowed)
+
+
+def _check_size(
+    spec: spec_pb2.TrainingSpec, columns: _Columns, row_count: int, bounds: Bounds
+) -> None:
+    sizes = _sizes(spec, columns)
+    if sizes.width > tables.MAX_ROW_ELEMENTS:
+        shown = f"columns that make {sizes.width:,} inputs"
+        allowed = f"at most {tables.MAX_ROW_ELEMENTS:,} inputs, categories one by one"
+        raise InvalidField.of("data.features", shown, allowed)
+    graph = catalogue.build_sized(
+        spec.network,
+        sizes,
+        spec.data.task,
+        scaling=spec.data.standardize,
+        loss=spec.training.loss,
+    )
+    is_mlp = spec.network.family == spec_pb2.FAMILY_MLP
+    widths = "network.hidden" if is_mlp else "data.features"
+    parameters = graph_bounds.parameter_count(graph)
+    if parameters > bounds.max_parameters:
+        shown = f"what makes {parameters:,} parameters"
+        raise InvalidField.of(widths, shown, f"at most {bounds.max_parameters:,} parameters")
+    batch = min(spec.training.batch_size, row_count)
+    parts = {
+        widths: parameters * _BYTES_PER_PARAMETER,
+        "data.dataset": row_count * (len(spec.data.features) + 1) * _BYTES_PER_NUMBER,
+        "training.batch_size": batch * graph_bounds.row_elements(graph) * _BYTES_PER_NUMBER,
+    }
+    if sum(parts.values()) > bounds.max_memory_bytes:
+        largest = max(parts, key=lambda part: parts[part])
+        amounts = ", ".join(f"{amount:,} for {part}" for part, amount in parts.items())
+        shown = f"what needs about {sum(parts.values()):,} bytes ({amounts})"
+        raise InvalidField.of(largest, shown, f"at most {bounds.max_memory_bytes:,} bytes")
+
+
+def _sizes(spec: spec_pb2.TrainingSpec, columns: _Columns) -> catalogue.Sizes:
+    features = [columns[name] for name in spec.data.features]
+    category = dataset_pb2.COLUMN_KIND_CATEGORY
+    counts = [max(1, column.distinct_count) for column in features if column.kind == category]
+    is_classification = spec.data.task == spec_pb2.TASK_CLASSIFICATION
+    labels = columns[spec.data.target].distinct_count if is_classification else 0
+    return catalogue.Sizes(len(features) - len(counts), tuple(counts), labels)
