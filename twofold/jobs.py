@@ -140,7 +140,7 @@ def verdict_of(outcome: record_pb2.JobOutcome) -> Verdict:
     )
 
 
-def outcome_of(verdict: Verdict, model: str, attempt: str) -> record_pb2.JobOutcome:
+def outcome_of(verdict: Verdict, model: str = "", attempt: str = "") -> record_pb2.JobOutcome:
     """The outcome that proposes `verdict`; not for SUCCEEDED, which `publish` makes."""
     outcome = record_pb2.JobOutcome(
         format_version=1,

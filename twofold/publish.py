@@ -187,12 +187,12 @@ def _decide(
         attempt_count=attempt.attempt_count,
         eviction_count=attempt.eviction_count,
     )
+    outcome.end_time.FromMilliseconds(clock.time_ms())
     if store.exists(keys.job_cancel(attempt.tenant, attempt.job)):
         outcome.state = State.JOB_STATE_CANCELLED
         outcome.reason = Reason.JOB_REASON_USER
         outcome.ClearField("version")
         outcome.ClearField("manifest_sha256")
-    outcome.end_time.FromMilliseconds(clock.time_ms())
     return decide_outcome(store, attempt.tenant, attempt.job, outcome)
 
 

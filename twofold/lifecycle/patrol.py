@@ -1,0 +1,63 @@
+"""What keeps jobs moving when their workers do not: lost leases, due jobs; and figures."""
+
+import asyncio
+import logging
+
+from twofold.errors import TwofoldError, Unavailable
+from twofold.lifecycle.core import Core
+from twofold.queue import Depth, Entry
+from twofold.transitions import Decided, Due, LeaseLost
+
+#: The consumer that takes over abandoned entries; it holds none for longer than one call.
+_REAPER = "reaper"
+
+_log = logging.getLogger(__name__)
+
+
+class Patrol(Core):
+    """What every worker does now and then, safe to run in any number; see Ledger."""
+
+    async def reap(self) -> int:
+        """Moves jobs on whose lease is lost; how many.
+
+        Does nothing until server and network have been up for two leases: right after an outage
+        every lease looks lost.
+        """
+        if not await self._queue.is_steady(2 * self._policy.lease_ms):
+            return 0
+        count = 0
+        for tenant in self._tenants:
+            for entry in await self._queue.idle_entries(tenant, _REAPER, self._policy.lease_ms):
+                try:
+                    count += await self._reap_entry(tenant, entry)
+                except Unavailable:
+                    raise
+                except TwofoldError:  # one bad job must not keep the others from being reaped
+                    _log.exception("an entry could not be reaped", extra={"job": entry.job})
+            await self._queue.forget_workers(tenant)
+        return count
+
+    async def promote(self) -> int:
+        """Queues delayed jobs that are due; how many."""
+        count = 0
+        for tenant in self._tenants:
+            for job_id in await self._queue.due_jobs(tenant):
+                job = await self._apply(tenant, job_id, Due())
+                if job is None:
+                    await self._queue.forget_delayed(tenant, job_id)
+                count += job is not None
+        return count
+
+    async def depth(self) -> Depth:
+        """How many jobs wait, are delayed, run, and were given up, over all tenants."""
+        depths = [await self._queue.depth(tenant) for tenant in self._tenants]
+        return sum(depths, Depth())
+
+    async def _reap_entry(self, tenant: str, entry: Entry) -> bool:
+        """Whether the entry's job moved on."""
+        verdict = await asyncio.to_thread(self._standing_verdict, tenant, entry.job)
+        event = LeaseLost(entry.id) if verdict is None else Decided(verdict)
+        job = await self._apply(tenant, entry.job, event)
+        if verdict is not None:
+            await self._queue.drop(tenant, entry.id)
+        return job is not None and job.entry != entry.id

@@ -1,0 +1,278 @@
+"""The users' side of the ledger: create, read, watch, cancel, retry."""
+
+import asyncio
+import hashlib
+import re
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
+
+from twofold import keys, names, publish
+from twofold.errors import InvalidField, LimitExceeded, NotFound, RequestIdReused, WrongState
+from twofold.faults import fault
+from twofold.internal.v1 import record_pb2
+from twofold.jobs import TERMINAL, Job, State, cancelled, new_job, outcome_of, to_proto, verdict_of
+from twofold.lifecycle.core import FORMAT_VERSION, Core
+from twofold.principal import Principal
+from twofold.queue import Requested
+from twofold.queue.connection import BLOCK_LIMIT_S
+from twofold.transitions import CancelAsked, Created, Decided, decide, ended_job
+from twofold.v1 import training_pb2
+
+_CURSOR = re.compile(r"[0-9]{1,20}-[0-9]{1,20}")
+# Within the class `list` is the method.
+_Jobs = list[training_pb2.TrainingJob]
+_Names = list[str]
+#: Jobs looked at for one page: a rare state must not make a call read a whole store.
+_SCAN_LIMIT = 1_000
+_SCAN_CHUNK = 50
+
+
+class Requests(Core):
+    """What users ask for; see Ledger."""
+
+    async def create(
+        self, principal: Principal, record: record_pb2.JobRecord
+    ) -> training_pb2.TrainingJob:
+        """Stores and enqueues a job; durable when it returns. A repeat returns the first job.
+
+        Raises:
+            RequestIdReused: the request_id was used with another request.
+            LimitExceeded: too many jobs wait.
+        """
+        tenant = principal.tenant
+        if record.request_id:
+            found = await self._queue.find_request(tenant, record.request_id)
+            if found is not None:
+                return await self._repeated(principal, record, found)
+        await self._check_room(tenant)
+        filled = self._filled(principal, record)
+        job_id = self._ulid()
+        data = filled.SerializeToString(deterministic=True)
+        await asyncio.to_thread(self._store.create, keys.job_spec(tenant, job_id), data)
+        fault("ledger.journaled")
+        return await self._enqueue(principal, job_id, filled)
+
+    async def get(self, principal: Principal, job_id: str) -> training_pb2.TrainingJob:
+        """The job as it stands; raises InvalidField, NotFound."""
+        record = await asyncio.to_thread(self._read_record, principal.tenant, job_id)
+        job, _ = await self._queue.read(principal.tenant, job_id)
+        return await self._shown(principal.tenant, job_id, job, record)
+
+    async def list(
+        self,
+        principal: Principal,
+        page_size: int,
+        page_token: str,
+        states: Sequence[training_pb2.JobState],
+        model: str,
+    ) -> tuple[_Jobs, str]:
+        """Jobs, newest first, and the token of the next page, "" at the end.
+
+        `states` and `model`: only such jobs; empty: all. Of a large store a call looks at a part
+        only: a page may then be short, even empty, and still have a token.
+        """
+        candidates = await asyncio.to_thread(self._older_jobs, principal.tenant, page_token)
+        found: _Jobs = []
+        for begin in range(0, min(len(candidates), _SCAN_LIMIT), _SCAN_CHUNK):
+            chunk = candidates[begin : begin + _SCAN_CHUNK]
+            for job in await self._read_chunk(principal.tenant, chunk):
+                if (not states or job.state in states) and (not model or job.spec.model == model):
+                    found.append(job)
+                if len(found) == page_size:
+                    last = job.name.removeprefix("jobs/")
+                    return found, last if last != candidates[-1] else ""
+        return found, candidates[_SCAN_LIMIT - 1] if len(candidates) > _SCAN_LIMIT else ""
+
+    async def watch(
+        self, principal: Principal, job_id: str, cursor: str
+    ) -> AsyncIterator[tuple[training_pb2.TrainingJob, str, int]]:
+        """A job's events after `cursor` ("": all that are kept): job, cursor, milliseconds.
+
+        Ends after the event that is terminal; raises InvalidField, NotFound.
+        """
+        if cursor and _CURSOR.fullmatch(cursor) is None:
+            raise InvalidField.of("cursor", cursor, "the cursor of an event")
+        tenant, position = principal.tenant, cursor or "0-0"
+        record = await asyncio.to_thread(self._read_record, tenant, job_id)
+        block_s = 0.0
+        while True:
+            for event in await self._queue.events(tenant, job_id, position, block_s):
+                position = event.cursor
+                yield to_proto(event.job, record.spec), position, event.time_ms
+                if event.job.is_terminal:
+                    return
+            # The stream may have ended before the cursor, expired or been lost with the server.
+            job, now_ms = await self._queue.read(tenant, job_id)
+            if job is None or job.is_terminal:
+                shown = await self._shown(tenant, job_id, job, record)
+                if shown.state in TERMINAL and not await self._queue.events(
+                    tenant, job_id, position, 0
+                ):
+                    yield shown, position, shown.end_time.ToMilliseconds() or now_ms
+                    return
+            block_s = BLOCK_LIMIT_S
+
+    async def cancel(self, principal: Principal, job_id: str) -> training_pb2.TrainingJob:
+        """Ends the job unless it has ended; idempotent; raises InvalidField, NotFound.
+
+        The decision is made here, in the store: whatever a running attempt does from now on, the
+        job will not succeed. CANCELLING lasts until its worker has let go.
+        """
+        tenant = principal.tenant
+        record = await asyncio.to_thread(self._read_record, tenant, job_id)
+        known, now_ms = await self._queue.read(tenant, job_id)
+        job = known or new_job(job_id, record)
+        outcome = await asyncio.to_thread(self._cancel_in_store, tenant, job, now_ms)
+        fault("ledger.cancelled")
+        if outcome.state == State.JOB_STATE_CANCELLED:
+            changed = await self._apply(tenant, job_id, CancelAsked())
+        else:
+            changed = await self._apply(tenant, job_id, Decided(verdict_of(outcome)))
+        return await self._shown(tenant, job_id, changed, record)
+
+    async def retry(
+        self, principal: Principal, job_id: str, request_id: str
+    ) -> training_pb2.TrainingJob:
+        """A new job of an ended one's spec, with retry_of set.
+
+        Raises:
+            InvalidField, NotFound: `job_id` is no job.
+            WrongState: it has not ended.
+            RequestIdReused, LimitExceeded: see `create`.
+        """
+        record = await asyncio.to_thread(self._read_record, principal.tenant, job_id)
+        job, _ = await self._queue.read(principal.tenant, job_id)
+        shown = await self._shown(principal.tenant, job_id, job, record)
+        if shown.state not in TERMINAL:
+            state = State.Name(shown.state).removeprefix("JOB_STATE_")
+            raise WrongState(
+                f"jobs/{job_id} is {state}; only a job that has ended can be repeated",
+                resource=f"jobs/{job_id}",
+                state=state,
+            )
+        repeat = record_pb2.JobRecord(
+            spec=record.spec,
+            request_id=request_id,
+            retry_of=f"jobs/{job_id}",
+            request_sha256=hashlib.sha256(f"retry {job_id}".encode()).hexdigest(),
+        )
+        return await self.create(principal, repeat)
+
+    def _filled(self, principal: Principal, record: record_pb2.JobRecord) -> record_pb2.JobRecord:
+        """The record with what only we know."""
+        filled = record_pb2.JobRecord()
+        filled.CopyFrom(record)
+        filled.format_version = FORMAT_VERSION
+        filled.principal = principal.name
+        if not filled.HasField("create_time"):
+            filled.create_time.FromMilliseconds(self._clock.time_ms())
+        return filled
+
+    async def _check_room(self, tenant: str) -> None:
+        """Spares the store a write; the queue checks again as it enqueues."""
+        depth = await self._queue.depth(tenant)
+        waiting, allowed = depth.waiting + depth.delayed, self._policy.max_queued_jobs
+        if waiting >= allowed:
+            raise LimitExceeded(
+                f"{waiting} jobs wait; allowed: {allowed}; try again later",
+                limit="max_queued_jobs",
+                value=waiting,
+                allowed=allowed,
+            )
+
+    async def _enqueue(
+        self, principal: Principal, job_id: str, record: record_pb2.JobRecord
+    ) -> training_pb2.TrainingJob:
+        now_ms = await self._queue.time_ms()
+        event = Created(new_job(job_id, record))
+        created = decide(None, event, now_ms, self._policy).job
+        try:
+            stored = await self._queue.create(
+                principal.tenant,
+                created or event.job,
+                request_sha256=record.request_sha256,
+                max_waiting=self._policy.max_queued_jobs,
+                token=self._ulid(),
+            )
+        except LimitExceeded:
+            await self._forget(principal.tenant, job_id)
+            raise
+        fault("ledger.enqueued")
+        if isinstance(stored, Job):
+            return to_proto(stored, record.spec)
+        await self._forget(principal.tenant, job_id)
+        return await self._repeated(principal, record, stored)
+
+    async def _forget(self, tenant: str, job_id: str) -> None:
+        """Removes the record of a job that was refused."""
+        job, _ = await self._queue.read(tenant, job_id)
+        if job is not None:
+            return  # an earlier try went through, and only its answer was lost
+        await asyncio.to_thread(self._store.remove, keys.job(tenant, job_id))
+
+    async def _repeated(
+        self, principal: Principal, record: record_pb2.JobRecord, found: Requested
+    ) -> training_pb2.TrainingJob:
+        """The job that the request made before, if it is the same request."""
+        if found.sha256 != record.request_sha256:
+            raise RequestIdReused(
+                f"request_id {record.request_id} made jobs/{found.job} from another request; "
+                "use a new one",
+                request_id=record.request_id,
+                job=f"jobs/{found.job}",
+            )
+        return await self.get(principal, found.job)
+
+    def _cancel_in_store(self, tenant: str, job: Job, now_ms: int) -> record_pb2.JobOutcome:
+        """The outcome that stands: CANCELLED, unless another was decided before."""
+        standing = publish.read_outcome(self._store, tenant, job.id)
+        if standing is None:
+            self._store.create(keys.job_cancel(tenant, job.id), b"")
+            fault("ledger.cancel_asked")
+            verdict = replace(
+                cancelled(),
+                end_ms=now_ms,
+                attempt_count=job.attempt_count,
+                eviction_count=job.eviction_count,
+            )
+            proposed = outcome_of(verdict, job.model, job.attempt)
+            standing = publish.decide_outcome(self._store, tenant, job.id, proposed)
+        publish.complete(self._store, tenant, standing)
+        return standing
+
+    async def _shown(
+        self, tenant: str, job_id: str, job: Job | None, record: record_pb2.JobRecord
+    ) -> training_pb2.TrainingJob:
+        """The job as users see it; from the store alone where the queue has forgotten it."""
+        if job is None:
+            job = await asyncio.to_thread(self._stored_job, tenant, job_id, record)
+        return to_proto(job, record.spec)
+
+    def _stored_job(self, tenant: str, job_id: str, record: record_pb2.JobRecord) -> Job:
+        outcome = publish.read_outcome(self._store, tenant, job_id)
+        return ended_job(job_id, record, outcome) if outcome else new_job(job_id, record)
+
+    def _older_jobs(self, tenant: str, page_token: str) -> _Names:
+        """Identifiers of jobs before the token's, newest first."""
+        if page_token:
+            names.check_ulid("page_token", page_token)
+        found = self._store.names(keys.jobs(tenant))
+        return [name for name in reversed(found) if not page_token or name < page_token]
+
+    async def _read_chunk(self, tenant: str, job_ids: Sequence[str]) -> _Jobs:
+        records = await asyncio.to_thread(self._read_records, tenant, job_ids)
+        jobs = await self._queue.read_many(tenant, list(records))
+        return [
+            await self._shown(tenant, job_id, job, record)
+            for (job_id, record), job in zip(records.items(), jobs, strict=True)
+        ]
+
+    def _read_records(self, tenant: str, job_ids: Sequence[str]) -> dict[str, record_pb2.JobRecord]:
+        """The records that can be read; a folder without one is not a job yet."""
+        found: dict[str, record_pb2.JobRecord] = {}
+        for job_id in job_ids:
+            try:
+                found[job_id] = self._read_record(tenant, job_id)
+            except (InvalidField, NotFound):
+                continue
+        return found

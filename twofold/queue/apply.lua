@@ -1,0 +1,75 @@
+-- Applies the changes of one event to one job, all or nothing, if its revision is unchanged.
+--
+-- Keys; {tenant} is the hash tag, so that all keys of a tenant share a slot. Those with a life-time
+-- get it here; the rest is declared permanent in schema.py.
+--   twofold:{tenant}:job:<id>      hash    the job, a field per field of twofold.jobs.Job, and
+--                                          "format" (1), "change" (token of the last change).
+--                                          Permanent until terminal, then 7 days.
+--   twofold:{tenant}:events:<id>   stream  a snapshot of the job per change that users see; about
+--                                          1,000 at most. Permanent until terminal, then 24 h.
+--   twofold:{tenant}:queue         stream  one entry per QUEUED, RUNNING or CANCELLING job, field
+--                                          "job"; consumer group "workers". Permanent.
+--   twofold:{tenant}:delayed       zset    DELAYED and RETRY_WAIT jobs by due time in ms. Permanent.
+--   twofold:{tenant}:request:<id>  string  "<job> <sha256 of the request>". 24 h.
+--   twofold:{tenant}:dead          stream  jobs given up, field "job"; about 1,000. Permanent.
+--   twofold:{tenant}:versions      stream  "look at the store": a version, alias or withdrawal
+--                                          changed; about 100. Permanent.
+--
+-- KEYS[1] the job's hash; the others as the operations name them, by number.
+-- ARGV[1] the revision the changes were decided on ("0": no such job).
+-- ARGV[2] the token of this change; a repeat after a lost answer finds it and changes nothing.
+-- ARGV[3..] operations: name, number of the key, count of arguments, arguments.
+--
+-- Answers {status, detail}: 1 applied, the job's entry; 0 the revision differs, the one found; 2 the
+-- request key is taken, its value; 3 no room, how many jobs wait.
+
+local job = KEYS[1]
+if redis.call('HGET', job, 'change') == ARGV[2] then
+  return {1, redis.call('HGET', job, 'entry') or ''}
+end
+local revision = redis.call('HGET', job, 'revision') or '0'
+if revision ~= ARGV[1] then
+  return {0, revision}
+end
+
+-- Guards come first in the list: they may end the script before anything is written.
+local guards = {}
+
+-- The request key must be free.
+function guards.UNUSED(key)
+  local value = redis.call('GET', key)
+  return value and {2, value}
+end
+
+-- Fewer than args[1] jobs may wait: entries never delivered, and delayed jobs (key args[2]).
+function guards.ROOM(key, args)
+  local held = 0
+  local pending = redis.pcall('XPENDING', key, 'workers')
+  if type(pending) == 'table' and not pending.err then
+    held = pending[1]
+  end
+  local waiting = redis.call('XLEN', key) - held + redis.call('ZCARD', KEYS[tonumber(args[2])])
+  return waiting >= tonumber(args[1]) and {3, tostring(waiting)}
+end
+
+local next_argument = 3
+while next_argument <= #ARGV do
+  local name = ARGV[next_argument]
+  local key = KEYS[tonumber(ARGV[next_argument + 1])]
+  local count = tonumber(ARGV[next_argument + 2])
+  local args = {unpack(ARGV, next_argument + 3, next_argument + 2 + count)}
+  next_argument = next_argument + 3 + count
+  if guards[name] then
+    local refusal = guards[name](key, args)
+    if refusal then
+      return refusal
+    end
+  elseif name == 'ENQUEUE' then
+    -- A fresh entry, remembered in the job.
+    redis.call('HSET', job, 'entry', redis.call('XADD', key, '*', 'job', args[1]))
+  else
+    redis.call(name, key, unpack(args))
+  end
+end
+redis.call('HSET', job, 'change', ARGV[2])
+return {1, redis.call('HGET', job, 'entry') or ''}

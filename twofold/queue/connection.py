@@ -1,0 +1,202 @@
+"""The edge to redis-py: typed replies, our own retries, and errors of our tree.
+
+redis-py 8 repeats commands ten times by itself and parses replies by command name. Both are
+switched off: what a lost answer means is decided here, and replies are as RESP2 sends them.
+"""
+
+import asyncio
+import hashlib
+import logging
+import random
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Self, TypeVar, cast
+
+from redis import exceptions
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+
+from twofold.errors import Internal, LimitExceeded, Unavailable
+
+Argument = str | bytes | int
+#: A reply of RESP2.
+Reply = bytes | int | list["Reply"] | None
+Result = TypeVar("Result")
+
+#: Half-open connections are noticed after this long; blocking reads must stay below it.
+SOCKET_TIMEOUT_S = 5.0
+BLOCK_LIMIT_S = 2.0
+CONNECT_TIMEOUT_S = 2.0
+#: How long a command is repeated while the server is away: bridges a restart, not an outage.
+PATIENCE_S = 1.5
+_PAUSES_S = (0.02, 0.05, 0.1, 0.2, 0.4)
+#: More than every watcher, worker and handler of one process needs at once.
+_MAX_CONNECTIONS = 1_024
+#: A command this slow means that the server, or we, stood still for a while.
+_SLOW_S = 1.0
+
+_log = logging.getLogger(__name__)
+
+
+class NoGroup(Exception):
+    """The consumer group is gone, as after FLUSHALL."""
+
+
+class GroupExists(Exception):
+    """The consumer group is there already."""
+
+
+class Connection:
+    """A pool of connections to one server, made as they are needed."""
+
+    def __init__(self, url: str, patience_s: float = PATIENCE_S) -> None:
+        self._patience_s = patience_s
+        # redis-py leaves the keywords of from_url untyped.
+        self._client: Redis = Redis.from_url(  # pyright: ignore[reportUnknownMemberType]
+            url,
+            protocol=2,
+            socket_timeout=SOCKET_TIMEOUT_S,
+            socket_connect_timeout=CONNECT_TIMEOUT_S,
+            retry=Retry(NoBackoff(), 0),
+            max_connections=_MAX_CONNECTIONS,
+            client_name="twofold",
+        )
+        self._client.response_callbacks.clear()
+        #: Monotonic time of the last sign that server or network had stood still.
+        self._trouble_s = float("-inf")
+        self._healthy = True
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Closes all connections."""
+        await self._client.aclose()
+
+    def steady_s(self) -> float:
+        """Seconds since the last trouble; infinite where there was none."""
+        return time.monotonic() - self._trouble_s
+
+    async def call(self, *arguments: Argument) -> Reply:
+        """One command, which must be safe to repeat.
+
+        Raises:
+            Unavailable: the server is out of reach or cannot serve.
+            LimitExceeded: its memory is full.
+            NoGroup: the stream's consumer group does not exist.
+            GroupExists: it does, and was to be made.
+        """
+        return await self._patiently(lambda: self._execute(arguments))
+
+    async def block(self, timeout_s: float, *arguments: Argument) -> Reply:
+        """As `call`, for a command that waits up to `timeout_s` for news."""
+        return await self._patiently(lambda: self._execute(arguments), timeout_s + _SLOW_S)
+
+    async def call_all(self, commands: Sequence[Sequence[Argument]]) -> list[Reply]:
+        """Several commands in one round trip, each safe to repeat; errors as of `call`."""
+        return await self._patiently(lambda: self._pipelined(commands))
+
+    async def evaluate(
+        self, script: "Script", keys: Sequence[str], arguments: Sequence[Argument]
+    ) -> Reply:
+        """Runs a script that is safe to repeat, loading it where the server has lost it."""
+        return await self._patiently(lambda: self._evaluate(script, keys, arguments))
+
+    async def _execute(self, arguments: Sequence[Argument]) -> Reply:
+        # redis-py leaves it untyped: without callbacks the answer is the parsed reply.
+        execute = cast("Callable[..., Awaitable[Reply]]", self._client.execute_command)  # pyright: ignore[reportUnknownMemberType]
+        return await execute(*arguments)
+
+    async def _pipelined(self, commands: Sequence[Sequence[Argument]]) -> list[Reply]:
+        async with self._client.pipeline(transaction=False) as pipeline:
+            for command in commands:
+                pipeline.execute_command(*command)  # pyright: ignore[reportUnknownMemberType] - redis-py
+            return cast("list[Reply]", await pipeline.execute())
+
+    async def _evaluate(
+        self, script: "Script", keys: Sequence[str], arguments: Sequence[Argument]
+    ) -> Reply:
+        rest = (len(keys), *keys, *arguments)
+        try:
+            return await self._execute(("EVALSHA", script.sha1, *rest))
+        except exceptions.NoScriptError:
+            # Its cache is empty after a restart; EVAL is not permitted by our ACL.
+            await self._execute(("SCRIPT", "LOAD", script.text))
+            return await self._execute(("EVALSHA", script.sha1, *rest))
+
+    async def _patiently(
+        self, act: Callable[[], Awaitable[Result]], slow_s: float = _SLOW_S
+    ) -> Result:
+        """Repeats `act` while the server is away, up to the patience."""
+        begun = time.monotonic()
+        for pause_s in (*_PAUSES_S, *[_PAUSES_S[-1]] * 1_000):
+            try:
+                result = await act()
+            except (exceptions.RedisError, OSError) as error:
+                failure = self._translated(error)
+                if not isinstance(failure, Unavailable):
+                    raise failure from error
+                self._note_trouble(error)
+                if time.monotonic() - begun + pause_s > self._patience_s:
+                    raise failure from error
+            else:
+                self._note_success(begun, slow_s)
+                return result
+            # Jitter: many clients come back after one restart. Not a secret.
+            await asyncio.sleep(pause_s * (0.5 + random.random() / 2))  # noqa: S311
+        raise Unavailable("the queue's server is out of reach; try again later")
+
+    def _note_trouble(self, error: Exception) -> None:
+        self._trouble_s = time.monotonic()
+        if self._healthy:
+            self._healthy = False
+            _log.warning("the queue's server is away", extra={"error": type(error).__name__})
+
+    def _note_success(self, begun: float, slow_s: float) -> None:
+        now = time.monotonic()
+        if now - begun > slow_s:
+            self._trouble_s = now
+        if not self._healthy:
+            self._healthy = True
+            _log.info("the queue's server is back")
+
+    @staticmethod
+    def _translated(error: Exception) -> Exception:
+        """The error of our tree, whose text names no key and no address."""
+        text = str(error)
+        if isinstance(error, exceptions.OutOfMemoryError):
+            return LimitExceeded("the queue's memory is full; try again later", limit="memory")
+        if isinstance(error, exceptions.ResponseError):
+            if text.startswith("NOGROUP") or "no such key" in text:
+                return NoGroup()
+            if text.startswith("BUSYGROUP"):
+                return GroupExists()
+            if not text.startswith(_PASSING):
+                _log.error("the queue's server refused a command", extra={"error": text})
+                return Internal()
+        return Unavailable("the queue's server is out of reach; try again later")
+
+
+#: Error replies that pass: disk trouble, a replica, a server that loads or is busy.
+_PASSING = (
+    "MISCONF",
+    "READONLY",
+    "LOADING",
+    "BUSY",
+    "MASTERDOWN",
+    "CLUSTERDOWN",
+    "TRYAGAIN",
+    "NOREPLICAS",
+)
+
+
+class Script:
+    """A Lua script and the SHA-1 by which servers know it."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.sha1 = hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()

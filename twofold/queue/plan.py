@@ -1,0 +1,81 @@
+"""What a change of a job does to Redis, as operations of apply.lua. Pure."""
+
+from dataclasses import replace
+from typing import cast
+
+from twofold.jobs import WAITING, Job, Phase, Reason, State
+from twofold.queue import codec, schema
+from twofold.queue.connection import Argument
+
+
+class Plan:
+    """Keys and operations of one run of the script, while they are put together."""
+
+    def __init__(self, tenant: str, job_id: str) -> None:
+        self.tenant = tenant
+        self.keys = [schema.job(tenant, job_id)]
+        self.operations: list[Argument] = []
+
+    def key(self, name: str) -> int:
+        """The number of a key."""
+        if name not in self.keys:
+            self.keys.append(name)
+        return self.keys.index(name) + 1
+
+    def add(self, operation: str, key: str, *arguments: Argument) -> None:
+        """One more operation."""
+        self.operations += [operation, self.key(key), len(arguments), *arguments]
+
+
+def announcement(tenant: str) -> tuple[Argument, ...]:
+    """The command that tells inferers to look at the store."""
+    return (
+        *("XADD", schema.versions(tenant), "MAXLEN", "~", schema.VERSIONS_LENGTH, "*"),
+        *("change", "1"),
+    )
+
+
+def plan_change(plan: Plan, old: Job | None, new: Job) -> None:
+    """Adds what turns `old` into `new`, with all that hangs on it."""
+    job_key, events = plan.keys[0], schema.events(plan.tenant, new.id)
+    plan.add("HSET", job_key, *codec.changed(old, new))
+    _plan_queue(plan, old, new)
+    if old is None or codec.snapshot(old)[2:] != _seen(old, new):
+        trim: tuple[Argument, ...] = ("MAXLEN", "~", schema.EVENTS_LENGTH, "*")
+        plan.add("XADD", events, *trim, *codec.snapshot(new))
+    if new.is_terminal:
+        plan.add("PEXPIRE", job_key, schema.JOB_LIFE_MS)
+        plan.add("PEXPIRE", events, schema.EVENTS_LIFE_MS)
+        _plan_end(plan, new)
+
+
+def _seen(old: Job, new: Job) -> list[Argument]:
+    """The new snapshot but for its revision, which alone is no news."""
+    return codec.snapshot(replace(new, revision=old.revision))[2:]
+
+
+def _plan_queue(plan: Plan, old: Job | None, new: Job) -> None:
+    """An entry stands in the stream if and only if the job is QUEUED, RUNNING or CANCELLING."""
+    queue, delayed = schema.queue(plan.tenant), schema.delayed(plan.tenant)
+    if old and old.entry and old.entry != new.entry:
+        plan.add("XACK", queue, schema.GROUP, old.entry)
+        plan.add("XDEL", queue, old.entry)  # XACK alone frees no memory
+    if old and old.phase in WAITING:
+        plan.add("ZREM", delayed, new.id)
+    if new.phase in WAITING:
+        plan.add("ZADD", delayed, new.due_ms, new.id)
+    if new.phase == Phase.JOB_PHASE_QUEUED and not new.entry:
+        plan.add("ENQUEUE", queue, new.id)
+    if new.entry and new.attempt:
+        # Resets the entry's idle time, which is the lease.
+        plan.add("XCLAIM", queue, schema.GROUP, new.owner, 0, new.entry, "JUSTID")
+
+
+def _plan_end(plan: Plan, new: Job) -> None:
+    if new.state == State.JOB_STATE_SUCCEEDED:
+        name, key, *rest = announcement(plan.tenant)
+        plan.add(cast("str", name), cast("str", key), *rest)
+    if new.state == State.JOB_STATE_FAILED:
+        trim: tuple[Argument, ...] = ("MAXLEN", "~", schema.DEAD_LENGTH, "*")
+        reason = Reason.Name(new.reason)
+        plan.add("XADD", schema.dead(plan.tenant), *trim, "job", new.id, "reason", reason)
