@@ -1,0 +1,1 @@
+"""The trainer: an API that takes jobs, and workers that train and publish them."""

@@ -1,0 +1,1 @@
+"""The trainer's gRPC services over the ledger and the store."""

@@ -1,0 +1,78 @@
+"""Data sets in the store: a file named by its digest, and a record that makes it visible."""
+
+from pathlib import Path
+
+from google.protobuf import json_format
+
+from twofold import keys
+from twofold.errors import Corrupt, InvalidField, NotFound
+from twofold.faults import fault
+from twofold.names import check_sha256
+from twofold.store import Store
+from twofold.v1 import dataset_pb2
+
+_RECORD_LIMIT_BYTES = 64 << 20
+
+
+def read_dataset(store: Store, tenant: str, sha256: str) -> dataset_pb2.Dataset | None:
+    """The record of a visible data set, or None; raises Corrupt, StoreError."""
+    data = store.read(keys.dataset_record(tenant, sha256), _RECORD_LIMIT_BYTES)
+    if data is None:
+        return None
+    try:
+        return json_format.Parse(data, dataset_pb2.Dataset())
+    except (json_format.ParseError, UnicodeDecodeError) as error:
+        name = f"datasets/{sha256}"
+        text = f"the record of {name} cannot be read; delete it and upload the file again"
+        raise Corrupt(text, resource=name) from error
+
+
+def need_dataset(store: Store, tenant: str, sha256: str) -> dataset_pb2.Dataset:
+    """Like read_dataset; raises NotFound where there is none."""
+    dataset = read_dataset(store, tenant, sha256)
+    if dataset is None:
+        name = f"datasets/{sha256}"
+        raise NotFound(f"there is no {name}; upload it first", resource=name)
+    return dataset
+
+
+def add_dataset(
+    store: Store, tenant: str, temporary: Path, dataset: dataset_pb2.Dataset
+) -> dataset_pb2.Dataset:
+    """Makes a checked file visible and answers with its record, the first one if it was there.
+
+    The record is created last: until then a crash leaves a file that the next upload adopts.
+    """
+    sha256 = dataset.name.removeprefix("datasets/")
+    # False: the same bytes are there already, from an upload that ended here or runs beside.
+    store.adopt(temporary, keys.dataset_file(tenant, sha256))
+    fault("dataset.adopted")
+    record = json_format.MessageToJson(dataset).encode()
+    if store.create(keys.dataset_record(tenant, sha256), record):
+        return dataset
+    return need_dataset(store, tenant, sha256)
+
+
+def remove_dataset(store: Store, tenant: str, sha256: str) -> None:
+    """Makes a data set invisible, then removes its file."""
+    store.remove(keys.dataset_record(tenant, sha256))
+    fault("dataset.hidden")
+    store.remove(f"{keys.datasets(tenant)}/{sha256}")
+
+
+def list_datasets(store: Store, tenant: str) -> list[dataset_pb2.Dataset]:
+    """Every visible data set, newest first; records that cannot be read are left out."""
+    found: list[dataset_pb2.Dataset] = []
+    for name in store.names(keys.datasets(tenant)):
+        try:
+            dataset = read_dataset(store, tenant, check_sha256("name", name))
+        except (Corrupt, InvalidField):
+            continue
+        if dataset is not None:
+            found.append(dataset)
+    return sorted(found, key=position, reverse=True)
+
+
+def position(dataset: dataset_pb2.Dataset) -> str:
+    """Where it stands in the list: by time, then by name; fixed width, so that text sorts."""
+    return f"{dataset.create_time.ToNanoseconds():020d}:{dataset.name}"
