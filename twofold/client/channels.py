@@ -20,6 +20,8 @@ OPTIONS: tuple[tuple[str, int], ...] = (
     # Clients of one process must not share connections, and so not each other's backoff either.
     ("grpc.use_local_subchannel_pool", 1),
 )
+#: Why a call fails once its client is closed.
+CLOSED = "the client is closed"
 _ROLES: Mapping[Server, str] = {"train": "the trainer", "infer": "the inferer"}
 
 

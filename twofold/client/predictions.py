@@ -78,14 +78,15 @@ class Signature:
         Raises:
             InvalidTensor: a column is missing, is no list of values, or has no numbers in it.
         """
-        inputs: dict[str, Array] = {}
-        if self.numeric_columns:
-            numeric = [self._column(columns, name) for name in self.numeric_columns]
-            inputs["x"] = as_float32("x", np.stack(numeric, axis=1))
-        if self.category_columns:
-            texts = [_as_bytes(self._column(columns, name)) for name in self.category_columns]
-            inputs["category"] = np.stack(texts, axis=1)
-        return inputs
+        numeric = [
+            as_float32(f"column {name}", self._column(columns, name))
+            for name in self.numeric_columns
+        ]
+        texts = [_as_bytes(self._column(columns, name)) for name in self.category_columns]
+        if len({len(column) for column in (*numeric, *texts)}) > 1:
+            raise InvalidTensor("columns have different numbers of rows", model=self.model)
+        groups: dict[str, list[Array]] = {"x": [*numeric], "category": texts}
+        return {name: np.stack(group, axis=1) for name, group in groups.items() if group}
 
     def describes(self, prediction: Prediction) -> bool:
         """Whether `prediction` came from the version that these columns belong to."""
@@ -159,23 +160,23 @@ def inputs_of(rows: Rows) -> dict[str, Array]:
         InvalidTensor: not two dimensions, or something that is no number where one must be.
     """
     if not isinstance(rows, Mapping):
-        return {"x": _two_dimensions("x", as_float32("x", rows))}
+        return {"x": _two_dimensions("x", as_float32("input x", rows))}
     return {
-        name: as_float32(name, array) if name == "x" else _as_sent(name, np.asarray(array))
+        name: as_float32("input x", array) if name == "x" else _as_sent(name, np.asarray(array))
         for name, array in rows.items()
     }
 
 
-def as_float32(name: str, array: ArrayLike) -> NDArray[np.float32]:
-    """`array` as float32, C-contiguous; raises InvalidTensor where that cannot be."""
+def as_float32(what: str, array: ArrayLike) -> NDArray[np.float32]:
+    """`array` as float32, C-contiguous; raises InvalidTensor, naming `what`, where it cannot be."""
     try:
         # What a float64 holds beyond float32's range must not become infinite in silence.
         with np.errstate(over="raise"):
-            return np.ascontiguousarray(array, dtype=np.float32)
+            return np.asarray(array, dtype=np.float32, order="C")
     except (TypeError, ValueError, OverflowError, FloatingPointError) as error:
         raise InvalidTensor(
-            f"input {name} cannot be sent as float32: {error}",
-            input=name,
+            f"{what} cannot be sent as float32: {error}",
+            input=what.rpartition(" ")[2],
             expected="numbers within float32's range",
             got=type(array).__name__,
         ) from error
@@ -183,9 +184,9 @@ def as_float32(name: str, array: ArrayLike) -> NDArray[np.float32]:
 
 def _as_sent(name: str, array: Array) -> Array:
     if np.issubdtype(array.dtype, np.floating):
-        return as_float32(name, array)
+        return as_float32(f"input {name}", array)
     if np.issubdtype(array.dtype, np.integer):
-        return np.ascontiguousarray(array, dtype=np.int64)
+        return np.asarray(array, dtype=np.int64, order="C")
     return array if array.dtype == np.bool_ else _as_bytes(array)
 
 

@@ -9,7 +9,7 @@ import grpc
 
 from twofold import errors
 from twofold.client.calls.call import Call, Server
-from twofold.client.channels import OPTIONS, Connection, as_is
+from twofold.client.channels import CLOSED, OPTIONS, Connection, as_is
 from twofold.client.following import Following, JobEvent
 from twofold.client.retry import explain, next_delay_s
 from twofold.client.uploads import CHUNK_BYTES, Upload, chunk_message
@@ -58,7 +58,7 @@ class AsyncTransport:
                     async for event in events:
                         yield event
             except grpc.aio.AioRpcError as error:
-                failure = explain(error, self._connection.peer("train"))
+                failure = self._explain(error, "train")
             if not following.is_done:
                 uniform = self._connection.randomness.uniform
                 delay_s = following.broke(failure, self.now_s(), uniform)
@@ -97,7 +97,7 @@ class AsyncTransport:
             try:
                 return call.decode(await attempt(max(0.0, ends_s - self.now_s())))
             except grpc.aio.AioRpcError as error:
-                failure = explain(error, self._connection.peer(call.server))
+                failure = self._explain(error, call.server)
             failures += 1
             left_s = ends_s - self.now_s()
             uniform = self._connection.randomness.uniform()
@@ -106,9 +106,14 @@ class AsyncTransport:
                 raise failure
             await self._connection.clock.sleep(delay_s)
 
+    def _explain(self, error: grpc.aio.AioRpcError, server: Server) -> errors.TwofoldError:
+        if self._is_closed:
+            return errors.Unavailable(CLOSED)
+        return explain(error, self._connection.peer(server))
+
     def _channel(self, server: Server) -> grpc.aio.Channel:
         if self._is_closed:
-            raise errors.Unavailable("the client is closed")
+            raise errors.Unavailable(CLOSED)
         if server not in self._channels:
             address = self._connection.address(server)
             self._channels[server] = grpc.aio.insecure_channel(address, OPTIONS)

@@ -8,7 +8,7 @@ import grpc
 
 from twofold import errors
 from twofold.client.calls.call import Call, Server
-from twofold.client.channels import OPTIONS, Connection, as_is
+from twofold.client.channels import CLOSED, OPTIONS, Connection, as_is
 from twofold.client.following import Following, JobEvent
 from twofold.client.retry import explain, next_delay_s
 from twofold.client.uploads import Upload
@@ -54,7 +54,7 @@ class Transport:
             try:
                 yield from self._stream(following)
             except grpc.RpcError as error:
-                failure = explain(error, self._connection.peer("train"))
+                failure = self._explain(error, "train")
             if not following.is_done:
                 uniform = self._connection.randomness.uniform
                 self._wait(following.broke(failure, self.now_s(), uniform))
@@ -92,7 +92,7 @@ class Transport:
             try:
                 return call.decode(attempt(max(0.0, ends_s - self.now_s())))
             except grpc.RpcError as error:
-                failure = explain(error, self._connection.peer(call.server))
+                failure = self._explain(error, call.server)
             failures += 1
             left_s = ends_s - self.now_s()
             uniform = self._connection.randomness.uniform()
@@ -101,10 +101,15 @@ class Transport:
                 raise failure
             self._wait(delay_s)
 
+    def _explain(self, error: grpc.RpcError, server: Server) -> errors.TwofoldError:
+        if self._closed.is_set():
+            return errors.Unavailable(CLOSED)
+        return explain(error, self._connection.peer(server))
+
     def _channel(self, server: Server) -> grpc.Channel:
         with self._lock:
             if self._closed.is_set():
-                raise errors.Unavailable("the client is closed")
+                raise errors.Unavailable(CLOSED)
             if server not in self._channels:
                 address = self._connection.address(server)
                 self._channels[server] = grpc.insecure_channel(address, OPTIONS)
@@ -112,4 +117,4 @@ class Transport:
 
     def _wait(self, delay_s: float) -> None:
         if self._closed.wait(delay_s):
-            raise errors.Unavailable("the client is closed")
+            raise errors.Unavailable(CLOSED)
