@@ -55,7 +55,7 @@ def parse(text: str) -> dict[str, Value]:
         raise InvalidField.of("spec", f"{len(text)} long", f"at most {TEXT_LIMIT} characters")
     try:
         return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:  # also from numbers and lists without end
         raise InvalidField(f"the spec is no TOML: {error}", field="spec") from error
 
 
@@ -101,7 +101,7 @@ def bare_value(text: str) -> Value:
     """`text` as a TOML value, or as it is where it is none."""
     try:
         tree = tomllib.loads(f"value = {text}")
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):
         return text
     value: object = tree["value"]
     is_plain = len(tree) == 1 and isinstance(value, bool | int | float | str | list)
@@ -123,7 +123,7 @@ def _put(tree: dict[str, Value], path: Sequence[str], value: Value) -> None:
 
 def _message(descriptor: Descriptor, value: object, path: str) -> dict[str, object]:
     if not isinstance(value, Mapping):
-        raise InvalidField.of(path or "spec", value, "a table")
+        raise _refused(path or "spec", value, "a table")
     table = cast("Mapping[object, object]", value)
     fields = descriptor.fields_by_name
     return {
@@ -145,6 +145,13 @@ def _known(fields: Mapping[str, FieldDescriptor], key: object, path: str) -> Fie
     return fields[key]
 
 
+def _refused(path: str, value: object, allowed: str) -> InvalidField:
+    try:
+        return InvalidField.of(path, value, allowed)
+    except ValueError:  # Python does not write integers of more than 4,300 digits
+        return InvalidField.of(path, f"a {type(value).__name__} too long to show", allowed)
+
+
 def _join(path: str, name: str) -> str:
     return f"{path}.{name}" if path else name
 
@@ -153,7 +160,7 @@ def _field(field: FieldDescriptor, value: object, path: str) -> object:
     if not field.is_repeated:
         return _single(field, value, path)
     if isinstance(value, str) or not isinstance(value, Sequence):
-        raise InvalidField.of(path, value, "a list")
+        raise _refused(path, value, "a list")
     items = cast("Sequence[object]", value)
     return [_single(field, item, f"{path}[{index}]") for index, item in enumerate(items)]
 
@@ -171,14 +178,14 @@ def _single(field: FieldDescriptor, value: object, path: str) -> object:
 def _duration(value: object, path: str) -> str:
     seconds = _real(value, path)
     if abs(seconds) > _DURATION_LIMIT_S:
-        raise InvalidField.of(path, value, "seconds")
+        raise _refused(path, value, "seconds")
     return f"{seconds:.9f}s"
 
 
 def _choice(enum: EnumDescriptor, value: object, path: str) -> str:
     choices = _choices(enum)
     if not isinstance(value, str) or value not in choices:
-        raise InvalidField.of(path, value, ", ".join(choices))
+        raise _refused(path, value, ", ".join(choices))
     return choices[value]
 
 
@@ -193,30 +200,30 @@ def _choices(enum: EnumDescriptor) -> dict[str, str]:
 
 def _text(value: object, path: str) -> str:
     if not isinstance(value, str):
-        raise InvalidField.of(path, value, "text")
+        raise _refused(path, value, "text")
     try:
         value.encode("utf-8")
     except UnicodeEncodeError as error:
-        raise InvalidField.of(path, value, "text without lone surrogates") from error
+        raise _refused(path, value, "text without lone surrogates") from error
     return value
 
 
 def _boolean(value: object, path: str) -> bool:
     if not isinstance(value, bool):
-        raise InvalidField.of(path, value, "true or false")
+        raise _refused(path, value, "true or false")
     return value
 
 
 def _real(value: object, path: str) -> float:
     allowed = "a finite number"
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise InvalidField.of(path, value, allowed)
+        raise _refused(path, value, allowed)
     try:
         number = float(value)
     except OverflowError as error:
-        raise InvalidField.of(path, "an integer beyond 2^1023", allowed) from error
+        raise _refused(path, value, allowed) from error
     if not math.isfinite(number):
-        raise InvalidField.of(path, value, allowed)
+        raise _refused(path, value, allowed)
     return number
 
 
@@ -225,10 +232,9 @@ def _integer(bits: int) -> Callable[[object, str], int]:
 
     def convert(value: object, path: str) -> int:
         if isinstance(value, bool) or not isinstance(value, int):
-            raise InvalidField.of(path, value, "a whole number")
+            raise _refused(path, value, "a whole number")
         if not -bound <= value < bound:
-            shown = value if value.bit_length() <= bits else f"{value.bit_length()} bits"
-            raise InvalidField.of(path, shown, f"a whole number of {bits} bits")
+            raise _refused(path, value, f"a whole number of {bits} bits")
         return value
 
     return convert
