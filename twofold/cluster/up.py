@@ -5,7 +5,7 @@ import contextlib
 import os
 import signal
 import sys
-from collections.abc import AsyncGenerator, Callable, Generator, Sequence
+from collections.abc import AsyncGenerator, Callable, Generator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -143,11 +143,16 @@ def _environment() -> dict[str, str]:
     environment = dict(os.environ)
     if sys.stderr.isatty():
         environment.setdefault("TWOFOLD_LOG_STYLE", "human")
+    return environment | checkout_path(environment)
+
+
+def checkout_path(environment: Mapping[str, str]) -> dict[str, str]:
+    """PYTHONPATH with this checkout in front; empty where the packages are installed."""
     root = Path(twofold.__file__).parents[1]
-    if (root / "pyproject.toml").is_file():  # a checkout, which may not be installed
-        old = os.environ.get("PYTHONPATH")
-        environment["PYTHONPATH"] = f"{root}{os.pathsep}{old}" if old else str(root)
-    return environment
+    if not (root / "pyproject.toml").is_file():
+        return {}
+    old = environment.get("PYTHONPATH")
+    return {"PYTHONPATH": f"{root}{os.pathsep}{old}" if old else str(root)}
 
 
 def drain_s() -> float:
@@ -240,3 +245,8 @@ def _announce(addresses: Addresses) -> None:
         f"ready train={addresses.train} infer={addresses.infer} metrics={addresses.metrics}\n"
     )
     sys.stdout.flush()
+
+
+if __name__ == "__main__":  # how twofold.cluster.embedded starts it
+    directory, *listen = sys.argv[1:]
+    sys.exit(run(Options(Path(directory), *listen)))

@@ -1,0 +1,36 @@
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from twofold.client import Client
+from twofold.cluster.embedded import Embedded, running
+
+#: Short leases and backoffs, so that what waits for them is quick.
+ENVIRONMENT = {
+    "TWOFOLD_LEASE_S": "2",
+    "TWOFOLD_BEAT_S": "0.4",
+    "TWOFOLD_RETRY_BACKOFF_S": "0.2",
+    "TWOFOLD_DRAIN_S": "5",
+    "TWOFOLD_THREADS": "1",
+    "TWOFOLD_INSECURE": "",
+}
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Embedded]:
+    """A running cluster that the tests of one module share."""
+    with running(tmp_path_factory.mktemp("cluster"), ENVIRONMENT) as embedded:
+        yield embedded
+
+
+@pytest.fixture(scope="module")
+def client(cluster: Embedded) -> Iterator[Client]:
+    with Client(train=cluster.train, infer=cluster.infer) as connected:
+        yield connected
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    """The checkout."""
+    return Path(__file__).parents[2]

@@ -1,0 +1,191 @@
+"""The whole path, through the processes that users run."""
+
+import asyncio
+import subprocess
+import sys
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from tests.e2e import processes, specs
+from tests.e2e.conftest import ENVIRONMENT
+from twofold import errors
+from twofold.client import Client, CreateOptions, JobFailed
+from twofold.cluster import metrics
+from twofold.cluster.embedded import Embedded, running
+from twofold.v1 import training_pb2 as pb
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(120)
+def test_a_submitted_job_ends_in_predictions_that_name_it(client: Client) -> None:
+    handle = client.train(specs.xor("first"))
+    job = handle.wait(timeout_s=60)
+    specs.until_served(client, "first", 1)
+    prediction = client.predict("first", specs.ROWS)
+
+    assert job.model_version == "models/first/versions/1"
+    assert prediction.labels.tolist() == specs.XOR
+    assert (prediction.model, prediction.version) == ("first", 1)
+    lineage = client.models.version("first", prediction.version).manifest.lineage
+    assert lineage.job == f"jobs/{handle.id}"
+    assert lineage.dataset == "builtin/xor"
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(120)
+def test_own_rows_are_uploaded_trained_and_predicted(client: Client) -> None:
+    generator = np.random.default_rng(0)
+    x = generator.normal(size=(200, 3)).astype(np.float32)
+    y = x @ np.array([1.0, -2.0, 0.5]) + 3
+    spec = {
+        "model": "plane",
+        "data": {},
+        "network": {"family": "linear"},
+        "training": {"epochs": 300, "learning_rate": 0.05},
+    }
+
+    client.train(x, y, spec).wait(timeout_s=60)
+    specs.until_served(client, "plane", 1)
+
+    assert np.allclose(client.predict("plane", x).value[:, 0], y, atol=0.1)
+
+
+def test_a_spec_that_is_refused_leaves_nothing_behind(client: Client) -> None:
+    before = len(client.jobs.list())
+
+    with pytest.raises(errors.InvalidField) as caught:
+        client.train(specs.xor("refused", learning_rate=-1.0))
+
+    assert caught.value.fields["field"] == "training.learning_rate"
+    assert len(client.jobs.list()) == before
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(120)
+def test_one_page_shows_the_figures_of_all_parts(client: Client, cluster: Embedded) -> None:
+    client.train(specs.xor("counted")).wait(timeout_s=60)
+    page = asyncio.run(metrics.fetch(cluster.metrics))
+
+    names = [family.name for family in text_string_to_metric_families(page)]
+    assert len(names) == len(set(names))
+    assert any(name.startswith("twofold_train") for name in names)
+    assert any(name.startswith("twofold_infer") for name in names)
+    up = [
+        (sample.labels["part"], sample.value)
+        for family in text_string_to_metric_families(page)
+        for sample in family.samples
+        if sample.name == "twofold_cluster_part_up"
+    ]
+    assert up == [("valkey", 1), ("trainer", 1), ("inferer", 1)]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(120)
+def test_a_job_is_cancelled_in_every_state(client: Client) -> None:
+    running_job = client.train(specs.long("endless"))
+    specs.until_epoch(running_job, 1)
+    queued = client.train(specs.long("endless"))
+    due = datetime.now(UTC) + timedelta(hours=1)
+    delayed = client.train(specs.long("endless"), options=CreateOptions(not_before=due))
+
+    assert (queued.refresh().state, queued.job.phase) == (pb.JOB_STATE_PENDING, pb.JOB_PHASE_QUEUED)
+    assert delayed.refresh().phase == pb.JOB_PHASE_DELAYED
+    for handle in (delayed, queued, running_job):
+        started_s = time.monotonic()
+        handle.cancel()
+        with pytest.raises(JobFailed):
+            handle.wait(timeout_s=10)
+        assert handle.job.state == pb.JOB_STATE_CANCELLED
+        assert handle.job.reason == pb.JOB_REASON_USER
+        assert time.monotonic() - started_s < 2
+        assert handle.cancel().state == pb.JOB_STATE_CANCELLED
+    with pytest.raises(errors.NotFound):
+        client.models.get("endless")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(120)
+def test_cancelling_what_has_ended_changes_nothing(client: Client) -> None:
+    handle = client.train(specs.xor("ended"))
+    handle.wait(timeout_s=60)
+
+    assert handle.cancel().state == pb.JOB_STATE_SUCCEEDED
+    assert specs.versions(client, "ended") == [1]
+    with pytest.raises(errors.NotFound):
+        client.jobs.cancel("0" * 26)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(120)
+def test_a_job_that_waits_for_its_repeat_is_cancelled(client: Client) -> None:
+    spec = {
+        **specs.xor("doomed", learning_rate=1000.0, optimizer="sgd", loss="mse"),
+        "limits": {"max_retries": 100, "retry_user_errors": True},
+    }
+    spec["network"] = {"family": "mlp", "hidden": [8], "activation": "relu"}
+    handle = client.train(spec)
+
+    def waits_again(job: pb.TrainingJob) -> bool:
+        return job.phase == pb.JOB_PHASE_RETRY_WAIT and job.attempt_count > 2
+
+    specs.until_job(handle, waits_again)
+    handle.cancel()
+    with pytest.raises(JobFailed):
+        handle.wait(timeout_s=10)
+
+    assert handle.job.state == pb.JOB_STATE_CANCELLED
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(120)
+def test_a_second_up_in_the_same_folder_is_refused(cluster: Embedded) -> None:
+    folder = cluster.log.parent
+    second = subprocess.run(  # noqa: S603 - this test's own command
+        [sys.executable, "-m", "twofold.cluster.up", str(folder), *["127.0.0.1:0"] * 3],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+
+    assert second.returncode == 2
+    assert str(folder) in second.stderr
+    assert f"pid {cluster.process.pid} " in second.stderr
+    assert second.stdout == ""
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(120)
+def test_sigterm_drains_exits_0_and_leaves_no_process(tmp_path: Path) -> None:
+    with running(tmp_path / "cluster", ENVIRONMENT) as embedded:
+        with Client(train=embedded.train, infer=embedded.infer) as client:
+            specs.until_epoch(client.train(specs.long("interrupted")), 1)
+        pids = processes.descendants(embedded.process.pid)
+        assert len(pids) >= 4
+        assert embedded.stop() == 0
+        processes.assert_all_end(pids)
+
+    with (
+        running(tmp_path / "cluster", ENVIRONMENT) as embedded,
+        Client(train=embedded.train, infer=embedded.infer) as client,
+    ):
+        (job,) = client.jobs.list()
+        handle = client.jobs.handle(job)
+        resumed = specs.until_job(handle, lambda job: job.progress.resumed_epoch > 0)
+        handle.cancel()
+
+    assert resumed.eviction_count == 0
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(120)
+def test_nothing_outlives_a_cluster_that_is_killed(tmp_path: Path) -> None:
+    with running(tmp_path / "cluster", ENVIRONMENT) as embedded:
+        pids = processes.descendants(embedded.process.pid)
+        processes.kill(embedded.process.pid)
+        processes.assert_all_end(pids)

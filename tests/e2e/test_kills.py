@@ -1,0 +1,66 @@
+"""kill -9 in the middle of a job: it still ends in one version, from where it stood."""
+
+import pytest
+
+from tests.e2e import processes, specs
+from twofold.client import Client, JobHandle
+from twofold.cluster.embedded import Embedded
+from twofold.v1 import training_pb2 as pb
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
+
+
+@pytest.fixture
+def in_training(client: Client, request: pytest.FixtureRequest) -> JobHandle:
+    """A job of some seconds that has a checkpoint."""
+    name = str(request.node.name).replace("_", "-")[:60].strip("-")  # pyright: ignore[reportUnknownMemberType] - untyped in pytest
+    handle = client.train(specs.seconds_long(name))
+    specs.until_epoch(handle, specs.CHECKPOINTED_EPOCH)
+    return handle
+
+
+def assert_one_version(client: Client, handle: JobHandle) -> pb.TrainingJob:
+    job = handle.wait(timeout_s=90)
+
+    assert job.state == pb.JOB_STATE_SUCCEEDED
+    model = job.spec.model
+    (number,) = specs.versions(client, model)
+    assert job.model_version == f"models/{model}/versions/{number}"
+    lineage = client.models.version(model, number).manifest.lineage
+    assert lineage.job == job.name
+    specs.until_served(client, model, number)
+    assert client.predict(model, specs.ROWS).labels.tolist() == specs.XOR
+    return job
+
+
+def test_the_training_process_is_killed(
+    client: Client, cluster: Embedded, in_training: JobHandle
+) -> None:
+    processes.kill(processes.training_child(cluster.process.pid))
+
+    job = assert_one_version(client, in_training)
+    assert job.progress.resumed_epoch > 0
+    assert (job.attempt_count, job.eviction_count) == (2, 1)
+
+
+def test_the_worker_is_killed(client: Client, cluster: Embedded, in_training: JobHandle) -> None:
+    worker = processes.part(cluster.process.pid, "-m trainer")
+    child = processes.training_child(cluster.process.pid)
+    processes.kill(worker)
+    processes.assert_all_end([worker, child])
+
+    job = assert_one_version(client, in_training)
+    assert job.progress.resumed_epoch > 0
+    assert job.attempt_count == 2
+    assert "trainer | died: SIGKILL" in cluster.log.read_text(encoding="utf-8")
+
+
+def test_the_queues_server_is_killed(
+    client: Client, cluster: Embedded, in_training: JobHandle
+) -> None:
+    """Nobody's lease has passed when the server is back, so the attempt goes on, or resumes."""
+    processes.kill(processes.part(cluster.process.pid, "--logfile"))
+
+    job = assert_one_version(client, in_training)
+    assert job.attempt_count == 1 or job.progress.resumed_epoch > 0
+    assert "valkey  | died: SIGKILL" in cluster.log.read_text(encoding="utf-8")
