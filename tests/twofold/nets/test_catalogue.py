@@ -1,0 +1,150 @@
+"""The catalogue's graphs are valid for every family, activation, task and loss."""
+
+import itertools
+from collections.abc import Iterator
+
+import pytest
+
+from tests.twofold.nets import graphs
+from twofold.errors import InvalidField
+from twofold.nets import bounds, catalogue
+from twofold.v1 import graph_pb2, model_pb2, spec_pb2
+
+_CHOOSERS = (spec_pb2.FAMILY_NEURON, spec_pb2.FAMILY_MLP)
+_TASKS = (spec_pb2.TASK_CLASSIFICATION, spec_pb2.TASK_REGRESSION)
+
+
+def _networks() -> Iterator[spec_pb2.NetworkSpec]:
+    for number in spec_pb2.Family.values()[1:]:
+        activations = spec_pb2.Activation.values() if number in _CHOOSERS else [0]
+        for activation in activations:
+            if number == spec_pb2.FAMILY_MLP and activation == spec_pb2.ACTIVATION_STEP:
+                continue
+            network = spec_pb2.NetworkSpec()
+            network.family = spec_pb2.Family.Name(number)  # pyright: ignore[reportAttributeAccessIssue] - names are taken too
+            network.activation = spec_pb2.Activation.Name(activation)  # pyright: ignore[reportAttributeAccessIssue] - likewise
+            yield network
+
+
+def _data(task: spec_pb2.Task) -> model_pb2.FeatureSpec:
+    labels = ("no", "yes") if task == spec_pb2.TASK_CLASSIFICATION else ()
+    return graphs.features(numeric=3, vocabularies=(4,), labels=labels)
+
+
+def test_every_family_builds_a_valid_graph_for_each_of_its_losses() -> None:
+    built = 0
+    for network, task, scaling in itertools.product(_networks(), _TASKS, (False, True)):
+        for loss in catalogue.losses(network, task):
+            graph = catalogue.build(network, _data(task), scaling=scaling, loss=loss)
+            bounds.check(graph)
+            built += 1
+            assert ("scale.mean" in bounds.state_shapes(graph)) == scaling
+
+            scores = 2 if task == spec_pb2.TASK_CLASSIFICATION else 1
+            assert bounds.score_count(graph) == scores
+
+    # Scaled or not: a neuron's 24 activations classify (sigmoid by two losses) and 23 regress; an
+    # MLP's 24 (with the default) regress and classify by two losses; the others have one task.
+    assert built == 2 * ((25 + 2 + 24) + 24 * 3 + 4)
+
+
+HEADS: list[tuple[spec_pb2.Family, spec_pb2.Activation, spec_pb2.Loss, graph_pb2.Head, float]] = [
+    (spec_pb2.FAMILY_NEURON, 0, 0, graph_pb2.HEAD_SIGMOID, 0),
+    (
+        spec_pb2.FAMILY_NEURON,
+        spec_pb2.ACTIVATION_SIGMOID,
+        spec_pb2.LOSS_MSE,
+        graph_pb2.HEAD_THRESHOLD,
+        0.5,
+    ),
+    (spec_pb2.FAMILY_NEURON, spec_pb2.ACTIVATION_STEP, 0, graph_pb2.HEAD_STEP, 0),
+    (spec_pb2.FAMILY_NEURON, spec_pb2.ACTIVATION_TANH, 0, graph_pb2.HEAD_THRESHOLD, 0.0),
+    (spec_pb2.FAMILY_NEURON, spec_pb2.ACTIVATION_RELU, 0, graph_pb2.HEAD_THRESHOLD, 0.5),
+    (
+        spec_pb2.FAMILY_NEURON,
+        spec_pb2.ACTIVATION_LOG_SIGMOID,
+        0,
+        graph_pb2.HEAD_THRESHOLD,
+        -0.6931471805599453,
+    ),
+    (spec_pb2.FAMILY_PERCEPTRON, 0, 0, graph_pb2.HEAD_STEP, 0),
+    (spec_pb2.FAMILY_LOGISTIC, 0, 0, graph_pb2.HEAD_SIGMOID, 0),
+    (spec_pb2.FAMILY_SOFTMAX, 0, 0, graph_pb2.HEAD_SOFTMAX, 0),
+    (spec_pb2.FAMILY_MLP, 0, 0, graph_pb2.HEAD_SOFTMAX, 0),
+    (spec_pb2.FAMILY_MLP, 0, spec_pb2.LOSS_BCE, graph_pb2.HEAD_SIGMOID, 0),
+]  # pyright: ignore[reportAssignmentType] - 0 is UNSPECIFIED
+
+
+@pytest.mark.parametrize(("family", "activation", "loss", "head", "threshold"), HEADS)
+def test_the_head_follows_from_family_activation_and_loss(
+    family: spec_pb2.Family,
+    activation: spec_pb2.Activation,
+    loss: spec_pb2.Loss,
+    head: graph_pb2.Head,
+    threshold: float,
+) -> None:
+    graph = graphs.built(family, loss, activation=activation)
+
+    assert graph.head == head
+    assert graph.head_threshold == threshold
+
+
+def test_a_logit_is_not_squashed_before_its_loss() -> None:
+    """BCE sees the logit of a sigmoid neuron: the sigmoid is its head, not its last node."""
+    graph = graphs.built(spec_pb2.FAMILY_NEURON)
+
+    assert [module.kind for module in graph.modules] == [graph_pb2.MODULE_KIND_LINEAR]
+
+
+def test_regression_answers_the_value_itself() -> None:
+    data = graphs.features(labels=())
+    for family in (spec_pb2.FAMILY_NEURON, spec_pb2.FAMILY_LINEAR, spec_pb2.FAMILY_MLP):
+        graph = graphs.built(family, data=data)
+
+        assert graph.head == graph_pb2.HEAD_IDENTITY
+        assert bounds.score_count(graph) == 1
+
+
+def test_an_mlp_has_its_layers_in_order() -> None:
+    network = spec_pb2.NetworkSpec(family=spec_pb2.FAMILY_MLP, hidden=[8, 4], dropout=0.25)
+    graph = catalogue.build(
+        network, graphs.features(), scaling=False, loss=spec_pb2.LOSS_UNSPECIFIED
+    )
+
+    assert [module.path for module in graph.modules] == [
+        "hidden.0",
+        "activation.0",
+        "dropout.0",
+        "hidden.1",
+        "activation.1",
+        "dropout.1",
+        "output",
+    ]
+    assert graph.modules[2].arguments["p"].real == 0.25
+    assert bounds.parameter_count(graph) == (2 * 8 + 8) + (8 * 4 + 4) + (4 * 2 + 2)
+
+
+def test_only_what_the_data_has_becomes_an_input() -> None:
+    numbers = graphs.built(spec_pb2.FAMILY_SOFTMAX, data=graphs.features(2), scaling=True)
+    words = graphs.built(spec_pb2.FAMILY_SOFTMAX, data=graphs.features(0, (3,)), scaling=True)
+
+    assert [spec.name for spec in numbers.inputs] == ["x"]
+    assert [spec.name for spec in words.inputs] == ["category"]
+    assert not words.states
+
+
+@pytest.mark.parametrize(
+    ("family", "loss", "labels"),
+    [
+        (spec_pb2.FAMILY_LINEAR, spec_pb2.LOSS_UNSPECIFIED, ("0", "1")),
+        (spec_pb2.FAMILY_LOGISTIC, spec_pb2.LOSS_UNSPECIFIED, ()),
+        (spec_pb2.FAMILY_MLP, spec_pb2.LOSS_MSE, ("0", "1")),
+        (spec_pb2.FAMILY_MLP, spec_pb2.LOSS_BCE, ()),
+        (spec_pb2.FAMILY_UNSPECIFIED, spec_pb2.LOSS_UNSPECIFIED, ()),
+    ],
+)
+def test_a_loss_or_task_that_does_not_fit_is_refused(
+    family: spec_pb2.Family, loss: spec_pb2.Loss, labels: tuple[str, ...]
+) -> None:
+    with pytest.raises(InvalidField, match=r"training\.loss"):
+        graphs.built(family, loss, data=graphs.features(labels=labels))

@@ -1,0 +1,91 @@
+"""Each loss is its formula, and goes with the head that serves it."""
+# pyright: reportUnknownMemberType=false
+
+import math
+
+import pytest
+import torch
+from torch import Tensor
+
+from tests.twofold.nets import graphs
+from twofold.errors import InvalidField
+from twofold.nets import losses
+from twofold.v1 import graph_pb2, spec_pb2
+
+LABELS = torch.tensor([0, 1, 1])
+LOGITS = torch.tensor([[0.5], [-2.0], [3.0]])
+
+
+def _value(family: spec_pb2.Family, loss: spec_pb2.Loss, logits: Tensor, target: Tensor) -> float:
+    labels = () if target.is_floating_point() else ("0", "1")
+    graph = graphs.built(family, loss, data=graphs.features(labels=labels))
+    return losses.loss_function(loss, graph)(logits, target).item()
+
+
+def test_binary_cross_entropy_is_the_mean_negative_log_likelihood() -> None:
+    expected = (math.log1p(math.exp(0.5)) + math.log1p(math.exp(2)) + math.log1p(math.exp(-3))) / 3
+
+    value = _value(spec_pb2.FAMILY_LOGISTIC, spec_pb2.LOSS_BCE, LOGITS, LABELS)
+
+    assert value == pytest.approx(expected, rel=1e-6)
+
+
+def test_cross_entropy_of_two_logits_is_that_of_their_difference() -> None:
+    pairs = torch.cat([torch.zeros_like(LOGITS), LOGITS], dim=1)
+    expected = _value(spec_pb2.FAMILY_LOGISTIC, spec_pb2.LOSS_BCE, LOGITS, LABELS)
+
+    value = _value(spec_pb2.FAMILY_SOFTMAX, spec_pb2.LOSS_CROSS_ENTROPY, pairs, LABELS)
+
+    assert value == pytest.approx(expected, rel=1e-6)
+
+
+def test_the_perceptron_criterion_counts_mistakes_by_their_distance() -> None:
+    value = _value(spec_pb2.FAMILY_PERCEPTRON, spec_pb2.LOSS_PERCEPTRON, LOGITS, LABELS)
+
+    assert value == pytest.approx((0.5 + 2.0 + 0.0) / 3)
+
+
+@pytest.mark.parametrize(("label", "gradient"), [(0, 1.0), (1, -1.0)])
+def test_the_perceptron_learns_from_a_logit_of_zero(label: int, gradient: float) -> None:
+    """Otherwise a perceptron that starts from zero would never move."""
+    logit = torch.zeros((1, 1), requires_grad=True)
+
+    losses.perceptron_criterion(logit, torch.tensor([label])).backward()
+
+    assert logit.grad is not None
+    assert logit.grad.item() == gradient
+
+
+def test_mean_squared_error_of_a_regression() -> None:
+    target = torch.tensor([[0.0], [0.0], [1.0]])
+
+    value = _value(spec_pb2.FAMILY_LINEAR, spec_pb2.LOSS_MSE, LOGITS, target)
+
+    assert value == pytest.approx((0.25 + 4 + 4) / 3)
+
+
+@pytest.mark.parametrize(
+    ("activation", "low", "high"),
+    [
+        (spec_pb2.ACTIVATION_RELU, 0.0, 1.0),
+        (spec_pb2.ACTIVATION_TANH, -0.5, 0.5),
+        (spec_pb2.ACTIVATION_LOG_SIGMOID, math.log(0.5) - 0.5, math.log(0.5) + 0.5),
+    ],
+)
+def test_a_neuron_s_labels_stand_around_its_threshold(
+    activation: spec_pb2.Activation, low: float, high: float
+) -> None:
+    graph = graphs.built(spec_pb2.FAMILY_NEURON, activation=activation)
+    function = losses.loss_function(spec_pb2.LOSS_MSE, graph)
+    scores = torch.tensor([[low], [high]])
+
+    assert function(scores, torch.tensor([0, 1])).item() == pytest.approx(0.0, abs=1e-12)
+    assert function(scores, torch.tensor([1, 0])).item() == pytest.approx(1.0)
+
+
+def test_a_loss_of_another_head_is_refused() -> None:
+    graph = graphs.built(spec_pb2.FAMILY_MLP)
+
+    assert graph.head == graph_pb2.HEAD_SOFTMAX
+    with pytest.raises(InvalidField, match="LOSS_CROSS_ENTROPY for this graph"):
+        losses.loss_function(spec_pb2.LOSS_BCE, graph)
