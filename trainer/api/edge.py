@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 # grpcio's own types of a context and of a handler depend on the message types of one RPC; this
 # module treats all alike.
 Context: TypeAlias = grpc.aio.ServicerContext[Any, Any]
-Handler: TypeAlias = grpc.RpcMethodHandler[Any, Any]
+Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 Authenticate: TypeAlias = Callable[[grpc.aio.Metadata | None], Principal]
 _M = TypeVar("_M", bound=Message)
 
