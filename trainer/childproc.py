@@ -12,6 +12,8 @@ from pathlib import Path
 from trainer.wire import WireError, read_message_async, write_message_async
 from twofold.internal.v1 import child_pb2
 
+#: What runs as a child, after `python`.
+PROGRAM = ("-m", "trainer.child")
 #: Importing torch from a cold disk takes tens of seconds.
 START_LIMIT_S = 180.0
 #: What a child may know: where programs and libraries are, its language, how to use the machine.
@@ -103,15 +105,10 @@ class Child:
             await self._writer.wait_closed()
 
 
-async def spawn(arguments: Sequence[str] = (), *, nice: int = 0) -> Child:
-    """Starts `python -m trainer.child FD`; the caller closes it. Raises OSError."""
-    return await spawn_command(("-m", "trainer.child"), arguments, nice=nice)
-
-
-async def spawn_command(
-    program: Sequence[str], arguments: Sequence[str] = (), *, nice: int = 0
+async def spawn(
+    arguments: Sequence[str] = (), *, nice: int = 0, program: Sequence[str] = PROGRAM
 ) -> Child:
-    """Starts `python PROGRAM FD ARGUMENTS` with one end of a socket pair as file descriptor FD."""
+    """Starts `python PROGRAM FD ARGUMENTS`, FD being one end of a socket pair; close() it."""
     ours, theirs = socket.socketpair()
     try:
         with theirs:
@@ -142,9 +139,11 @@ def _be_nice(pid: int, nice: int) -> None:
         os.setpriority(os.PRIO_PGRP, pid, level)
 
 
-async def start(arguments: Sequence[str] = (), *, nice: int = 0) -> Child:
+async def start(
+    arguments: Sequence[str] = (), *, nice: int = 0, program: Sequence[str] = PROGRAM
+) -> Child:
     """A child that takes requests; raises ChildLost where it ends or hangs before it is ready."""
-    child = await spawn(arguments, nice=nice)
+    child = await spawn(arguments, nice=nice, program=program)
     try:
         async with asyncio.timeout(START_LIMIT_S):
             event = await child.receive()

@@ -1,0 +1,67 @@
+"""Files are parsed by a limited child; whatever it does, the caller gets an answer."""
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from tests.trainer.toy_child import PROGRAM
+from trainer import childproc
+from trainer.checker import FileChecker
+from trainer.childproc import ChildLost
+from twofold.errors import InvalidData
+from twofold.v1 import dataset_pb2
+
+CSV = dataset_pb2.DATASET_FORMAT_CSV
+Write = Callable[[bytes], Path]
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Write:
+    def write_file(content: bytes) -> Path:
+        path = tmp_path / "file"
+        path.write_bytes(content)
+        return path
+
+    return write_file
+
+
+def make_checker(time_limit_s: float = 20) -> FileChecker:
+    return FileChecker(partial(childproc.start, ("--check",), program=PROGRAM), time_limit_s)
+
+
+async def test_a_good_file_is_described(write: Write) -> None:
+    dataset = await make_checker()(write(b"a\n1\n"), CSV)
+
+    assert dataset.row_count == 4
+    assert [column.name for column in dataset.columns] == ["a", "label"]
+
+
+async def test_a_refusal_has_row_and_column(write: Write) -> None:
+    with pytest.raises(InvalidData) as caught:
+        await make_checker()(write(b"refuse"), CSV)
+
+    assert caught.value.message == "not a number (row 3, column a)"
+    assert caught.value.fields == {"row": "3", "column": "a"}
+
+
+async def test_a_refusal_of_the_whole_file_names_neither(write: Write) -> None:
+    with pytest.raises(InvalidData) as caught:
+        await make_checker()(write(b"vague"), CSV)
+
+    assert caught.value.message == "no rows"
+    assert caught.value.fields == {}
+
+
+@pytest.mark.parametrize("content", [b"hang", b"die"])
+async def test_a_file_that_breaks_the_limits_is_refused(write: Write, content: bytes) -> None:
+    with pytest.raises(InvalidData, match="more memory or time"):
+        await make_checker(0.5)(write(content), CSV)
+
+
+async def test_a_checker_that_cannot_start_is_not_the_files_fault(write: Write) -> None:
+    checker = FileChecker(partial(childproc.start, ("broken",), program=PROGRAM))
+
+    with pytest.raises(ChildLost):
+        await checker(write(b"a"), CSV)
