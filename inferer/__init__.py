@@ -1,0 +1,1 @@
+"""The inferer: hot-loads published versions and answers predictions over gRPC."""

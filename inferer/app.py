@@ -1,0 +1,164 @@
+"""Puts the inferer together, runs it until it is told to stop, and drains it."""
+
+import asyncio
+import functools
+import gc
+import importlib.util
+import logging
+import signal
+import sys
+from collections.abc import AsyncIterator, Callable
+
+from inferer.batcher import Limits
+from inferer.engine import Engine
+from inferer.health import Health
+from inferer.lane import Lane
+from inferer.loading import Loader
+from inferer.metrics import MetricsPage
+from inferer.models import Models, Served
+from inferer.service import InferenceService
+from inferer.transport import Server
+from inferer.transport.grpcio import GrpcioServer
+from inferer.watcher import StoreReader, Watcher
+from twofold.config import InfererSettings, UnusableSettings
+from twofold.principal import LOCAL
+from twofold.queue import follow_versions
+from twofold.seams import Clock, SystemClock
+from twofold.store import LocalStore
+
+#: Draining: how long load balancers get to notice before calls are turned away; a tenth of drain_s
+#: where that is less.
+_NOTICE_S = 1.0
+#: A thread that loads gives up the interpreter within this time, not within Python's 5 ms, when
+#: the thread that answers wants it.
+_SWITCH_INTERVAL_S = 0.0005
+
+_REDIS_SCHEMES = ("redis://", "rediss://", "unix://")
+
+_log = logging.getLogger(__name__)
+
+
+class App:
+    """One inferer. `run` serves until `stop` is called."""
+
+    def __init__(self, settings: InfererSettings, clock: Clock | None = None) -> None:
+        self._settings = settings
+        self._clock = clock or SystemClock()
+        self._stopping = asyncio.Event()
+        self.health = Health()
+        #: Set once calls are taken; `address` and `metrics_address` are known then.
+        self.listening = asyncio.Event()
+        self.address = ""
+        self.metrics_address = ""
+        self._limits = Limits(
+            max_batch_size=settings.max_batch_size,
+            max_queue_size=settings.max_queue_size,
+            max_queue_delay_s=settings.max_queue_delay_microseconds / 1e6,
+        )
+
+    def stop(self) -> None:
+        """Begins to drain."""
+        self._stopping.set()
+
+    async def run(self) -> None:
+        """Serves, then drains; raises OSError where an address cannot be listened on."""
+        store = LocalStore(self._settings.store, read_only=True)
+        with Engine(threads=self._settings.infer_threads) as engine:
+            loader = Loader(store, engine, self._limits.max_batch_size)
+            models = Models(functools.partial(self._load, loader), self._clock)
+            watcher = Watcher(
+                StoreReader(store, LOCAL.tenant),
+                models,
+                self._clock,
+                self._settings.poll_interval_s,
+                self._events(),
+            )
+            with MetricsPage(self._settings.metrics_address, models) as page:
+                self.metrics_address = page.address
+                await self._serve(models, watcher)
+
+    async def _load(self, loader: Loader, name: str, number: int) -> Served:
+        """Loads on the loader's thread; the lane is made where it will live, on the loop."""
+        loop, engine = asyncio.get_running_loop(), loader.engine
+        loaded = await loop.run_in_executor(engine.loader, loader.load, LOCAL.tenant, name, number)
+        lane = Lane(
+            loaded.signature.resource, loaded.program, self._limits, engine.slow, self._clock
+        )
+        return Served(loaded.manifest, loaded.manifest_sha256, loaded.signature, lane)
+
+    def _events(self) -> Callable[[], AsyncIterator[None]] | None:
+        url = self._settings.redis_url
+        if not url:
+            return None
+        if not url.startswith(_REDIS_SCHEMES):
+            allowed = ", ".join(_REDIS_SCHEMES)
+            raise UnusableSettings(f"TWOFOLD_REDIS_URL is {url[:100]!r}; allowed: {allowed}")
+        return functools.partial(follow_versions, url, LOCAL.tenant)
+
+    async def _serve(self, models: Models, watcher: Watcher) -> None:
+        tenants = {LOCAL.tenant: models}
+        service = InferenceService(tenants, watcher.missed, self.health, self._limits, self._clock)
+        server: Server = GrpcioServer(service, self._clock, self._settings.max_message_bytes)
+        self.address = await server.start(self._settings.infer_address)
+        _log.info("listening", extra={"address": self.address, "metrics": self.metrics_address})
+        self.listening.set()
+        try:
+            await self._until_drained(models, watcher, server)
+        finally:
+            await server.stop(0)
+        _log.info("stopped")
+
+    async def _until_drained(self, models: Models, watcher: Watcher, server: Server) -> None:
+        async with asyncio.TaskGroup() as group:
+            tasks = [
+                group.create_task(models.run()),
+                group.create_task(watcher.run()),
+                group.create_task(self._announce(models)),
+            ]
+            await self._stopping.wait()
+            await self._drain(server)
+            for task in tasks:
+                task.cancel()
+
+    async def _announce(self, models: Models) -> None:
+        """Says that inference is accepted, once what the store holds was loaded or refused."""
+        await models.settled.wait()
+        if not self._stopping.is_set():
+            self.health.set_serving(is_serving=True)
+            _log.info("ready", extra={"loaded": len(list(models))})
+
+    async def _drain(self, server: Server) -> None:
+        """Says so, lets callers go elsewhere, finishes what runs; within drain_s."""
+        drain_s = self._settings.drain_s
+        self.health.set_serving(is_serving=False)
+        notice_s = min(_NOTICE_S, drain_s / 10)
+        _log.info("draining", extra={"notice_s": notice_s, "drain_s": drain_s})
+        await self._clock.sleep(notice_s)
+        self.health.close()
+        await server.stop(drain_s - notice_s)
+
+
+async def serve(settings: InfererSettings) -> None:
+    """Runs an inferer until SIGTERM or SIGINT."""
+    app = App(settings)
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, app.stop)
+    await app.run()
+
+
+def run(settings: InfererSettings) -> None:
+    """Runs `serve` in this process, on uvloop where it is installed."""
+    sys.setswitchinterval(_SWITCH_INTERVAL_S)
+    gc.collect()
+    gc.freeze()  # torch's own objects never die: a full collection need not visit them
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        runner.run(serve(settings))
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    if importlib.util.find_spec("uvloop") is None:  # it is not on every platform
+        return None
+    import uvloop  # noqa: PLC0415 - only where it is
+
+    return uvloop.new_event_loop

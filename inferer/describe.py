@@ -1,0 +1,124 @@
+"""What the server and its models say of themselves: metadata, configuration, statistics."""
+
+import json
+from collections.abc import Iterable
+
+from inferer.batcher import Limits
+from inferer.convert import TensorSpec
+from inferer.models import Served
+from inferer.statistics import Duration, Parts, VersionStatistics
+from twofold.oip import config_pb2, inference_pb2
+from twofold.v1 import spec_pb2
+
+PLATFORM = "twofold_torch"
+#: Extensions that are answered; clients look for "statistics".
+EXTENSIONS = ("classification", "model_configuration", "model_repository", "statistics")
+
+_CONFIG_TYPES = {
+    "FP32": config_pb2.TYPE_FP32,
+    "FP64": config_pb2.TYPE_FP64,
+    "INT64": config_pb2.TYPE_INT64,
+    "INT32": config_pb2.TYPE_INT32,
+    "BOOL": config_pb2.TYPE_BOOL,
+    "BYTES": config_pb2.TYPE_STRING,
+}
+
+_Metadata = inference_pb2.ModelMetadataResponse
+
+
+def metadata(served: Served, versions: Iterable[int]) -> inference_pb2.ModelMetadataResponse:
+    """A version's tensors, and what a client needs to fill and read them."""
+    return inference_pb2.ModelMetadataResponse(
+        name=served.model,
+        versions=[str(number) for number in versions],
+        platform=PLATFORM,
+        inputs=[_tensor(spec) for spec in served.signature.inputs.values()],
+        outputs=[_tensor(spec) for spec in served.signature.outputs.values()],
+        properties=_properties(served),
+    )
+
+
+def _tensor(spec: TensorSpec) -> _Metadata.TensorMetadata:
+    return _Metadata.TensorMetadata(name=spec.name, datatype=spec.datatype, shape=spec.shape)
+
+
+def _properties(served: Served) -> dict[str, str]:
+    """Lists are JSON; the columns stand in the order of their tensor."""
+    features, lineage = served.manifest.features, served.manifest.lineage
+    return {
+        "version": str(served.number),
+        "manifest_sha256": served.manifest_sha256,
+        "numeric_columns": json.dumps(list(features.numeric_columns)),
+        "category_columns": json.dumps([column.name for column in features.category_columns]),
+        "labels": json.dumps(list(features.labels)),
+        "target": features.target,
+        "task": spec_pb2.Task.Name(features.task).removeprefix("TASK_").lower(),
+        "job": lineage.job,
+        "dataset": lineage.dataset,
+        "code_version": lineage.code_version,
+    }
+
+
+def config(served: Served, limits: Limits) -> config_pb2.ModelConfig:
+    """A version's configuration in Triton's words; dimensions stand without the batch."""
+    return config_pb2.ModelConfig(
+        name=served.model,
+        platform=PLATFORM,
+        backend="twofold",
+        max_batch_size=limits.max_batch_size,
+        input=[
+            config_pb2.ModelInput(
+                name=spec.name, data_type=_CONFIG_TYPES[spec.datatype], dims=spec.shape[1:]
+            )
+            for spec in served.signature.inputs.values()
+        ],
+        output=[
+            config_pb2.ModelOutput(
+                name=spec.name, data_type=_CONFIG_TYPES[spec.datatype], dims=spec.shape[1:]
+            )
+            for spec in served.signature.outputs.values()
+        ],
+        dynamic_batching=config_pb2.ModelDynamicBatching(
+            max_queue_delay_microseconds=round(limits.max_queue_delay_s * 1e6)
+        ),
+        model_transaction_policy=config_pb2.ModelTransactionPolicy(decoupled=False),
+        response_cache=config_pb2.ModelResponseCache(enable=False),
+    )
+
+
+def statistics(served: Served) -> inference_pb2.ModelStatistics:
+    """A version's counts since it was loaded."""
+    counted = served.lane.statistics
+    return inference_pb2.ModelStatistics(
+        name=served.model,
+        version=str(served.number),
+        last_inference=counted.last_inference_ms,
+        inference_count=counted.row_count,
+        execution_count=counted.batch_count,
+        inference_stats=_request_durations(counted),
+        batch_stats=[
+            inference_pb2.InferBatchStatistics(
+                batch_size=size,
+                compute_input=_duration(parts.input),
+                compute_infer=_duration(parts.infer),
+                compute_output=_duration(parts.output),
+            )
+            for size, parts in sorted(counted.batches.items())
+        ],
+    )
+
+
+def _request_durations(counted: VersionStatistics) -> inference_pb2.InferStatistics:
+    parts: Parts = counted.parts
+    return inference_pb2.InferStatistics(
+        success=_duration(counted.success),
+        fail=_duration(counted.failure),
+        queue=_duration(counted.queue),
+        compute_input=_duration(parts.input),
+        compute_infer=_duration(parts.infer),
+        compute_output=_duration(parts.output),
+    )
+
+
+def _duration(duration: Duration) -> inference_pb2.StatisticDuration:
+    return inference_pb2.StatisticDuration(count=duration.count, ns=duration.ns)

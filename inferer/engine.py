@@ -1,0 +1,202 @@
+"""The engine: the one part that knows torch. It owns the device and the threads that compute.
+
+Two threads beside the event loop's: `loader` loads, replays and warms versions up; `slow` runs
+batches that are too long for the loop. Loading never runs on a thread that answers.
+"""
+# pyright: reportUnknownMemberType=false
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
+from typing import Self
+
+import numpy as np
+import safetensors.torch
+import torch
+from google.protobuf.message import DecodeError
+from safetensors import SafetensorError
+
+from inferer import golden
+from inferer.convert import Signature
+from inferer.lane import Executed
+from inferer.statistics import Timing
+from twofold.errors import Corrupt, InvalidField
+from twofold.features import Features
+from twofold.features import signature as wire_signature
+from twofold.nets.load import Net, load
+from twofold.tensors import Array
+from twofold.v1 import graph_pb2, model_pb2
+
+GRAPH, WEIGHTS = "graph.pb", "weights.safetensors"
+FILES = (GRAPH, WEIGHTS, golden.FILE)
+#: Warm-up: the larger batch size, and how often each is run. The fastest run counts: anything
+#: slower was a core taken away.
+_WARM_UP_ROWS = 64
+_WARM_UP_RUNS = 5
+
+
+class TorchProgram:
+    """A loaded network with its preprocessing. Runs one batch at a time, on any one thread."""
+
+    def __init__(self, net: Net, spec: model_pb2.FeatureSpec, device: torch.device) -> None:
+        self._net = net
+        self._features = Features(spec)
+        self._device = device
+        self._fixed_s = float("inf")
+        self._row_s = 0.0
+
+    def expected_s(self, rows: int) -> float:
+        """See lane.Program; a line through what warm-up measured."""
+        return self._fixed_s + self._row_s * rows
+
+    def run(self, parts: Sequence[Mapping[str, Array]]) -> Executed:
+        """See lane.Program."""
+        try:
+            return self._run(parts)
+        except Exception as error:  # noqa: BLE001 - the top of what the engine's thread runs
+            if len(parts) == 1:
+                return Executed([error], Timing(0, 0, 0))
+        # One of them may be the cause: alone, it fails alone.
+        alone = [self.run([part]) for part in parts]
+        timing = Timing(
+            sum(executed.timing.input_ns for executed in alone),
+            sum(executed.timing.infer_ns for executed in alone),
+            sum(executed.timing.output_ns for executed in alone),
+        )
+        return Executed([executed.results[0] for executed in alone], timing)
+
+    def _run(self, parts: Sequence[Mapping[str, Array]]) -> Executed:
+        start_ns = time.perf_counter_ns()
+        inputs = self._inputs(parts)
+        input_ns = time.perf_counter_ns()
+        scores = self._scores(inputs)
+        infer_ns = time.perf_counter_ns()
+        answers = self._features.answers(scores)
+        results = _split(answers, [len(next(iter(part.values()))) for part in parts])
+        end_ns = time.perf_counter_ns()
+        timing = Timing(input_ns - start_ns, infer_ns - input_ns, end_ns - infer_ns)
+        return Executed(results, timing)
+
+    def _inputs(self, parts: Sequence[Mapping[str, Array]]) -> list[torch.Tensor]:
+        """The arguments of forward(); copies, since torch wants no read-only arrays."""
+        joined = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+        arguments = self._features.inputs(joined)
+        return [torch.from_numpy(rows).to(self._device) for rows in arguments]
+
+    @torch.inference_mode()
+    def _scores(self, inputs: Sequence[torch.Tensor]) -> Array:
+        return self._net.head(self._net(*inputs)).cpu().numpy()
+
+    def replay(self, examples: golden.Golden, tolerance: model_pb2.Tolerance) -> None:
+        """Raises Corrupt unless the golden examples give the expected answers."""
+        examples.check(self._answer(examples.inputs), tolerance)
+
+    def warm_up(self, examples: golden.Golden) -> None:
+        """Runs both ends of the usual batch sizes until they are warm, and measures them."""
+        one_s = self._fastest_s({name: rows[:1] for name, rows in examples.inputs.items()})
+        many = {
+            name: np.resize(rows, (_WARM_UP_ROWS, *rows.shape[1:]))
+            for name, rows in examples.inputs.items()
+        }
+        self._row_s = max(self._fastest_s(many) - one_s, 0.0) / (_WARM_UP_ROWS - 1)
+        self._fixed_s = one_s
+        if self._device.type != "cpu":  # a device's answer is waited for, never on the loop
+            self._fixed_s = float("inf")
+
+    def _fastest_s(self, inputs: Mapping[str, Array]) -> float:
+        def timed() -> float:
+            start_s = time.perf_counter()
+            self._answer(inputs)
+            return time.perf_counter() - start_s
+
+        return min(timed() for _ in range(_WARM_UP_RUNS))
+
+    def _answer(self, inputs: Mapping[str, Array]) -> Mapping[str, Array]:
+        (result,) = self._run([inputs]).results
+        if isinstance(result, Exception):  # _run raises instead; for the type checker
+            raise result
+        return result
+
+
+def _split(answers: Mapping[str, Array], rows: Sequence[int]) -> list[Mapping[str, Array]]:
+    """The answers of each request, as views of the batch's."""
+    if len(rows) == 1:
+        return [answers]
+    stops = np.cumsum(rows).tolist()
+    return [
+        {name: array[stop - count : stop] for name, array in answers.items()}
+        for stop, count in zip(stops, rows, strict=True)
+    ]
+
+
+class Engine:
+    """The device and the threads. A context manager: the threads live within it."""
+
+    def __init__(self, *, threads: int = 1, device: str = "cpu") -> None:
+        self._threads = threads
+        self._device = torch.device(device)
+
+    def __enter__(self) -> Self:
+        # Before the threads start: each takes the number over when it first computes.
+        torch.set_num_threads(self._threads)
+        self.loader: Executor = ThreadPoolExecutor(1, "loader")
+        self.slow: Executor = ThreadPoolExecutor(1, "engine")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        # What runs now may take long, and nobody waits for it any more.
+        self.loader.shutdown(wait=False, cancel_futures=True)
+        self.slow.shutdown(wait=False, cancel_futures=True)
+
+    def load(
+        self, manifest: model_pb2.Manifest, files: Mapping[str, bytes], signature: Signature
+    ) -> TorchProgram:
+        """A version's program, replayed and warm. For the loader's thread.
+
+        Args:
+            manifest: the version's.
+            files: the very bytes whose digests were verified, by name; all of FILES.
+            signature: the manifest's.
+
+        Raises:
+            Corrupt: the files are not a network, or not this manifest's; or the golden examples
+                give other answers.
+        """
+        net = _net(files)
+        score_count, label_count = _score_count(manifest), len(manifest.features.labels)
+        if label_count not in (0, score_count):
+            raise Corrupt(f"the manifest has {label_count} labels for {score_count} scores")
+        expected = wire_signature(manifest.features, score_count)
+        if (list(manifest.inputs), list(manifest.outputs)) != expected:
+            raise Corrupt("the manifest's signature is not that of its columns and labels")
+        program = TorchProgram(net.to(self._device), manifest.features, self._device)
+        examples = golden.Golden.parse(files[golden.FILE], signature)
+        tolerance = golden.tolerance_for(manifest, self._device.type)
+        _refusing(lambda: program.replay(examples, tolerance))
+        program.warm_up(examples)
+        return program
+
+
+def _net(files: Mapping[str, bytes]) -> Net:
+    try:
+        graph = graph_pb2.Graph.FromString(files[GRAPH])
+        return load(graph, safetensors.torch.load(files[WEIGHTS]))
+    except DecodeError as error:
+        raise Corrupt(f"{GRAPH} cannot be read", resource=GRAPH) from error
+    except SafetensorError as error:
+        raise Corrupt(f"{WEIGHTS} cannot be read", resource=WEIGHTS) from error
+    except InvalidField as error:
+        raise Corrupt(f"{GRAPH}: {error.message}", resource=GRAPH) from error
+
+
+def _score_count(manifest: model_pb2.Manifest) -> int:
+    """Width of the scores: classes or targets."""
+    return next((spec.shape[1] for spec in manifest.outputs if len(spec.shape) > 1), 0)
+
+
+def _refusing(replay: Callable[[], None]) -> None:
+    """A network that cannot even run its own examples is refused like one that runs them wrong."""
+    try:
+        replay()
+    except (RuntimeError, ValueError, IndexError) as error:
+        raise Corrupt("golden replay: the network does not run on its own examples") from error

@@ -1,0 +1,228 @@
+"""A version's lane: its queue, its one running batch, its counts.
+
+Everything here belongs to the event loop's thread; only `Program.run` of a slow batch is called on
+the engine's thread. Small batches run inline: a thread hop costs more than they do.
+"""
+
+import asyncio
+import logging
+import math
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from typing import Protocol
+
+from inferer.batcher import Batcher, Cut, Entry, Limits
+from inferer.convert import Inputs
+from inferer.statistics import Timing, VersionStatistics
+from twofold import errors
+from twofold.seams import Clock
+from twofold.tensors import Array
+
+#: Longer batches leave the event loop: other models and connections must not wait for them.
+INLINE_LIMIT_S = 0.001
+#: Callers that are turned away come back after this at the earliest, 1 s at the latest.
+_RETRY_AFTER_S = (0.01, 1.0)
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Executed:
+    """A batch that ran: per request its outputs, or why it failed."""
+
+    results: Sequence[Mapping[str, Array] | Exception]
+    timing: Timing
+
+
+class Program(Protocol):
+    """A loaded network, ready to run batches."""
+
+    def expected_s(self, rows: int) -> float:
+        """How long a batch of so many rows is expected to take."""
+        ...
+
+    def run(self, parts: Sequence[Mapping[str, Array]]) -> Executed:
+        """Runs the requests as one batch; one that fails does not fail the others."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A request's outputs, and what they took."""
+
+    outputs: Mapping[str, Array]
+    queue_ns: int
+    compute_ns: int
+    batch_rows: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Waiting:
+    inputs: Inputs
+    future: asyncio.Future[Answer]
+
+
+class Lane:
+    """Answers the requests of one version, batch by batch."""
+
+    def __init__(
+        self, resource: str, program: Program, limits: Limits, slow: Executor, clock: Clock
+    ) -> None:
+        self.statistics = VersionStatistics()
+        self._resource = resource
+        self._program = program
+        self._limits = limits
+        self._slow = slow
+        self._clock = clock
+        self._batcher = Batcher[_Waiting](limits)
+        self._is_running = False
+        # The call of _step that is scheduled, and when it is due; None: nothing is.
+        self._scheduled: tuple[float, asyncio.Handle] | None = None
+
+    def __repr__(self) -> str:
+        state = "running" if self._is_running else "idle"
+        return f"<Lane {self._resource} {state}, {self._batcher!r}>"
+
+    @property
+    def queue_rows(self) -> int:
+        """Rows that wait."""
+        return self._batcher.rows
+
+    async def submit(self, inputs: Inputs, deadline_s: float) -> Answer:
+        """The answer, once its batch has run. Cancelling the caller takes the request out.
+
+        Raises:
+            QueueFull: no room; with a hint when to come back.
+            DeadlineExceeded: `deadline_s` passed before its batch was cut.
+            Internal: the network failed on this request.
+        """
+        now_s = self._clock.monotonic_s()
+        if deadline_s <= now_s:
+            raise self._too_late()
+        if not self._batcher.has_room(inputs.rows):
+            raise self._full(inputs.rows)
+        loop = asyncio.get_running_loop()
+        future = loop.create_future()
+        ticket = self._batcher.admit(_Waiting(inputs, future), inputs.rows, now_s, deadline_s)
+        alarm = self._alarm(ticket, deadline_s - now_s)
+        self._schedule()
+        try:
+            return await future
+        finally:
+            if alarm is not None:
+                alarm.cancel()
+            if future.cancelled() and (entry := self._batcher.withdraw(ticket)) is not None:
+                self._count_unanswered(entry)
+
+    def _alarm(self, ticket: int, delay_s: float) -> asyncio.TimerHandle | None:
+        """Tells a request in time that it is late, where the next cut may be far away."""
+        if not self._is_running or delay_s == math.inf:
+            return None
+        return asyncio.get_running_loop().call_later(delay_s, self._expire, ticket)
+
+    def _expire(self, ticket: int) -> None:
+        if (entry := self._batcher.withdraw(ticket)) is not None:
+            self._refuse_late(entry)
+
+    def _schedule(self) -> None:
+        """Sees to it that the next batch is cut when it is due."""
+        due_s = self._batcher.due_s()
+        if due_s is None or self._is_running:
+            return
+        if self._scheduled is not None:
+            scheduled_s, handle = self._scheduled
+            if scheduled_s <= due_s:
+                return
+            handle.cancel()
+        loop = asyncio.get_running_loop()
+        delay_s = due_s - self._clock.monotonic_s()
+        # call_soon, not now: every request that is readable in this turn of the loop joins.
+        soon = delay_s <= 0
+        handle = loop.call_soon(self._step) if soon else loop.call_later(delay_s, self._step)
+        self._scheduled = (-math.inf if soon else due_s, handle)
+
+    def _step(self) -> None:
+        """Cuts a batch and runs it."""
+        self._scheduled = None
+        cut = self._batcher.cut(self._clock.monotonic_s())
+        self._refuse_expired(cut)
+        if not cut.batch:
+            self._schedule()
+            return
+        rows = sum(entry.rows for entry in cut.batch)
+        parts = [entry.payload.inputs.arrays for entry in cut.batch]
+        started_s = self._clock.monotonic_s()
+        if self._program.expected_s(rows) <= INLINE_LIMIT_S:
+            self._finish(cut.batch, self._program.run(parts), started_s)
+            self._schedule()
+            return
+        self._is_running = True
+        loop = asyncio.get_running_loop()
+        running = loop.run_in_executor(self._slow, self._program.run, parts)
+        running.add_done_callback(lambda done: self._finish_slow(cut.batch, done, started_s))
+
+    def _finish_slow(
+        self,
+        batch: Sequence[Entry[_Waiting]],
+        done: "asyncio.Future[Executed]",
+        started_s: float,
+    ) -> None:
+        self._is_running = False
+        if done.cancelled():  # the engine closed before the batch began
+            for entry in batch:
+                if not entry.payload.future.done():
+                    entry.payload.future.set_exception(errors.Unavailable("shutting down"))
+            return
+        self._finish(batch, done.result(), started_s)
+        self._schedule()
+
+    def _finish(
+        self, batch: Sequence[Entry[_Waiting]], executed: Executed, started_s: float
+    ) -> None:
+        rows = sum(entry.rows for entry in batch)
+        self.statistics.count_batch(rows, len(batch), executed.timing)
+        for entry, result in zip(batch, executed.results, strict=True):
+            queue_ns = int((started_s - entry.arrival_s) * 1e9)
+            self.statistics.count_queue(queue_ns)
+            self._count(entry, is_success=not isinstance(result, Exception))
+            future = entry.payload.future
+            if future.done():  # cancelled while it ran
+                continue
+            if isinstance(result, Exception):
+                _log.error("batch failed", extra={"version": self._resource}, exc_info=result)
+                future.set_exception(errors.Internal())
+            else:
+                future.set_result(Answer(result, queue_ns, executed.timing.compute_ns, rows))
+
+    def _refuse_expired(self, cut: Cut[_Waiting]) -> None:
+        for entry in cut.expired:
+            self._refuse_late(entry)
+
+    def _refuse_late(self, entry: Entry[_Waiting]) -> None:
+        self._count_unanswered(entry)
+        if not entry.payload.future.done():
+            entry.payload.future.set_exception(self._too_late())
+
+    def _count_unanswered(self, entry: Entry[_Waiting]) -> None:
+        """A request that left the queue without running still counts there."""
+        self.statistics.count_queue(int((self._clock.monotonic_s() - entry.arrival_s) * 1e9))
+        self._count(entry, is_success=False)
+
+    def _count(self, entry: Entry[_Waiting], *, is_success: bool) -> None:
+        duration_ns = int((self._clock.monotonic_s() - entry.arrival_s) * 1e9)
+        self.statistics.count_request(duration_ns, self._clock.time_ms(), is_success=is_success)
+
+    def _too_late(self) -> errors.DeadlineExceeded:
+        return errors.DeadlineExceeded(f"the deadline passed before {self._resource} ran it")
+
+    def _full(self, rows: int) -> errors.QueueFull:
+        waiting = self._batcher.rows
+        low_s, high_s = _RETRY_AFTER_S
+        expected_s = self._program.expected_s(waiting)
+        return errors.QueueFull(
+            f"{waiting} rows wait for {self._resource} and {rows} more exceed "
+            f"{self._limits.max_queue_size}; come back later",
+            retry_after_s=min(max(expected_s, low_s), high_s),
+            resource=self._resource,
+        )

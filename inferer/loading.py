@@ -1,0 +1,74 @@
+"""From the store to a program: read once, verify, load those very bytes."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from inferer.convert import Signature, signature_of
+from inferer.engine import FILES, Engine, TorchProgram
+from inferer.models import Refused
+from twofold import keys
+from twofold.errors import Corrupt, TwofoldError, Unavailable
+from twofold.faults import fault
+from twofold.manifest import LIMIT_BYTES, decode, sha256_hex, verify_files
+from twofold.store import Store
+from twofold.v1 import model_pb2
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A version ready to serve."""
+
+    manifest: model_pb2.Manifest
+    manifest_sha256: str
+    signature: Signature
+    program: TorchProgram
+
+
+@dataclass(frozen=True, slots=True)
+class Loader:
+    """Loads versions of one store into one engine."""
+
+    store: Store
+    engine: Engine
+    max_batch_size: int
+
+    def load(self, tenant: str, model: str, number: int) -> Loaded:
+        """The version, verified, replayed and warm. For the loader's thread.
+
+        Raises:
+            Refused: it is corrupt or answers wrongly; trying again is useless.
+            Unavailable: the store cannot be read now; try again later.
+        """
+        data = self.store.read(keys.version_manifest(tenant, model, number), LIMIT_BYTES)
+        if data is None:
+            raise Unavailable(f"models/{model}/versions/{number} has no manifest")
+        digest = sha256_hex(data)
+        try:
+            return self._load(tenant, (model, number), data, digest)
+        except Unavailable:
+            raise
+        except TwofoldError as error:
+            raise Refused(error.message, digest) from error
+        except Exception as error:  # the top of what the loader's thread runs
+            raise Refused("it could not be loaded", digest) from error
+
+    def _load(self, tenant: str, version: tuple[str, int], data: bytes, digest: str) -> Loaded:
+        manifest = decode(data)
+        if (manifest.model, manifest.version) != version:
+            raise Corrupt("the manifest is another version's")
+        files = self._read(tenant, manifest)
+        fault("inferer.read")
+        verify_files(manifest, files)
+        signature = signature_of(manifest, self.max_batch_size)
+        program = self.engine.load(manifest, files, signature)
+        fault("inferer.warm")
+        return Loaded(manifest, digest, signature, program)
+
+    def _read(self, tenant: str, manifest: model_pb2.Manifest) -> Mapping[str, bytes]:
+        folder = keys.version(tenant, manifest.model, manifest.version)
+        sizes = {file.name: file.size_bytes for file in manifest.files}
+        if missing := [name for name in FILES if name not in sizes]:
+            raise Corrupt(f"the manifest does not list {missing[0]}", resource=missing[0])
+        # A file larger than its manifest says is refused before it is read.
+        found = {name: self.store.read(f"{folder}/{name}", size) for name, size in sizes.items()}
+        return {name: content for name, content in found.items() if content is not None}

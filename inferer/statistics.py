@@ -1,0 +1,143 @@
+"""Counts and durations per version, as ModelStatistics and the metrics page report them.
+
+Counted on the event loop only, read from any thread: a reader may see one request half counted.
+"""
+
+import bisect
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+#: Upper bounds of latency buckets in seconds: from an inline answer (100 us) to a stuck one (10 s).
+LATENCY_BUCKETS_S = (
+    *(0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05),
+    *(0.1, 0.25, 0.5, 1.0, 2.5, 10.0),
+)
+#: Batch sizes in rows.
+ROWS_BUCKETS = tuple(float(1 << power) for power in range(11))
+#: Loads take from milliseconds to a minute.
+LOAD_BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0)
+#: Batch sizes up to this are told apart in ModelStatistics; larger ones by powers of two.
+_EXACT_BATCH_SIZES = 32
+
+
+@dataclass(slots=True)
+class Duration:
+    """How often something happened, and nanoseconds in all."""
+
+    count: int = 0
+    ns: int = 0
+
+    def add(self, ns: int, count: int = 1) -> None:
+        """Counts `count` events of `ns` each."""
+        self.count += count
+        self.ns += ns * count
+
+
+class Histogram:
+    """Counts by bucket; the last bucket has no upper bound."""
+
+    def __init__(self, bounds: Sequence[float]) -> None:
+        self.bounds = bounds
+        self.counts = [0] * (len(bounds) + 1)
+        self.sum = 0.0
+
+    def observe(self, value: float) -> None:
+        """Counts a value in the first bucket whose bound is not below it."""
+        self.counts[bisect.bisect_left(self.bounds, value)] += 1
+        self.sum += value
+
+    def cumulative(self) -> list[tuple[str, float]]:
+        """(upper bound, values up to it), as Prometheus wants them."""
+        names = [*(repr(bound) for bound in self.bounds), "+Inf"]
+        total = 0
+        pairs: list[tuple[str, float]] = []
+        for name, count in zip(names, self.counts, strict=True):
+            total += count
+            pairs.append((name, float(total)))
+        return pairs
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """Nanoseconds of the parts of one batch."""
+
+    input_ns: int
+    infer_ns: int
+    output_ns: int
+
+    @property
+    def compute_ns(self) -> int:
+        """All parts."""
+        return self.input_ns + self.infer_ns + self.output_ns
+
+
+@dataclass(slots=True)
+class Parts:
+    """Durations of the parts of batches."""
+
+    input: Duration = field(default_factory=Duration)
+    infer: Duration = field(default_factory=Duration)
+    output: Duration = field(default_factory=Duration)
+
+    def add(self, timing: Timing, count: int = 1) -> None:
+        """Counts the timing `count` times: for each request of a batch, or once for it."""
+        self.input.add(timing.input_ns, count)
+        self.infer.add(timing.infer_ns, count)
+        self.output.add(timing.output_ns, count)
+
+
+class VersionStatistics:
+    """What one version has done since it was loaded."""
+
+    def __init__(self) -> None:
+        self.last_inference_ms = 0
+        self.row_count = 0
+        self.batch_count = 0
+        self.success = Duration()
+        self.failure = Duration()
+        self.queue = Duration()
+        self.parts = Parts()
+        self.batches: dict[int, Parts] = {}
+        self.latency = Histogram(LATENCY_BUCKETS_S)
+        self.batch_rows = Histogram(ROWS_BUCKETS)
+
+    def count_queue(self, ns: int) -> None:
+        """Counts a request that leaves the queue, whatever comes of it."""
+        self.queue.add(ns)
+
+    def count_batch(self, rows: int, requests: int, timing: Timing) -> None:
+        """Counts a batch that ran."""
+        self.batch_count += 1
+        self.row_count += rows
+        self.batch_rows.observe(rows)
+        self.parts.add(timing, requests)
+        self.batches.setdefault(batch_size_label(rows), Parts()).add(timing)
+
+    def count_request(self, ns: int, now_ms: int, *, is_success: bool) -> None:
+        """Counts a request that was answered or failed, `ns` after it was admitted."""
+        self.last_inference_ms = now_ms
+        (self.success if is_success else self.failure).add(ns)
+        if is_success:
+            self.latency.observe(ns / 1e9)
+
+
+def batch_size_label(rows: int) -> int:
+    """`rows`, or for large batches the next power of two: bounds what is kept per version."""
+    return rows if rows <= _EXACT_BATCH_SIZES else 1 << (rows - 1).bit_length()
+
+
+class LoadStatistics:
+    """What loading has done since the start."""
+
+    def __init__(self) -> None:
+        self.loads = 0
+        self.failures = 0
+        self.duration = Histogram(LOAD_BUCKETS_S)
+
+    def count(self, duration_s: float, *, is_success: bool) -> None:
+        """Counts a load, from reading its manifest to the flip or the refusal."""
+        self.duration.observe(duration_s)
+        if is_success:
+            self.loads += 1
+        else:
+            self.failures += 1

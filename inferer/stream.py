@@ -1,0 +1,83 @@
+"""ModelStreamInfer: answers in the order of the requests; an error is an answer, not the end.
+
+Up to IN_FLIGHT requests of one stream run at a time, so that they can share a batch. A caller that
+sent `triton_grpc_error: true` wants the first error as the stream's status instead.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+from inferer.convert import parse
+from inferer.transport import Call
+from twofold.errors import TwofoldError, Unavailable
+from twofold.oip import inference_pb2 as pb
+
+#: Requests of one stream that run at a time; what is sent beyond that waits in the transport.
+IN_FLIGHT = 64
+_REAL_STATUS = ("triton_grpc_error", "true")
+
+Infer = Callable[[pb.ModelInferRequest], Awaitable[pb.ModelInferResponse]]
+
+
+async def answers(
+    call: Call, messages: AsyncIterator[bytes], infer: Infer, closed: asyncio.Event
+) -> AsyncIterator[bytes]:
+    """One answer per message, in order.
+
+    Raises:
+        Unavailable: the server drains (`closed`); everything read before was answered.
+        TwofoldError: the first error, where the caller wants it as a status.
+    """
+    wants_status = _REAL_STATUS in call.metadata
+    running = deque[asyncio.Task[pb.ModelStreamInferResponse]]()
+    closing = asyncio.create_task(closed.wait())
+    reading = asyncio.create_task(_next(messages))
+    is_open = True
+    try:
+        while is_open or running:
+            has_room = is_open and len(running) < IN_FLIGHT
+            first = list(running)[:1]
+            watched = [*first, reading, closing] if has_room else first
+            await asyncio.wait(watched, return_when=asyncio.FIRST_COMPLETED)
+            if has_room and reading.done() and (message := reading.result()) is not None:
+                answer = _answer(message, infer, wants_status=wants_status)
+                running.append(asyncio.create_task(answer))
+                reading = asyncio.create_task(_next(messages))
+            elif has_room and (reading.done() or closing.done()):
+                is_open = False
+            while running and running[0].done():
+                yield running.popleft().result().SerializeToString()
+        if not reading.done():
+            raise Unavailable("the server is shutting down; open the stream again")
+    finally:
+        for task in (closing, reading, *running):
+            _drop(task)
+
+
+def _drop(task: "asyncio.Task[object]") -> None:
+    """Ends a task that nobody will ask for its result."""
+    if not task.cancel() and not task.cancelled():
+        task.exception()  # looked at, or asyncio complains that nobody did
+
+
+async def _next(messages: AsyncIterator[bytes]) -> bytes | None:
+    """The next message; None after the last."""
+    return await anext(messages, None)
+
+
+async def _answer(
+    message: bytes, infer: Infer, *, wants_status: bool
+) -> pb.ModelStreamInferResponse:
+    request_id = ""
+    try:
+        request = parse(pb.ModelInferRequest, message)
+        request_id = request.id
+        answer = pb.ModelStreamInferResponse(infer_response=await infer(request))
+    except TwofoldError as error:
+        if wants_status:
+            raise
+        answer = pb.ModelStreamInferResponse(error_message=error.message)
+        answer.infer_response.id = request_id
+    answer.infer_response.parameters["triton_final_response"].bool_param = True
+    return answer

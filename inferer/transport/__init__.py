@@ -1,0 +1,56 @@
+"""The seam between the wire and the service: calls of bytes, whatever carries them.
+
+A transport turns its requests into `Call`s, hands them to an `Application` and turns the errors of
+`twofold.errors` that come out into its own statuses. Nothing above the seam knows a transport.
+"""
+
+import math
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """What is known of a call beside its messages.
+
+    Cancellation has no field: the transport cancels the coroutine or iterator that serves the call
+    when the caller leaves, gives up or runs out of time.
+    """
+
+    #: For example "/inference.GRPCInferenceService/ModelInfer".
+    path: str
+    #: Names in lower case.
+    metadata: Sequence[tuple[str, str | bytes]] = ()
+    #: Who is at the other end, for logs; the transport's own spelling.
+    peer: str = ""
+    #: On the scale of Clock.monotonic_s; infinite when the caller set none.
+    deadline_s: float = math.inf
+
+
+class Application(Protocol):
+    """What a transport serves. Raises TwofoldError; anything else is a defect: INTERNAL."""
+
+    def kind(self, path: str) -> Literal["unary", "stream"] | None:
+        """How calls of this path are served; None: nothing here."""
+        ...
+
+    async def unary(self, call: Call, message: bytes) -> bytes:
+        """The answer to one message."""
+        ...
+
+    def stream(self, call: Call, messages: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+        """The answers to a stream of messages; also where one side sends only one."""
+        ...
+
+
+class Server(Protocol):
+    """A transport that serves an application."""
+
+    async def start(self, address: str) -> str:
+        """Listens on HOST:PORT and returns it with the real port; raises OSError."""
+        ...
+
+    async def stop(self, grace_s: float) -> None:
+        """Takes no new calls, lets running ones finish for `grace_s`, then cancels them."""
+        ...

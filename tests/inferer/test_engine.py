@@ -1,0 +1,141 @@
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+
+from inferer.convert import signature_of
+from inferer.engine import Engine, TorchProgram
+from tests.inferer import artifacts
+from twofold.errors import Corrupt
+from twofold.nets.load import Net
+from twofold.v1 import model_pb2
+
+Made = tuple[model_pb2.FeatureSpec, Net]
+
+
+def load(made: Made, **files: bytes) -> TorchProgram:
+    """Loads an artifact as published, with some of its files replaced."""
+    changed = {name.replace("_", "."): data for name, data in files.items()}
+    contents = {**artifacts.files_of(*made), **changed}
+    manifest = artifacts.manifest_of("m", *made, contents)
+    with Engine() as engine:
+        return engine.load(manifest, contents, signature_of(manifest, 64))
+
+
+@pytest.mark.parametrize("make", [artifacts.classifier, lambda: artifacts.constant(3)])
+def test_each_request_of_a_batch_gets_its_own_rows(make: Callable[[], Made]) -> None:
+    spec, net = made = make()
+    program = load(made)
+    whole = artifacts.raw_inputs(spec, 6)
+    expected = artifacts.answer(spec, net, whole)
+    cuts = [slice(0, 1), slice(1, 4), slice(4, 6)]
+
+    executed = program.run([{k: rows[cut] for k, rows in whole.items()} for cut in cuts])
+
+    for cut, result in zip(cuts, executed.results, strict=True):
+        assert not isinstance(result, Exception)
+        assert result.keys() == expected.keys()
+        for name, rows in result.items():
+            if rows.dtype.kind == "O":
+                assert rows.tolist() == expected[name][cut].tolist()
+            else:
+                np.testing.assert_allclose(rows, expected[name][cut], rtol=1e-5, atol=1e-6)
+    assert executed.timing.infer_ns > 0
+
+
+def test_not_a_number_stays_in_its_own_row() -> None:
+    spec, net = made = artifacts.classifier()
+    program = load(made)
+    good = artifacts.raw_inputs(spec, 2)
+    bad = {name: rows.copy() for name, rows in good.items()}
+    bad["x"][0, 0] = np.nan
+    bad["x"][1, 0] = np.inf
+
+    results = program.run([bad, good]).results
+
+    assert not isinstance(results[0], Exception)
+    assert not isinstance(results[1], Exception)
+    assert np.isnan(results[0]["probabilities"][0]).all()
+    expected = artifacts.answer(spec, net, good)["probabilities"]
+    np.testing.assert_allclose(results[1]["probabilities"], expected, rtol=1e-5, atol=1e-6)
+
+
+def test_a_request_that_fails_fails_alone() -> None:
+    spec, _ = made = artifacts.constant(3)
+    program = load(made)
+    good = artifacts.raw_inputs(spec, 1)
+    broken = {"x": np.zeros((1, 3), np.float32)}
+
+    results = program.run([good, broken, good]).results
+
+    assert [isinstance(result, Exception) for result in results] == [False, True, False]
+
+
+def test_a_large_network_is_expected_to_take_longer() -> None:
+    small, large = load(artifacts.constant(1)), load(artifacts.slow())
+
+    assert small.expected_s(1) < large.expected_s(1)
+    assert large.expected_s(1) <= large.expected_s(64)
+
+
+def test_the_number_of_threads_is_set() -> None:
+    before = torch.get_num_threads()
+    try:
+        with Engine(threads=2):
+            assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_other_answers_than_golden_are_refused() -> None:
+    made = artifacts.constant(3)
+    other = artifacts.files_of(*artifacts.constant(4))
+
+    with pytest.raises(Corrupt, match="golden replay: value is off by 1"):
+        load(made, golden_safetensors=other["golden.safetensors"])
+
+
+@pytest.mark.parametrize("name", ["graph_pb", "weights_safetensors", "golden_safetensors"])
+@pytest.mark.parametrize("data", [b"", b"\xff" * 64, b"\xff\xff\xff\xff\xff\xff\xff\x7f{}"])
+def test_junk_is_refused(name: str, data: bytes) -> None:
+    with pytest.raises(Corrupt):
+        load(artifacts.constant(3), **{name: data})
+
+
+def test_weights_of_another_network_are_refused() -> None:
+    other = artifacts.files_of(*artifacts.classifier())
+
+    with pytest.raises(Corrupt, match="the weights"):
+        load(artifacts.constant(3), weights_safetensors=other["weights.safetensors"])
+
+
+def test_a_network_that_cannot_run_its_own_examples_is_refused() -> None:
+    wider = artifacts.files_of(*artifacts.constant(3, columns=("a", "b", "c")))
+
+    with pytest.raises(Corrupt, match="does not run on its own examples"):
+        load(
+            artifacts.constant(3),
+            graph_pb=wider["graph.pb"],
+            weights_safetensors=wider["weights.safetensors"],
+        )
+
+
+def test_more_labels_than_scores_are_refused() -> None:
+    made = artifacts.classifier()
+    contents = artifacts.files_of(*made)
+    manifest = artifacts.manifest_of("m", *made, contents)
+    manifest.features.labels.append("newt")
+
+    with Engine() as engine, pytest.raises(Corrupt, match="4 labels for 3 scores"):
+        engine.load(manifest, contents, signature_of(manifest, 64))
+
+
+def test_a_signature_that_does_not_follow_from_the_columns_is_refused() -> None:
+    made = artifacts.constant(3)
+    contents = artifacts.files_of(*made)
+    manifest = artifacts.manifest_of("m", *made, contents)
+    manifest.features.numeric_columns.append("c")
+
+    with Engine() as engine, pytest.raises(Corrupt, match="signature"):
+        engine.load(manifest, contents, signature_of(manifest, 64))
