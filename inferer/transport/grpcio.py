@@ -104,7 +104,7 @@ class _Handlers(grpc.GenericRpcHandler):
 
     def service(
         self, handler_call_details: grpc.HandlerCallDetails
-    ) -> grpc.RpcMethodHandler[bytes, bytes] | None:
+    ) -> "grpc.RpcMethodHandler[bytes, bytes] | None":
         """See grpc.GenericRpcHandler."""
         path = handler_call_details.method
         kind = self._application.kind(path)
