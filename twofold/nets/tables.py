@@ -18,9 +18,8 @@ MAX_INPUTS = 64
 MAX_MODULES = 4096
 MAX_STATES = 4096
 MAX_NODES = 16_384
-#: Values in lists and arguments of one node.
+#: Most values of a list; no permitted function takes a list of lists.
 MAX_VALUES = 65_536
-MAX_NESTING = 8
 #: Longest name of a node, input or choice and longest path, in characters.
 MAX_NAME = 255
 #: Largest dimension; torch's own kernels index with 32 bits in places.

@@ -168,6 +168,14 @@ CHANGES: dict[str, tuple[Change, str]] = {
         _replace(6, values.node("category"), values.literal("3")),
         "graph.nodes[6].arguments",
     ),
+    "a list of literals to concatenate": (
+        _replace(7, values.integers([1]), values.literal(1)),
+        "graph.nodes[7].arguments",
+    ),
+    "a node as a constructor's argument": (
+        lambda g: g.modules[0].arguments["bias"].CopyFrom(values.node("x")),
+        "graph.modules[0].arguments.bias",
+    ),
     "no classes": (
         _replace(6, values.node("category"), values.integers([])),
         "graph.nodes[6].arguments",

@@ -1,0 +1,179 @@
+"""Preprocessing: what is fitted, how it encodes, what is answered."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from twofold import features
+from twofold.v1 import graph_pb2, model_pb2, spec_pb2
+
+NAN = float("nan")
+
+
+def _spec(*labels: str) -> model_pb2.FeatureSpec:
+    spec = model_pb2.FeatureSpec(target="y", labels=labels)
+    spec.task = spec_pb2.TASK_CLASSIFICATION if labels else spec_pb2.TASK_REGRESSION
+    spec.numeric_columns.extend(["a", "b"])
+    spec.category_columns.add(name="c", vocabulary=["blue", "grün"])
+    spec.category_columns.add(name="d", vocabulary=["x"])
+    return spec
+
+
+def _bytes(*rows: tuple[bytes, ...]) -> features.Strings:
+    matrix: features.Strings = np.empty((len(rows), len(rows[0])), dtype=np.object_)
+    matrix[:] = rows
+    return matrix
+
+
+def _data(*names: str, task: spec_pb2.Task) -> spec_pb2.DataSpec:
+    return spec_pb2.DataSpec(target="y", features=names, task=task)
+
+
+def _texts(*values: str) -> NDArray[np.object_]:
+    return np.array(values, dtype=np.object_)
+
+
+def test_indices_follow_the_vocabulary_and_unknown_values_have_none() -> None:
+    category = _bytes((b"blue", b"x"), ("grün".encode(), b"y"), (b"\xff\x00", b""))
+
+    indices = features.category_indices(_spec("0"), category)
+
+    assert indices.dtype == np.int64
+    assert indices.tolist() == [[0, 0], [1, -1], [-1, -1]]
+
+
+@given(st.lists(st.tuples(st.binary(max_size=4), st.sampled_from([b"x", b"y"]))))
+def test_rows_are_encoded_independently(rows: list[tuple[bytes, bytes]]) -> None:
+    """A row's indices never depend on its neighbours: batches mix the rows of many callers."""
+    prepared = features.Features(_spec("0"))
+    matrix = _bytes(*rows) if rows else np.empty((0, 2), dtype=np.object_)
+
+    together = prepared.category_indices(matrix)
+
+    alone = [prepared.category_indices(_bytes(row))[0].tolist() for row in rows]
+    assert together.tolist() == alone
+
+
+def test_inputs_stand_in_the_order_of_the_graph() -> None:
+    x = np.ones((1, 2), dtype=np.float32)
+    tensors = {"category": _bytes((b"blue", b"x")), "x": x}
+
+    numeric, category = features.Features(_spec("0")).inputs(tensors)
+
+    assert numeric is x
+    assert category.tolist() == [[0, 0]]
+
+
+def test_only_inputs_that_there_are_are_asked_for() -> None:
+    numeric = model_pb2.FeatureSpec(numeric_columns=["a"])
+    category = model_pb2.FeatureSpec()
+    category.category_columns.add(name="c", vocabulary=["x"])
+
+    assert len(features.Features(numeric).inputs({"x": np.ones((1, 1))})) == 1
+    assert len(features.Features(category).inputs({"category": _bytes((b"x",))})) == 1
+
+
+def test_classification_answers_probabilities_and_the_most_probable_label() -> None:
+    scores = np.array([[0.1, 0.7, 0.2], [0.5, 0.5, 0.0], [NAN, 0.5, 0.5]], dtype=np.float32)
+
+    answers = features.answers(_spec("a", "ö", "c"), scores)
+
+    assert answers["probabilities"] is scores
+    assert answers["label"].dtype == np.object_
+    assert answers["label"].tolist() == [["ö".encode()], [b"a"], [b""]]
+
+
+def test_of_two_equal_classes_the_second_is_answered() -> None:
+    """As the heads say: class 1 from a score of one half on."""
+    half = np.float32(0.5)
+    below = np.nextafter(half, np.float32(0))
+    scores = np.array([[0.5, 0.5], [1 - below, below], [0.4, 0.6], [NAN, NAN]], dtype=np.float32)
+
+    labels = features.answers(_spec("no", "yes"), scores)["label"]
+
+    assert labels.tolist() == [[b"yes"], [b"no"], [b"yes"], [b""]]
+
+
+def test_regression_answers_the_value() -> None:
+    scores = np.array([[1.5]], dtype=np.float32)
+
+    assert features.answers(_spec(), scores) == {"value": scores}
+
+
+def _shapes(specs: list[graph_pb2.TensorSpec]) -> list[tuple[str, str, list[int]]]:
+    return [
+        (
+            spec.name,
+            graph_pb2.DataType.Name(spec.data_type).removeprefix("DATA_TYPE_"),
+            list(spec.shape),
+        )
+        for spec in specs
+    ]
+
+
+def test_the_signature_of_a_classification() -> None:
+    inputs, outputs = features.signature(_spec("0", "1"), 2)
+
+    assert _shapes(inputs) == [("x", "FP32", [-1, 2]), ("category", "BYTES", [-1, 2])]
+    assert _shapes(outputs) == [("probabilities", "FP32", [-1, 2]), ("label", "BYTES", [-1, 1])]
+
+
+def test_the_signature_of_a_regression_on_one_kind_of_column() -> None:
+    numeric = model_pb2.FeatureSpec(numeric_columns=["a"], task=spec_pb2.TASK_REGRESSION)
+    category = model_pb2.FeatureSpec(task=spec_pb2.TASK_REGRESSION)
+    category.category_columns.add(name="c", vocabulary=["x"])
+
+    assert _shapes(features.signature(numeric, 1)[0]) == [("x", "FP32", [-1, 1])]
+    assert _shapes(features.signature(category, 1)[0]) == [("category", "BYTES", [-1, 1])]
+    assert _shapes(features.signature(category, 1)[1]) == [("value", "FP32", [-1, 1])]
+
+
+def test_fit_tells_categories_from_numbers_by_their_arrays() -> None:
+    columns = {
+        "a": np.array([1.0, 2.0]),
+        "c": _texts("red", "blue", "red"),
+        "b": np.array([True, False]),
+        "d": np.array(["z", "é"]),
+        "unused": _texts("q"),
+        "y": np.array([10, 2, 10]),
+    }
+
+    spec = features.fit(columns, _data("c", "a", "d", "b", task=spec_pb2.TASK_CLASSIFICATION))
+
+    assert list(spec.numeric_columns) == ["a", "b"]
+    assert [(column.name, list(column.vocabulary)) for column in spec.category_columns] == [
+        ("c", ["blue", "red"]),
+        ("d", ["z", "é"]),
+    ]
+    assert list(spec.labels) == ["2", "10"]
+    assert spec.target == "y"
+
+
+@pytest.mark.parametrize(
+    ("target", "labels"),
+    [
+        (np.array([True, False, True]), ["false", "true"]),
+        (np.array([-1, 3, 0]), ["-1", "0", "3"]),
+        (_texts("True", "a", "10", "2"), ["10", "2", "True", "a"]),
+    ],
+)
+def test_labels_are_the_values_as_text_in_their_order(
+    target: NDArray[np.generic], labels: list[str]
+) -> None:
+    columns = {"a": np.array([1.0]), "y": target}
+
+    spec = features.fit(columns, _data("a", task=spec_pb2.TASK_CLASSIFICATION))
+
+    assert list(spec.labels) == labels
+    assert sorted({features.label_of(value) for value in target}) == sorted(labels)
+
+
+def test_a_regression_has_no_labels() -> None:
+    columns = {"a": np.array([1.0]), "y": np.array([1, 2])}
+
+    spec = features.fit(columns, _data("a", task=spec_pb2.TASK_REGRESSION))
+
+    assert not spec.labels
+    assert spec.task == spec_pb2.TASK_REGRESSION
