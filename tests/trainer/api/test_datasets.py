@@ -1,0 +1,249 @@
+"""Uploads are visible whole or not at all; whatever goes wrong, no temporary file stays."""
+
+import asyncio
+import hashlib
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import grpc
+import pytest
+
+from tests.trainer.api.serving import JOB, Served, error_of, serving
+from tests.trainer.fakes import eventually
+from trainer.api import upload
+from trainer.datasets import add_dataset
+from twofold import errors, keys, rpc
+from twofold.v1 import dataset_pb2, dataset_pb2_grpc, training_pb2
+
+CSV = dataset_pb2.DATASET_FORMAT_CSV
+CONTENT = b"a,label\n1,0\n2,1\n"
+SHA = hashlib.sha256(CONTENT).hexdigest()
+Request = dataset_pb2.UploadDatasetRequest
+
+
+@pytest.fixture
+async def api(tmp_path: Path) -> AsyncIterator[Served]:
+    async with serving(tmp_path, max_upload_bytes=1_000_000) as served:
+        yield served
+
+
+def header(**changes: object) -> Request:
+    made = dataset_pb2.UploadHeader(
+        format=CSV, size_bytes=len(CONTENT), sha256=SHA, display_name="digits"
+    )
+    for name, value in changes.items():
+        setattr(made, name, value)
+    return Request(header=made)
+
+
+def chunks(content: bytes = CONTENT, size: int = 5) -> Iterator[Request]:
+    for begin in range(0, len(content), size):
+        yield Request(chunk=content[begin : begin + size])
+
+
+def stub_of(api: Served) -> "dataset_pb2_grpc.DatasetServiceAsyncStub":
+    return dataset_pb2_grpc.DatasetServiceStub(api.channel)
+
+
+async def upload_all(api: Served, *requests: Request) -> dataset_pb2.Dataset:
+    return (await stub_of(api).UploadDataset(iter(requests))).dataset
+
+
+def leftovers(api: Served) -> list[Path]:
+    folder = api.store.path("local").parent / "tmp"
+    return list(folder.iterdir()) if folder.exists() else []
+
+
+async def test_an_upload_is_checked_stored_and_described(api: Served) -> None:
+    dataset = await upload_all(api, header(), *chunks())
+
+    assert dataset.name == f"datasets/{SHA}"
+    assert (dataset.display_name, dataset.format, dataset.size_bytes) == ("digits", CSV, 16)
+    assert dataset.row_count == 100
+    assert dataset.create_time.seconds > 0
+    assert api.store.read(keys.dataset_file("local", SHA)) == CONTENT
+    get = dataset_pb2.GetDatasetRequest(name=f"datasets/{SHA}")
+    assert (await stub_of(api).GetDataset(get)).dataset == dataset
+    assert leftovers(api) == []
+
+
+async def test_uploading_what_is_there_answers_without_the_file(api: Served) -> None:
+    first = await upload_all(api, header(), *chunks())
+
+    assert await upload_all(api, header(display_name="other")) == first
+
+
+@pytest.mark.parametrize(
+    ("requests", "kind", "text"),
+    [
+        ([], errors.InvalidField, "header is nothing"),
+        ([Request(chunk=b"a")], errors.InvalidField, "header is a chunk"),
+        ([header(format=0)], errors.InvalidField, "DATASET_FORMAT_CSV"),
+        ([header(format=99)], errors.InvalidField, "header.format is 99"),
+        ([header(size_bytes=0)], errors.InvalidField, "header.size_bytes is 0"),
+        ([header(size_bytes=-1)], errors.InvalidField, "header.size_bytes is -1"),
+        ([header(size_bytes=1_000_001)], errors.LimitExceeded, "above the limit of 1000000"),
+        ([header(sha256="../../etc/passwd")], errors.InvalidField, "header.sha256"),
+        ([header(display_name="a\nb")], errors.InvalidField, "display_name"),
+        ([header(display_name="a\u202eb")], errors.InvalidField, "display_name"),
+        ([header(display_name="x" * 256)], errors.InvalidField, "display_name"),
+        ([header(), header()], errors.InvalidField, "chunk"),
+        ([header(), Request()], errors.InvalidField, "chunk"),
+        ([header(), Request(chunk=bytes(1 << 20) + b"x")], errors.InvalidField, "1048577 bytes"),
+        ([header(), *chunks(CONTENT + b"x")], errors.LimitExceeded, "longer than the 16 bytes"),
+        ([header(), *chunks(CONTENT[:-1])], errors.InvalidData, "15 bytes came of the 16"),
+        ([header(), *chunks(CONTENT[::-1])], errors.InvalidData, "announced was"),
+    ],
+)
+async def test_what_is_not_the_announced_file_is_refused(
+    api: Served, requests: list[Request], kind: type[errors.TwofoldError], text: str
+) -> None:
+    error = await error_of(stub_of(api).UploadDataset(iter(requests)))
+
+    assert isinstance(error, kind)
+    assert text in error.message
+    assert leftovers(api) == []
+    assert api.store.names(keys.datasets("local")) == []
+
+
+async def test_a_refused_file_is_not_stored_and_says_where(tmp_path: Path) -> None:
+    async def refuse(path: Path, file_format: dataset_pb2.DatasetFormat) -> dataset_pb2.Dataset:
+        assert await asyncio.to_thread(path.read_bytes) == CONTENT
+        assert file_format == CSV
+        raise errors.InvalidData("not a number (row 3, column a)", row=3, column="a")
+
+    async with serving(tmp_path, refuse) as api:
+        error = await error_of(stub_of(api).UploadDataset(iter([header(), *chunks()])))
+
+        assert isinstance(error, errors.InvalidData)
+        assert error.fields == {"row": "3", "column": "a"}
+        assert leftovers(api) == []
+        assert api.store.names(keys.datasets("local")) == []
+
+
+async def test_a_client_that_goes_away_leaves_nothing(api: Served) -> None:
+    async def cut() -> AsyncIterator[Request]:
+        yield header()
+        yield Request(chunk=CONTENT[:5])
+        await asyncio.Event().wait()
+
+    call = stub_of(api).UploadDataset(cut())
+    await eventually(lambda: any(path.stat().st_size == 0 for path in leftovers(api)))
+    call.cancel()
+
+    with pytest.raises(asyncio.CancelledError):
+        await call
+    await eventually(lambda: leftovers(api) == [])
+
+
+async def test_an_upload_that_stands_still_is_ended(
+    api: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(upload, "IDLE_LIMIT_S", 0.1)
+
+    async def stall() -> AsyncIterator[Request]:
+        yield header()
+        await asyncio.Event().wait()
+
+    call = stub_of(api).UploadDataset(stall())
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await call
+
+    assert isinstance(rpc.from_rpc_error(caught.value), errors.DeadlineExceeded)
+    assert leftovers(api) == []
+
+
+def add(api: Served, number: int) -> None:
+    sha256 = f"{number:064x}"
+    temporary = api.store.temporary()
+    temporary.write_bytes(b"x")
+    dataset = dataset_pb2.Dataset(name=f"datasets/{sha256}")
+    dataset.create_time.FromSeconds(number)
+    add_dataset(api.store, "local", temporary, dataset)
+
+
+async def test_lists_are_newest_first_page_by_page(api: Served) -> None:
+    for number in (3, 1, 2):
+        add(api, number)
+    request = dataset_pb2.ListDatasetsRequest(page_size=2)
+    first = await stub_of(api).ListDatasets(request)
+    request.page_token = first.next_page_token
+    second = await stub_of(api).ListDatasets(request)
+
+    assert [one.create_time.seconds for one in first.datasets] == [3, 2]
+    assert [one.create_time.seconds for one in second.datasets] == [1]
+    assert second.next_page_token == ""
+
+
+async def test_bad_pages_and_names_are_refused(api: Served) -> None:
+    stub, bad_token = stub_of(api), "*"
+    for call in (
+        stub.ListDatasets(dataset_pb2.ListDatasetsRequest(page_size=-1)),
+        stub.ListDatasets(dataset_pb2.ListDatasetsRequest(page_token=bad_token)),
+        stub.GetDataset(dataset_pb2.GetDatasetRequest(name="datasets/../x")),
+        stub.GetDataset(dataset_pb2.GetDatasetRequest(name=SHA)),
+        stub.DeleteDataset(dataset_pb2.DeleteDatasetRequest(name="datasets/x")),
+    ):
+        assert isinstance(await error_of(call), errors.InvalidField)
+
+
+async def test_a_data_set_is_deleted_once(api: Served) -> None:
+    add(api, 1)
+    request = dataset_pb2.DeleteDatasetRequest(name=f"datasets/{1:064x}")
+    await stub_of(api).DeleteDataset(request)
+
+    assert isinstance(await error_of(stub_of(api).DeleteDataset(request)), errors.NotFound)
+    assert api.store.names(keys.datasets("local")) == []
+
+
+@pytest.mark.parametrize(
+    ("state", "is_deleted"),
+    [
+        (training_pb2.JOB_STATE_PENDING, False),
+        (training_pb2.JOB_STATE_RUNNING, False),
+        (training_pb2.JOB_STATE_CANCELLING, False),
+        (training_pb2.JOB_STATE_SUCCEEDED, True),
+    ],
+)
+async def test_a_data_set_that_a_live_job_needs_is_kept(
+    api: Served, state: training_pb2.JobState, *, is_deleted: bool
+) -> None:
+    add(api, 1)
+    job = training_pb2.TrainingJob(name=f"jobs/{JOB}", state=state)
+    job.spec.data.dataset = f"{1:064x}"
+    api.ledger.jobs[JOB] = job
+    request = dataset_pb2.DeleteDatasetRequest(name=f"datasets/{1:064x}")
+
+    if is_deleted:
+        await stub_of(api).DeleteDataset(request)
+    else:
+        error = await error_of(stub_of(api).DeleteDataset(request))
+        assert isinstance(error, errors.WrongState)
+        assert f"jobs/{JOB}" in error.message
+
+
+def test_a_full_disk_is_told_from_a_broken_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    incoming = upload.IncomingFile(tmp_path / "f")
+
+    class Broken:
+        number = 28  # ENOSPC
+
+        def write(self, chunk: bytes) -> int:
+            raise OSError(self.number, "x", len(chunk))
+
+        def close(self) -> None:
+            raise OSError(self.number, "x")
+
+    broken = Broken()
+    incoming._file.close()
+    monkeypatch.setattr(incoming, "_file", broken)
+    with pytest.raises(errors.LimitExceeded, match="no room"):
+        incoming.write(b"x")
+    broken.number = 5  # EIO
+    with pytest.raises(errors.Unavailable, match="could not be written"):
+        incoming.finish()
+
+    incoming.discard()
+    assert not incoming.path.exists()
