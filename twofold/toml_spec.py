@@ -20,8 +20,8 @@ from twofold.v1 import spec_pb2
 
 #: A value of a spec's tree.
 Value: TypeAlias = "bool | int | float | str | Sequence[Value] | Mapping[str, Value]"
-#: A spec as nested tables.
-Tree: TypeAlias = Mapping[str, Value]
+#: A spec as nested tables, not checked yet.
+Tree: TypeAlias = Mapping[str, object]
 
 #: Longest accepted text: a spec names data, it does not hold them.
 TEXT_LIMIT: Final = 1 << 20
@@ -87,7 +87,7 @@ def apply_sets(tree: Tree, sets: Sequence[str]) -> dict[str, Value]:
     Raises:
         InvalidField: no "=" in it, an empty key, or a key below something that is no table.
     """
-    result = copy.deepcopy(dict(tree))
+    result = cast("dict[str, Value]", copy.deepcopy(dict(tree)))  # checked by `from_dict`
     for entry in sets:
         key, equals, text = entry.partition("=")
         path = [part.strip() for part in key.split(".")]
@@ -278,7 +278,7 @@ def _seconds(text: str) -> int | float:
     return int(seconds) if seconds.is_integer() else seconds
 
 
-def _lines(tree: Tree, path: str) -> list[str]:
+def _lines(tree: Mapping[str, Value], path: str) -> list[str]:
     plain = {name: value for name, value in tree.items() if not isinstance(value, Mapping)}
     lines = [f"{name} = {_literal(value)}" for name, value in plain.items()]
     for name, value in tree.items():

@@ -7,6 +7,9 @@ from twofold.client.calls.call import Server
 from twofold.client.retry import RetryPolicy
 from twofold.seams import Clock, Randomness, SystemClock, SystemRandomness
 
+#: Where `twofold up` serves.
+TRAIN_ADDRESS = "127.0.0.1:50051"
+INFER_ADDRESS = "127.0.0.1:8001"
 #: Bytes of an answer; the inferer's default limit of a request, and answers are smaller.
 _ANSWER_BYTES = 64 << 20
 OPTIONS: tuple[tuple[str, int], ...] = (
@@ -29,9 +32,9 @@ _ROLES: Mapping[Server, str] = {"train": "the trainer", "infer": "the inferer"}
 class Connection:
     """Where the servers are and how calls to them are repeated."""
 
-    train: str = "127.0.0.1:50051"
+    train: str = TRAIN_ADDRESS
     """HOST:PORT of the trainer's API."""
-    infer: str = "127.0.0.1:8001"
+    infer: str = INFER_ADDRESS
     """HOST:PORT of the inferer."""
     retry: RetryPolicy = field(default_factory=RetryPolicy)
     clock: Clock = field(default_factory=SystemClock)

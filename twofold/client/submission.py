@@ -14,6 +14,7 @@ from twofold.v1 import spec_pb2
 
 #: A spec: the message, or nested tables as in TOML.
 Spec: TypeAlias = spec_pb2.TrainingSpec | toml_spec.Tree
+_ALLOWED_DATA = "a file that exists, a data set's identifier, and, or, xor"
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,18 +65,20 @@ def of_data(spec: Spec, data: str | Path | None) -> Submission:
     Reads a file for its digest.
 
     Raises:
-        InvalidField: the spec is none, or names no data and none is given.
+        InvalidField: the spec is none, names no data and none is given, or there is no such file.
         InvalidData: the file cannot be read.
     """
     message = spec_of(spec)
     if data is None:
         if not message.data.dataset:
-            allowed = "a data set's identifier, and, or, xor; or give a file"
-            raise errors.InvalidField.of("data.dataset", "", allowed)
+            raise errors.InvalidField.of("data.dataset", "", _ALLOWED_DATA)
         return Submission(message, None)
     if is_dataset(data):
         return Submission(Submission(message, None).completed(data), None)
-    return Submission(message, uploads.from_file(Path(data)))
+    path = Path(data)
+    if not path.is_file():
+        raise errors.InvalidField.of("data", data, _ALLOWED_DATA)
+    return Submission(message, uploads.from_file(path))
 
 
 def is_dataset(data: str | Path) -> TypeGuard[str]:

@@ -60,7 +60,7 @@ def from_file(path: Path, display_name: str | None = None) -> Upload:
     """
     suffix = path.suffix.lower()
     if suffix not in _FORMATS:
-        raise InvalidField.of("data", path.name, "a file named " + ", ".join(_FORMATS))
+        raise InvalidField.of("data", path.name, f"a file named *{', *'.join(_FORMATS)}")
     try:
         with path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()

@@ -11,7 +11,7 @@ from twofold.client.aio.jobs import AsyncJobHandle, AsyncJobs
 from twofold.client.aio.resources import AsyncDatasets, AsyncInference, AsyncModels
 from twofold.client.aio.transport import AsyncTransport
 from twofold.client.calls.jobs import CreateOptions
-from twofold.client.channels import Connection
+from twofold.client.channels import INFER_ADDRESS, TRAIN_ADDRESS, Connection
 from twofold.client.predictions import Prediction, Rows
 from twofold.client.submission import Spec, Submission, of_call
 
@@ -26,8 +26,8 @@ class AsyncClient:
 
     def __init__(
         self,
-        train: str = "127.0.0.1:50051",
-        infer: str = "127.0.0.1:8001",
+        train: str = TRAIN_ADDRESS,
+        infer: str = INFER_ADDRESS,
         connection: Connection | None = None,
     ) -> None:
         """Takes HOST:PORT of trainer and inferer, or all that `connection` has."""

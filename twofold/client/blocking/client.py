@@ -10,7 +10,7 @@ from twofold.client.blocking.jobs import JobHandle, Jobs
 from twofold.client.blocking.resources import Datasets, Inference, Models
 from twofold.client.blocking.transport import Transport
 from twofold.client.calls.jobs import CreateOptions
-from twofold.client.channels import Connection
+from twofold.client.channels import INFER_ADDRESS, TRAIN_ADDRESS, Connection
 from twofold.client.predictions import Prediction, Rows
 from twofold.client.submission import Spec, Submission, of_call
 
@@ -25,8 +25,8 @@ class Client:
 
     def __init__(
         self,
-        train: str = "127.0.0.1:50051",
-        infer: str = "127.0.0.1:8001",
+        train: str = TRAIN_ADDRESS,
+        infer: str = INFER_ADDRESS,
         connection: Connection | None = None,
     ) -> None:
         """Takes HOST:PORT of trainer and inferer, or all that `connection` has."""

@@ -1,0 +1,133 @@
+"""Predictions as JSON lines or CSV. Pure, but for where the lines go."""
+
+import csv
+import json
+import math
+from collections.abc import Callable, Iterator, Sequence
+from enum import StrEnum
+from io import StringIO
+from typing import Protocol, TypeAlias, cast
+
+import numpy as np
+
+from twofold.client.predictions import Prediction, Signature
+from twofold.errors import Conflict
+from twofold.tensors import Array
+
+Cell: TypeAlias = str | float | int | None
+#: Takes one line, without its line break.
+Print: TypeAlias = Callable[[str], None]
+
+
+class Format(StrEnum):
+    """How predictions are written."""
+
+    JSONL = "jsonl"
+    CSV = "csv"
+
+
+class Writer(Protocol):
+    """Writes predictions of consecutive batches."""
+
+    def write(self, prediction: Prediction, signature: Signature) -> None:
+        """Writes one batch; `signature` is that of the version that answered."""
+        ...
+
+
+def writer(form: Format, out: Print) -> Writer:
+    """A writer of `form`."""
+    return CsvWriter(out) if form is Format.CSV else JsonWriter(out)
+
+
+class JsonWriter:
+    """One JSON object a row: its number, the outputs by name, the version."""
+
+    def __init__(self, out: Print) -> None:
+        self._out = out
+        self._count = 0
+
+    def write(self, prediction: Prediction, signature: Signature) -> None:
+        """See Writer."""
+        for row in _rows(prediction):
+            self._count += 1
+            answer = {name: _value(name, cells, signature) for name, cells in row.items()}
+            line = {"row": self._count, **answer, "version": prediction.version}
+            self._out(json.dumps(line, ensure_ascii=False))
+
+
+def _value(
+    name: str, cells: Sequence[Cell], signature: Signature
+) -> Cell | list[Cell] | dict[str, Cell]:
+    if name == "probabilities" and len(cells) == len(signature.labels):
+        return dict(zip(signature.labels, cells, strict=True))
+    return cells[0] if len(cells) == 1 else list(cells)
+
+
+class CsvWriter:
+    """A header, then one line a row; the version is the last column."""
+
+    def __init__(self, out: Print) -> None:
+        self._out = out
+        self._header: list[str] = []
+
+    def write(self, prediction: Prediction, signature: Signature) -> None:
+        """See Writer; raises Conflict where the columns are no longer those of the header."""
+        for row in _rows(prediction):
+            header = [
+                column
+                for name, cells in row.items()
+                for column in _columns(name, len(cells), signature)
+            ]
+            self._check(header, prediction)
+            cells = [cell for cells in row.values() for cell in cells]
+            self._line([*cells, prediction.version])
+
+    def _check(self, header: list[str], prediction: Prediction) -> None:
+        if not self._header:
+            self._line([*header, "version"])
+            self._header = header
+        if header != self._header:
+            raise Conflict(
+                f"version {prediction.version} of {prediction.model}, published meanwhile, has "
+                f"other outputs; name a version: {prediction.model}@{prediction.version}",
+                resource=f"models/{prediction.model}",
+            )
+
+    def _line(self, cells: Sequence[Cell]) -> None:
+        line = StringIO()
+        csv.writer(line, lineterminator="").writerow(cells)
+        self._out(line.getvalue())
+
+
+def _columns(name: str, width: int, signature: Signature) -> list[str]:
+    if width == 1:
+        return [name]
+    has_labels = name == "probabilities" and width == len(signature.labels)
+    parts = signature.labels if has_labels else range(width)
+    return [f"{name}.{part}" for part in parts]
+
+
+def _rows(prediction: Prediction) -> Iterator[dict[str, list[Cell]]]:
+    """The outputs' cells by name, row by row; the label first."""
+    # For people: the label is what is looked for.
+    names = sorted(prediction.outputs, key=lambda name: name != "label")
+    tables = [_cells(prediction.outputs[name]) for name in names]
+    for row in zip(*tables, strict=True):
+        yield dict(zip(names, row, strict=True))
+
+
+def _cells(output: Array) -> list[list[Cell]]:
+    table = output.reshape(len(output), -1)
+    rows = cast("list[list[object]]", table.tolist())
+    if table.dtype == np.float32:
+        # The shortest text that gives the same float32; float64's has digits of no meaning.
+        rows = [[float(str(number)) for number in row] for row in table]
+    return [[_cell(value) for value in row] for row in rows]
+
+
+def _cell(value: object) -> Cell:
+    if isinstance(value, bytes):
+        return value.decode(errors="replace")
+    if isinstance(value, float) and not math.isfinite(value):
+        return None  # JSON has no word for it
+    return cast("Cell", value)

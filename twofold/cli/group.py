@@ -1,0 +1,33 @@
+"""What every command has in common: its client, and errors in one line."""
+
+import typer
+from typer._click.core import Context  # typer's own name of it is a subclass
+from typer.core import TyperGroup
+
+from twofold import rpc
+from twofold.cli.render import one_line
+from twofold.client import Client, Connection
+from twofold.errors import TwofoldError
+
+#: Exit code after an error of a server or of the data; usage errors have 2, as everywhere.
+FAILURE = 1
+#: Exit code after Ctrl-C: 128 + SIGINT, as shells have it.
+INTERRUPTED = 130
+
+
+class Group(TyperGroup):
+    """A root command that tells a TwofoldError in one line on standard error."""
+
+    def invoke(self, ctx: Context) -> object:
+        """See TyperGroup; exits with FAILURE instead of raising TwofoldError."""
+        try:
+            return super().invoke(ctx)
+        except TwofoldError as error:
+            typer.echo(f"error: {rpc.reason_name(error)}: {one_line(error.message)}", err=True)
+            raise typer.Exit(FAILURE) from error
+
+
+def client_of(context: typer.Context) -> Client:
+    """The client of a command's servers; the caller closes it."""
+    connection = context.find_root().obj
+    return Client(connection=connection if isinstance(connection, Connection) else None)

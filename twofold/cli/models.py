@@ -1,0 +1,158 @@
+"""`twofold models`."""
+
+from typing import Annotated
+
+import typer
+
+from twofold.cli import reference, render
+from twofold.cli.group import client_of
+from twofold.v1 import model_pb2
+
+app = typer.Typer(rich_markup_mode=None, no_args_is_help=True, help="Models and their versions.")
+
+Model = Annotated[str, typer.Argument(metavar="MODEL", help="The model's name.")]
+Version = Annotated[str, typer.Argument(metavar="MODEL@VERSION", help="A version by number.")]
+AsJson = Annotated[bool, typer.Option("--json", help="JSON instead of text.")]
+
+
+@app.command("list")
+def list_models(
+    context: typer.Context,
+    limit: Annotated[int, typer.Option(min=1, help="At most this many.")] = 50,
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """List models by name.
+
+    Example: twofold models list
+    """
+    with client_of(context) as client:
+        models = client.models.list(limit=limit)
+    if as_json:
+        typer.echo(render.to_json(models))
+        return
+    rows = (_details(model).values() for model in models)
+    header = ("model", "current", "versions", "aliases")
+    typer.echo(render.table(header, map(tuple, rows)))
+
+
+def _details(model: model_pb2.Model) -> dict[str, object]:
+    aliases = (f"{alias}={number}" for alias, number in sorted(model.aliases.items()))
+    return {
+        "model": model.name.removeprefix("models/"),
+        "current": model.current_version or "none",
+        "versions": model.version_count,
+        "aliases": " ".join(aliases),
+    }
+
+
+@app.command("get")
+def get_model(context: typer.Context, model: Model, *, as_json: AsJson = False) -> None:
+    """Show a model: what is served by default, and its aliases.
+
+    Example: twofold models get digits
+    """
+    with client_of(context) as client:
+        found = client.models.get(model)
+    typer.echo(render.to_json(found) if as_json else render.pairs(_details(found)))
+
+
+@app.command("versions")
+def list_versions(
+    context: typer.Context,
+    model: Model,
+    limit: Annotated[int, typer.Option(min=1, help="At most this many.")] = 50,
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """List a model's versions, newest first.
+
+    Example: twofold models versions digits
+    """
+    with client_of(context) as client:
+        versions = client.models.versions(model, limit=limit)
+    if as_json:
+        typer.echo(render.to_json(versions))
+        return
+    rows = (
+        (
+            render.version_of(version.name),
+            "withdrawn" if version.withdrawn else "",
+            " ".join(version.aliases),
+            render.metrics(version.manifest.metrics),
+            version.manifest.lineage.job.removeprefix("jobs/"),
+            render.time(version.manifest.create_time),
+        )
+        for version in versions
+    )
+    header = ("version", "state", "aliases", "metrics", "job", "created")
+    typer.echo(render.table(header, rows))
+
+
+@app.command("alias")
+def set_alias(
+    context: typer.Context,
+    version: Version,
+    alias: Annotated[str, typer.Argument(metavar="ALIAS", help="The alias to move.")],
+) -> None:
+    """Make an alias stand for a version; `predict MODEL:ALIAS` then uses it.
+
+    Example: twofold models alias digits@3 stable
+    """
+    model, number = reference.parse_version(version)
+    with client_of(context) as client:
+        found = client.models.set_alias(model, alias, number)
+    typer.echo(render.pairs(_details(found)))
+
+
+@app.command("lineage")
+def show_lineage(
+    context: typer.Context,
+    version: Annotated[
+        str, typer.Argument(metavar="MODEL[@VERSION|:ALIAS]", help="Default: the current version.")
+    ],
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Show where a version came from: job, data, spec, code, metrics.
+
+    Example: twofold models lineage digits@3
+    """
+    asked = reference.parse(version)
+    with client_of(context) as client:
+        found = client.models.version(asked.model, asked.selector)
+    typer.echo(render.to_json(found) if as_json else render.pairs(_lineage(found)))
+
+
+def _lineage(version: model_pb2.ModelVersion) -> dict[str, object]:
+    manifest, lineage = version.manifest, version.manifest.lineage
+    return {
+        "version": render.version_of(version.name),
+        "state": "withdrawn" if version.withdrawn else "",
+        "aliases": " ".join(version.aliases),
+        "job": lineage.job.removeprefix("jobs/"),
+        "attempt": lineage.attempt,
+        "dataset": lineage.dataset.removeprefix("datasets/"),
+        "rows": f"{lineage.training_row_count} training, {lineage.validation_row_count} held out",
+        "spec": lineage.spec_sha256,
+        "epoch": lineage.epoch,
+        "metrics": render.metrics(manifest.metrics),
+        "code": lineage.code_version,
+        "torch": lineage.torch_version,
+        "device": lineage.device,
+        "manifest": version.manifest_sha256,
+        "created": render.time(manifest.create_time),
+    }
+
+
+@app.command("rm")
+def withdraw_version(context: typer.Context, version: Version) -> None:
+    """Withdraw a version: the next lower one is served by default. It stays in the store.
+
+    Example: twofold models rm digits@3
+    """
+    model, number = reference.parse_version(version)
+    with client_of(context) as client:
+        client.models.withdraw(model, number)
+        served = client.models.get(model).current_version
+    typer.echo(f"withdrawn; served by default: {served or 'none'}")

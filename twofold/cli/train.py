@@ -1,0 +1,68 @@
+"""`twofold train`."""
+
+from pathlib import Path
+from typing import Annotated, cast
+
+import typer
+
+from twofold import toml_spec
+from twofold.cli import progress
+from twofold.cli.group import client_of
+from twofold.client.submission import is_dataset
+
+
+def train(
+    context: typer.Context,
+    spec: Annotated[
+        Path,
+        typer.Argument(metavar="SPEC.toml", exists=True, dir_okay=False, help="What to train."),
+    ],
+    data: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE|DATASET",
+            help="Rows: a CSV, Parquet, NPZ or NPY file (uploaded unless the server has it), a "
+            "data set's identifier, and, or, xor. Default: what the spec names, which may be a file beside it.",
+        ),
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Publish under this name.")
+    ] = None,
+    sets: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Override a key of the spec; repeatable."),
+    ] = None,
+    *,
+    watch: Annotated[
+        bool, typer.Option("--watch/--no-watch", help="Show progress until the job has ended.")
+    ] = True,
+) -> None:
+    """Submit a training job and follow it to its version.
+
+    Prints the job's identifier first and MODEL@VERSION last; progress goes to standard error. Exits
+    with 0 only if a version was published (with --no-watch: if the job was accepted).
+
+    Example: twofold train examples/xor.toml
+
+    Example: twofold train examples/linear.toml --data examples/data/plane.csv
+
+    Example: twofold train examples/mlp.toml --model deep --set network.hidden=[8,8]
+    """
+    tree = toml_spec.apply_sets(toml_spec.read(spec), sets or [])
+    if model is not None:
+        tree["model"] = model
+    with client_of(context) as client:
+        handle = client.train(tree, data=data or _data_beside(spec, tree))
+        typer.echo(handle.id)
+        if watch:
+            progress.follow(handle)
+
+
+def _data_beside(spec: Path, tree: toml_spec.Tree) -> Path | None:
+    """The file that a spec names as its data set, relative to the spec itself, if it is one."""
+    table = tree.get("data")
+    name = cast("dict[str, object]", table).get("dataset") if isinstance(table, dict) else None
+    if not isinstance(name, str) or is_dataset(name):
+        return None
+    file = spec.parent / name
+    return file if file.is_file() else None
