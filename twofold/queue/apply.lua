@@ -65,7 +65,11 @@ while next_argument <= #ARGV do
       return refusal
     end
   elseif name == 'ENQUEUE' then
-    -- A fresh entry, remembered in the job.
+    -- A fresh entry, remembered in the job. The group is made with its stream, not by the first
+    -- worker: XGROUP is refused while memory is full, and reading is not.
+    if redis.call('EXISTS', key) == 0 then
+      redis.call('XGROUP', 'CREATE', key, 'workers', '0', 'MKSTREAM')
+    end
     redis.call('HSET', job, 'entry', redis.call('XADD', key, '*', 'job', args[1]))
   else
     redis.call(name, key, unpack(args))

@@ -94,7 +94,7 @@ class Connection:
 
     async def block(self, timeout_s: float, *arguments: Argument) -> Reply:
         """As `call`, for a command that waits up to `timeout_s` for news."""
-        return await self._patiently(lambda: self._execute(arguments), timeout_s + _SLOW_S)
+        return await self._patiently(lambda: self._execute(arguments), timeout_s)
 
     async def call_all(self, commands: Sequence[Sequence[Argument]]) -> list[Reply]:
         """Several commands in one round trip, each safe to repeat; errors as of `call`."""
@@ -129,7 +129,7 @@ class Connection:
             return await self._execute(("EVALSHA", script.sha1, *rest))
 
     async def _patiently(
-        self, act: Callable[[], Awaitable[Result]], slow_s: float = _SLOW_S
+        self, act: Callable[[], Awaitable[Result]], block_s: float = 0.0
     ) -> Result:
         """Repeats `act` while the server is away, up to the patience."""
         begun = time.monotonic()
@@ -144,7 +144,7 @@ class Connection:
                 if time.monotonic() - begun + pause_s > self._patience_s:
                     raise failure from error
             else:
-                self._note_success(begun, slow_s)
+                self._note_success(begun + block_s)
                 return result
             # Jitter: many clients come back after one restart. Not a secret.
             await asyncio.sleep(pause_s * (0.5 + random.random() / 2))  # noqa: S311
@@ -156,9 +156,9 @@ class Connection:
             self._healthy = False
             _log.warning("the queue's server is away", extra={"error": type(error).__name__})
 
-    def _note_success(self, begun: float, slow_s: float) -> None:
+    def _note_success(self, expected_s: float) -> None:
         now = time.monotonic()
-        if now - begun > slow_s:
+        if now - expected_s > _SLOW_S:
             self._trouble_s = now
         if not self._healthy:
             self._healthy = True

@@ -187,7 +187,7 @@ class RedisQueue:
             reply = await self._connection.block(wait_s, *command)
         except NoGroup:
             await self._make_group(tenant)
-            return None
+            reply = await self._connection.block(wait_s, *command)
         entries = _stream_entries(reply)
         return _entry(*entries[0]) if entries else None
 

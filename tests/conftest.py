@@ -1,0 +1,48 @@
+"""Fixtures of all tests."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+from tests.valkey import Valkey
+from twofold import faults
+from twofold.store import LocalStore
+
+# No deadline per example: a machine that runs other things too would make it a matter of luck.
+settings.register_profile("project", deadline=None, print_blob=True)
+settings.load_profile("project")
+
+
+@pytest.fixture(scope="session")
+def valkey_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Valkey]:
+    """One server per process that runs tests."""
+    server = Valkey(tmp_path_factory.mktemp("valkey"))
+    yield server
+    server.kill()
+
+
+@pytest.fixture
+def valkey(valkey_server: Valkey) -> Iterator[Valkey]:
+    """A running, empty server. Afterwards every key must expire or be declared permanent."""
+    valkey_server.start()
+    valkey_server.command("FLUSHALL")
+    valkey_server.command("CONFIG", "SET", "maxmemory", 0)
+    yield valkey_server
+    if valkey_server.is_running():
+        valkey_server.resume()
+        assert valkey_server.immortal_keys() == []
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> LocalStore:
+    """An empty store."""
+    return LocalStore(tmp_path / "store")
+
+
+@pytest.fixture(autouse=True)
+def disarmed() -> Iterator[None]:
+    """No fault point that a test armed stays armed."""
+    yield
+    faults.disarm()

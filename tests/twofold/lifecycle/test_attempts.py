@@ -1,0 +1,439 @@
+"""The workers' side: fenced attempts, every way an attempt ends, crashes at every step."""
+
+import asyncio
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tests.twofold.lifecycle.bench import POLICY, TENANT, Bench
+from tests.twofold.samples import JOB, trained_manifest
+from tests.valkey import Valkey
+from twofold import faults, keys, publish
+from twofold.errors import Corrupt
+from twofold.jobs import Fenced, Phase, Reason, State
+from twofold.lifecycle import Claim
+from twofold.lifecycle.attempts import newest_checkpoint
+from twofold.principal import LOCAL
+from twofold.queue import schema
+from twofold.store import LocalStore
+from twofold.v1 import training_pb2
+
+
+class Crash(Exception):
+    """Armed at fault points."""
+
+
+def crash() -> None:
+    raise Crash
+
+
+async def test_claim_holds_the_job_with_its_record(bench: Bench) -> None:
+    job_id = await bench.create()
+
+    claim = await bench.claim("w1")
+
+    assert claim.job.id == job_id
+    assert (claim.job.owner, claim.job.attempt) == ("w1", claim.attempt)
+    assert claim.record.spec.model == "digits"
+    assert claim.resume_path is None
+    assert claim.job.lease_until_ms > await bench.queue.time_ms()
+    job = await bench.get(job_id)
+    assert (job.state, job.phase) == (State.JOB_STATE_RUNNING, Phase.JOB_PHASE_PREPARING)
+    assert job.start_time.ToMilliseconds() > 0
+
+
+async def test_jobs_are_claimed_in_order_and_once(bench: Bench, other: Bench) -> None:
+    made = [await bench.create() for _ in range(5)]
+
+    claims = await asyncio.gather(
+        *(side.claim(f"w{n}") for n, side in enumerate([bench, other, bench, other, bench]))
+    )
+
+    assert sorted(claim.job.id for claim in claims) == sorted(made)
+    assert await other.ledger.claim("w9", 0) is None
+
+
+async def test_claim_waits_for_a_job(bench: Bench, other: Bench) -> None:
+    waiting = asyncio.create_task(bench.ledger.claim("w1", 5))
+    await asyncio.sleep(0)
+
+    job_id = await other.create()
+
+    claim = await waiting
+    assert claim is not None
+    assert claim.job.id == job_id
+
+
+async def test_claim_without_a_job_returns_after_its_wait(bench: Bench) -> None:
+    assert await bench.ledger.claim("w1", 0.05) is None
+    assert await bench.ledger.claim("w1", 0) is None
+
+
+async def test_claim_serves_every_tenant(bench: Bench) -> None:
+    two = type(bench.ledger)(
+        bench.store, bench.queue, bench.clock, bench.ledger._randomness, POLICY, ("other", TENANT)
+    )
+    job_id = await bench.create()
+
+    claim = await two.claim("w1", 0.1)
+
+    assert claim is not None
+    assert (claim.tenant, claim.job.id) == (TENANT, job_id)
+
+
+async def test_beat_renews_the_lease_and_shows_progress(bench: Bench) -> None:
+    job_id = await bench.create()
+    claim = await bench.claim()
+    progress = training_pb2.Progress(epoch=3, loss=0.5)
+
+    job = await bench.ledger.beat(claim, Phase.JOB_PHASE_TRAINING, progress)
+
+    assert job.lease_until_ms >= claim.job.lease_until_ms
+    shown = await bench.get(job_id)
+    assert shown.phase == Phase.JOB_PHASE_TRAINING
+    assert shown.progress == progress
+
+
+async def test_beat_sees_a_cancellation(bench: Bench) -> None:
+    claim = await _claimed(bench)
+    await bench.ledger.cancel(LOCAL, claim.job.id)
+
+    job = await bench.ledger.beat(claim, Phase.JOB_PHASE_TRAINING)
+
+    assert job.state == State.JOB_STATE_CANCELLING
+
+
+async def test_follow_reacts_to_a_cancellation_at_once(bench: Bench, other: Bench) -> None:
+    claim = await _claimed(bench)
+    followed = bench.ledger.follow(claim)
+    assert (await anext(followed)).state == State.JOB_STATE_RUNNING
+    waiting = asyncio.ensure_future(anext(followed))
+
+    await other.ledger.cancel(LOCAL, claim.job.id)
+
+    async with asyncio.timeout(1):
+        assert (await waiting).state == State.JOB_STATE_CANCELLING
+    await bench.ledger.cancelled(claim)
+    with pytest.raises(Fenced):
+        await anext(followed)
+
+
+async def test_follow_sees_a_cancellation_from_before_it_began(bench: Bench) -> None:
+    claim = await _claimed(bench)
+    await bench.ledger.cancel(LOCAL, claim.job.id)
+
+    async for job in bench.ledger.follow(claim):
+        assert job.state == State.JOB_STATE_CANCELLING
+        break
+
+
+async def test_published_job_succeeds_and_leaves_the_queue(bench: Bench) -> None:
+    claim = await _claimed(bench)
+
+    outcome = await bench.publish(claim)
+
+    assert (outcome.state, outcome.version) == (State.JOB_STATE_SUCCEEDED, 1)
+    assert outcome.attempt == claim.attempt
+    assert bench.visible() == [1]
+    job = await bench.get(claim.job.id)
+    assert job.state == State.JOB_STATE_SUCCEEDED
+    assert job.model_version == "models/digits/versions/1"
+    assert bench.valkey.command("XLEN", schema.queue(TENANT)) == 0
+    assert bench.valkey.command("XLEN", schema.versions(TENANT)) == 1
+
+
+async def test_publishing_again_returns_the_same_outcome(bench: Bench) -> None:
+    claim = await _claimed(bench)
+
+    outcome = await bench.publish(claim)
+
+    assert await bench.publish(claim) == outcome
+    assert bench.visible() == [1]
+
+
+@pytest.mark.parametrize(
+    "point",
+    [
+        "publish.claimed",
+        "publish.linked",
+        "publish.staged",
+        "publish.decided",
+        "publish.visible",
+        "ledger.published",
+    ],
+)
+async def test_publisher_that_dies_anywhere_is_taken_over(
+    bench: Bench, other: Bench, point: str
+) -> None:
+    claim = await _claimed(bench)
+    faults.arm(point, crash)
+    with pytest.raises(Crash):
+        await bench.publish(claim)
+    faults.disarm()
+    decided = publish.read_outcome(bench.store, TENANT, claim.job.id)
+
+    await other.take_over(claim.job.id)
+    if decided is None:
+        await other.publish(await other.claim("w2"))
+
+    job = await other.get(claim.job.id)
+    assert job.state == State.JOB_STATE_SUCCEEDED
+    assert [f"models/digits/versions/{n}" for n in other.visible()] == [job.model_version]
+    assert decided is None or job.model_version.endswith(f"/{decided.version}")
+
+
+async def test_zombie_cannot_publish_beat_or_end(bench: Bench, other: Bench) -> None:
+    zombie = await _claimed(bench)
+    bench.export(zombie)
+    await other.take_over(zombie.job.id)
+    winner = await other.claim("w2")
+
+    for act in (
+        bench.ledger.beat(zombie, Phase.JOB_PHASE_TRAINING),
+        bench.ledger.publish(zombie, trained_manifest()),
+        bench.ledger.fail(zombie, Reason.JOB_REASON_DATA, "late"),
+        bench.ledger.evicted(zombie, 9),
+        bench.ledger.hand_back(zombie),
+        bench.ledger.cancelled(zombie),
+    ):
+        with pytest.raises(Fenced):
+            await act
+
+    outcome = await other.publish(winner)
+    assert outcome.attempt == winner.attempt
+    assert bench.visible() == [outcome.version]
+    assert (await bench.get(zombie.job.id)).attempt_count == 2
+
+
+async def test_attempt_whose_lease_ends_while_it_publishes_decides_nothing(
+    valkey: Valkey, tmp_path: Path
+) -> None:
+    async with Bench(valkey, tmp_path / "store", replace(POLICY, lease_ms=1)) as bench:
+        await bench.create()
+        claim = await bench.claim()
+        faults.arm("publish.staged", lambda: _wait_until_lease_ends(bench))
+
+        with pytest.raises(Fenced):
+            await bench.publish(claim)
+
+        assert publish.read_outcome(bench.store, TENANT, claim.job.id) is None
+        assert bench.visible() == []
+
+
+async def test_artifact_that_is_not_as_described_is_not_published(bench: Bench) -> None:
+    claim = await _claimed(bench)
+
+    with pytest.raises(Corrupt):
+        await bench.ledger.publish(claim, trained_manifest())
+
+    assert publish.read_outcome(bench.store, TENANT, claim.job.id) is None
+
+
+async def test_passing_failure_is_repeated_after_its_wait_then_given_up(bench: Bench) -> None:
+    job_id = await bench.create()
+    for attempt in range(1, 3):
+        claim = await bench.claim()
+        job = await bench.ledger.fail(claim, Reason.JOB_REASON_STORE, "disk")
+        assert (job.phase, job.failure_count) == (Phase.JOB_PHASE_RETRY_WAIT, attempt)
+        assert (await bench.ledger.depth()).delayed == 1
+        await bench.promote(job_id)
+
+    job = await bench.ledger.fail(await bench.claim(), Reason.JOB_REASON_STORE, "disk")
+
+    assert (job.state, job.reason) == (State.JOB_STATE_FAILED, Reason.JOB_REASON_STORE)
+    shown = await bench.get(job_id)
+    assert (shown.message, shown.attempt_count) == ("disk", 3)
+    outcome = publish.read_outcome(bench.store, TENANT, job_id)
+    assert outcome is not None
+    assert (outcome.state, outcome.attempt_count) == (State.JOB_STATE_FAILED, 3)
+    assert (await bench.ledger.depth()).dead == 1
+
+
+async def test_users_error_is_final(bench: Bench) -> None:
+    claim = await _claimed(bench)
+
+    job = await bench.ledger.fail(claim, Reason.JOB_REASON_DIVERGED, "NaN at step 3")
+
+    assert (job.state, job.reason) == (State.JOB_STATE_FAILED, Reason.JOB_REASON_DIVERGED)
+    assert job.message == "NaN at step 3"
+
+
+async def test_third_death_of_the_process_ends_the_job(bench: Bench) -> None:
+    await bench.create()
+    for count in (1, 2):
+        job = await bench.ledger.evicted(await bench.claim(), 11)
+        assert (job.phase, job.eviction_count) == (Phase.JOB_PHASE_QUEUED, count)
+
+    job = await bench.ledger.evicted(await bench.claim(), 11)
+
+    assert (job.state, job.reason) == (State.JOB_STATE_FAILED, Reason.JOB_REASON_WORKER_LOST)
+    assert "signal 11 (SIGSEGV)" in job.message
+    assert job.eviction_count == 3
+
+
+async def test_unknown_signal_is_said_so(bench: Bench) -> None:
+    await bench.create()
+    for _ in range(2):
+        await bench.ledger.evicted(await bench.claim(), 99)
+
+    assert "99 (unknown)" in (await bench.ledger.evicted(await bench.claim(), 99)).message
+
+
+async def test_handed_back_job_is_claimed_at_once_and_resumes(bench: Bench, other: Bench) -> None:
+    claim = await _claimed(bench)
+    folder = keys.attempt_checkpoints(TENANT, claim.job.id, claim.attempt)
+    bench.store.create(f"{folder}/12.ckpt", b"")
+
+    await bench.ledger.hand_back(claim)
+    again = await other.claim("w2", timeout_s=1)
+
+    assert again.job.id == claim.job.id
+    assert again.attempt != claim.attempt
+    assert again.resume_path == f"{folder}/12.ckpt"
+    assert (again.job.attempt_count, again.job.eviction_count) == (2, 0)
+
+
+async def test_cancelled_attempt_ends_its_job(bench: Bench) -> None:
+    claim = await _claimed(bench)
+    await bench.ledger.cancel(LOCAL, claim.job.id)
+
+    job = await bench.ledger.cancelled(claim)
+
+    assert (job.state, job.reason) == (State.JOB_STATE_CANCELLED, Reason.JOB_REASON_USER)
+    assert bench.valkey.command("XLEN", schema.queue(TENANT)) == 0
+
+
+async def test_failure_of_a_cancelling_attempt_is_cancelled(bench: Bench) -> None:
+    claim = await _claimed(bench)
+    await bench.ledger.cancel(LOCAL, claim.job.id)
+
+    job = await bench.ledger.fail(claim, Reason.JOB_REASON_INTERNAL, "stopped")
+
+    assert job.state == State.JOB_STATE_CANCELLED
+
+
+async def test_queued_job_whose_outcome_is_decided_is_not_trained(bench: Bench) -> None:
+    """Cancel decided in the store while the queue was away."""
+    job_id = await bench.create()
+    faults.arm("ledger.cancelled", crash)
+    with pytest.raises(Crash):
+        await bench.ledger.cancel(LOCAL, job_id)
+
+    assert await bench.ledger.claim("w1", 0.05) is None
+
+    assert (await bench.get(job_id)).state == State.JOB_STATE_CANCELLED
+    assert bench.valkey.command("XLEN", schema.queue(TENANT)) == 0
+
+
+async def test_job_whose_record_is_lost_fails_and_stops_nobody(bench: Bench) -> None:
+    lost = await bench.create()
+    good = await bench.create()
+    bench.store.remove(keys.job_spec(TENANT, lost))
+
+    claim = await bench.claim()
+
+    assert claim.job.id == good
+    outcome = publish.read_outcome(bench.store, TENANT, lost)
+    assert outcome is not None
+    assert (outcome.state, outcome.reason) == (State.JOB_STATE_FAILED, Reason.JOB_REASON_STORE)
+
+
+async def test_entry_of_an_unknown_job_is_dropped(bench: Bench) -> None:
+    job_id = await bench.create()
+    bench.valkey.command("DEL", schema.job(TENANT, job_id))
+
+    assert await bench.ledger.claim("w1", 0.05) is None
+
+    assert bench.valkey.command("XLEN", schema.queue(TENANT)) == 0
+
+
+async def test_claim_that_another_event_overtakes_is_given_up(bench: Bench, other: Bench) -> None:
+    """The entry was received, then the job was cancelled before the attempt began."""
+    job_id = await bench.create()
+    loop = asyncio.get_running_loop()
+    received = asyncio.Event()
+    go_on = asyncio.Event()
+    real = bench.ledger._look_up
+
+    def look_up(tenant: str, job: str) -> object:
+        found = real(tenant, job)
+        loop.call_soon_threadsafe(received.set)
+        asyncio.run_coroutine_threadsafe(go_on.wait(), loop).result(5)
+        return found
+
+    bench.ledger._look_up = look_up  # type: ignore[method-assign] # pyright: ignore[reportAttributeAccessIssue]
+    claiming = asyncio.create_task(bench.ledger.claim("w1", 1))
+    await received.wait()
+    await other.ledger.cancel(LOCAL, job_id)
+    go_on.set()
+
+    assert await claiming is None
+    assert (await bench.get(job_id)).state == State.JOB_STATE_CANCELLED
+
+
+@pytest.mark.parametrize("point", ["ledger.received", "ledger.claimed"])
+async def test_worker_that_dies_as_it_claims_is_replaced(
+    bench: Bench, other: Bench, point: str
+) -> None:
+    job_id = await bench.create()
+    faults.arm(point, crash)
+    with pytest.raises(Crash):
+        await bench.ledger.claim("w1", 1)
+    faults.disarm()
+
+    await other.take_over(job_id)
+    claim = await other.claim("w2")
+
+    assert claim.job.id == job_id
+    assert claim.job.eviction_count == (1 if point == "ledger.claimed" else 0)
+
+
+async def test_decision_that_dies_before_the_queue_knows_is_completed(
+    bench: Bench, other: Bench
+) -> None:
+    claim = await _claimed(bench)
+    faults.arm("ledger.settled", crash)
+    with pytest.raises(Crash):
+        await bench.ledger.fail(claim, Reason.JOB_REASON_DATA, "row 7")
+    faults.disarm()
+    assert (await bench.get(claim.job.id)).state == State.JOB_STATE_RUNNING
+
+    await other.take_over(claim.job.id)
+
+    job = await other.get(claim.job.id)
+    assert (job.state, job.message) == (State.JOB_STATE_FAILED, "row 7")
+
+
+@pytest.mark.parametrize(
+    ("files", "expected"),
+    [
+        ([], None),
+        (["A1/3.ckpt"], "A1/3.ckpt"),
+        (["A1/3.ckpt", "A1/12.ckpt", "A2/9.ckpt"], "A1/12.ckpt"),
+        (["A1/3.ckpt", "A2/3.ckpt"], "A2/3.ckpt"),
+        (["A1/3.ckpt.tmp", "A1/x.ckpt", "A1/part-9.ckpt"], None),
+    ],
+)
+def test_newest_checkpoint_has_the_most_epochs(
+    store: LocalStore, files: list[str], expected: str | None
+) -> None:
+    folder = keys.job_checkpoints(TENANT, JOB)
+    for file in files:
+        store.create(f"{folder}/{file}", b"")
+
+    found = newest_checkpoint(store, TENANT, JOB)
+
+    assert found == (None if expected is None else f"{folder}/{expected}")
+
+
+def _wait_until_lease_ends(bench: Bench) -> None:
+    """Blocks the publishing thread until the 1 ms lease is over."""
+    end_s = bench.clock.monotonic_s() + 0.002
+    while bench.clock.monotonic_s() < end_s:
+        pass
+
+
+async def _claimed(bench: Bench) -> Claim:
+    await bench.create()
+    return await bench.claim()
