@@ -125,7 +125,7 @@ class _Demo:
 
     def _upload(self, client: Client) -> str:
         step(2, "Upload data: handwritten digits, 8x8 pixels each (UCI)")
-        dataset = client.datasets.put(self.examples / "data" / "digits.parquet")
+        dataset = client.datasets.put(self.examples / "data" / "digits_train.parquet")
         say(f"  {dataset.name}")
         say(
             f"  {dataset.row_count:,} rows, {len(dataset.columns)} columns, "
