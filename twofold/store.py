@@ -328,13 +328,8 @@ class LocalStore:
     def _made(self, parts: list[str]) -> int:
         """A descriptor of a folder that exists and is durable."""
         self._check_writable()
-        key = "/".join(parts)
-        with contextlib.suppress(FileNotFoundError):
-            if key in self._settled:
-                return self._open_folder(parts)
-        self._make_root()
-        descriptor = self._open_folder([])
-        for part in parts:
+        descriptor, known = self._settled_folder(parts)
+        for number, part in enumerate(parts[known:], known + 1):
             try:
                 with contextlib.suppress(FileExistsError):
                     os.mkdir(part, _MODE, dir_fd=descriptor)
@@ -344,10 +339,20 @@ class LocalStore:
             finally:
                 os.close(descriptor)
             descriptor = below
+            self._settled.add("/".join(parts[:number]))
+        return descriptor
+
+    def _settled_folder(self, parts: list[str]) -> tuple[int, int]:
+        """A descriptor of the deepest folder known to be durable, and its depth."""
         if len(self._settled) >= _SETTLED_LIMIT:
             self._settled.clear()
-        self._settled.add(key)
-        return descriptor
+        for depth in range(len(parts), 0, -1):
+            if "/".join(parts[:depth]) in self._settled:
+                with contextlib.suppress(FileNotFoundError):
+                    return self._open_folder(parts[:depth]), depth
+                self._settled.clear()  # another removed it; who knows what else
+        self._make_root()
+        return self._open_folder([]), 0
 
 
 def _check_regular(descriptor: int) -> None:

@@ -83,7 +83,6 @@ def test_file_is_synced_before_its_name_and_every_new_folder_before_the_next(
     temporary = calls.seen[0][1]
     assert calls.seen == [
         ("fsync", temporary),
-        ("fsync", "store"),
         ("mkdir", "jobs"),
         ("fsync", "t"),
         ("mkdir", "1"),
@@ -91,6 +90,17 @@ def test_file_is_synced_before_its_name_and_every_new_folder_before_the_next(
         ("link", "outcome"),
         ("fsync", "1"),
     ]
+
+
+def test_memory_of_durable_folders_is_bounded(
+    store: LocalStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("twofold.store._SETTLED_LIMIT", 3)
+
+    for number in range(9):
+        assert store.create(f"t/jobs/{number}/spec.pb", b"")
+
+    assert len(store._settled) <= 5
 
 
 def test_folder_made_by_another_is_synced_before_it_is_trusted(

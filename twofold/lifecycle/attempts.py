@@ -144,6 +144,11 @@ class Attempts(Core):
         # Counted from before the call: the server's lease cannot end earlier than this.
         self._held_until_s[attempt] = begun_s + self._policy.lease_ms / 1000
 
+    def _forget_expired(self, now_s: float) -> None:
+        """Attempts that were dropped leave their last lease behind."""
+        for attempt in [name for name, end_s in self._held_until_s.items() if end_s < now_s]:
+            del self._held_until_s[attempt]
+
     def _publish_now(self, claim: Claim, manifest: model_pb2.Manifest) -> record_pb2.JobOutcome:
         job = claim.job
         attempt = publish.Attempt(
@@ -177,6 +182,7 @@ class Attempts(Core):
         fault("ledger.claimed")
         if job is None or job.attempt != attempt:
             return None
+        self._forget_expired(begun_s)
         self._hold(attempt, begun_s)
         record, resume_path = found
         return Claim(tenant, job, record, attempt, resume_path)

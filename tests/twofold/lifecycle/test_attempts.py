@@ -10,7 +10,7 @@ from tests.twofold.lifecycle.bench import POLICY, TENANT, Bench
 from tests.twofold.samples import JOB, trained_manifest
 from tests.valkey import Valkey
 from twofold import faults, keys, publish
-from twofold.errors import Corrupt
+from twofold.errors import Conflict, Corrupt
 from twofold.jobs import Fenced, Phase, Reason, State
 from twofold.lifecycle import Claim
 from twofold.lifecycle.attempts import newest_checkpoint
@@ -102,6 +102,43 @@ async def test_beat_sees_a_cancellation(bench: Bench) -> None:
     job = await bench.ledger.beat(claim, Phase.JOB_PHASE_TRAINING)
 
     assert job.state == State.JOB_STATE_CANCELLING
+
+
+async def test_events_that_race_are_all_applied(bench: Bench, other: Bench) -> None:
+    """Each is decided again on what the others left."""
+    claim = await _claimed(bench)
+
+    await asyncio.gather(
+        *(side.ledger.beat(claim, Phase.JOB_PHASE_TRAINING) for side in (bench, other) * 5),
+        other.ledger.cancel(LOCAL, claim.job.id),
+    )
+
+    job, _ = await bench.queue.read(TENANT, claim.job.id)
+    assert job is not None
+    assert (job.state, job.revision) == (State.JOB_STATE_CANCELLING, claim.job.revision + 11)
+
+
+async def test_job_that_never_stands_still_is_a_conflict(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    claim = await _claimed(bench)
+
+    async def refuse(*_: object) -> None:
+        return None
+
+    monkeypatch.setattr(bench.queue, "apply", refuse)
+
+    with pytest.raises(Conflict):
+        await bench.ledger.beat(claim, Phase.JOB_PHASE_TRAINING)
+
+
+async def test_dropped_attempts_are_forgotten(valkey: Valkey, tmp_path: Path) -> None:
+    async with Bench(valkey, tmp_path / "store", replace(POLICY, lease_ms=1)) as bench:
+        for _ in range(3):
+            await _claimed(bench)
+            await asyncio.sleep(0.002)  # the lease must end
+
+        assert len(bench.ledger._held_until_s) == 1
 
 
 async def test_follow_reacts_to_a_cancellation_at_once(bench: Bench, other: Bench) -> None:
