@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 
-from trainer import childproc
+from trainer import childproc, tasks
 from trainer.api.desk import Desk
 from trainer.api.server import ApiServer, CannotBind
 from trainer.api.usage import DatasetUsage
@@ -146,15 +146,13 @@ async def _work(trainer: Trainer, stop: asyncio.Event) -> None:
     measuring = asyncio.create_task(_measure_depth(trainer))
     working = asyncio.create_task(_worker(trainer).run(stop)) if _has_worker(trainer) else None
     stopping = asyncio.create_task(stop.wait())
-    tasks = [task for task in (working, stopping) if task is not None]
+    decisive = [task for task in (working, stopping) if task is not None]
     try:
-        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait(decisive, return_when=asyncio.FIRST_COMPLETED)
         if working is not None:
             await asyncio.wait((working,), timeout=trainer.settings.drain_s)
     finally:
-        for task in (measuring, *tasks):
-            task.cancel()
-        await asyncio.wait((measuring, *tasks))
+        await tasks.end(measuring, *decisive)
     if working is not None and not working.cancelled():
         working.result()  # raises what ended it
 

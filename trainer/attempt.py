@@ -10,7 +10,7 @@ from collections.abc import AsyncGenerator, Coroutine
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 
-from trainer import verdict
+from trainer import tasks, verdict
 from trainer.childproc import Child, ChildLost
 from trainer.conclusion import Conclusion
 from trainer.order import order_for
@@ -94,8 +94,7 @@ class Attempt:
         try:
             yield
         finally:
-            task.cancel()
-            await asyncio.wait([task])
+            await tasks.end(task)
 
     async def _reporting(self, work: Coroutine[object, object, None]) -> None:
         try:

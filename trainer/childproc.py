@@ -106,7 +106,7 @@ class Child:
 
 
 async def spawn(
-    arguments: Sequence[str] = (), *, nice: int = 0, program: Sequence[str] = PROGRAM
+    arguments: Sequence[str] = (), *, nice: int = 0, program: Sequence[str] | None = None
 ) -> Child:
     """Starts `python PROGRAM FD ARGUMENTS`, FD being one end of a socket pair; close() it."""
     ours, theirs = socket.socketpair()
@@ -115,7 +115,7 @@ async def spawn(
             process = await asyncio.create_subprocess_exec(
                 sys.executable,
                 "-P",  # modules come from PYTHONPATH, never from the working directory
-                *program,
+                *(program or PROGRAM),
                 str(theirs.fileno()),
                 *arguments,
                 pass_fds=(theirs.fileno(),),
@@ -140,7 +140,7 @@ def _be_nice(pid: int, nice: int) -> None:
 
 
 async def start(
-    arguments: Sequence[str] = (), *, nice: int = 0, program: Sequence[str] = PROGRAM
+    arguments: Sequence[str] = (), *, nice: int = 0, program: Sequence[str] | None = None
 ) -> Child:
     """A child that takes requests; raises ChildLost where it ends or hangs before it is ready."""
     child = await spawn(arguments, nice=nice, program=program)

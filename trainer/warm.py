@@ -5,6 +5,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import TypeAlias
 
+from trainer import tasks
 from trainer.childproc import Child
 from trainer.metrics import Metrics
 
@@ -66,9 +67,7 @@ class WarmChild:
         starting, self._starting = self._starting, None
         if starting is None:
             return
-        if not starting.done():
-            starting.cancel()  # the start closes what it has begun
-        await asyncio.wait([starting])
+        await tasks.end(starting)  # a start that is cancelled closes what it has begun
         if not starting.cancelled() and starting.exception() is None:
             await starting.result().close()
 

@@ -5,6 +5,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
+from trainer import tasks
 from trainer.attempt import Attempt
 from trainer.childproc import ChildLost
 from trainer.outage import PASSING, Backoff
@@ -36,8 +37,7 @@ class Worker:
         try:
             await self._work(stop)
         finally:
-            patrol.cancel()
-            await asyncio.wait([patrol])
+            await tasks.end(patrol)
             await self._children.close()
 
     async def _work(self, stop: asyncio.Event) -> None:
@@ -75,9 +75,7 @@ class Worker:
             logger.error("no training process can be started", extra={"why": str(error)})  # noqa: TRY400 - the reason says it all
             await _pause(stop, PATROL_S)
         finally:
-            for task in (warming, stopping):
-                task.cancel()
-            await asyncio.wait((warming, stopping))
+            await tasks.end(warming, stopping)
         return False
 
     async def _run_attempt(self, claim: Claim, stop: asyncio.Event) -> None:

@@ -6,6 +6,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Generator
 from contextlib import contextmanager
 from typing import TypeVar
 
+from trainer import tasks
 from twofold.errors import LimitExceeded, Unavailable
 from twofold.principal import Principal
 
@@ -48,13 +49,12 @@ async def until(stop: asyncio.Event, items: AsyncIterator[Item]) -> AsyncGenerat
                     raise Unavailable("the server ends; repeat the call with the last cursor")
                 found = await upcoming
             finally:
-                upcoming.cancel()
-                await asyncio.wait((upcoming,))
+                await tasks.end(upcoming)
             if found is None:
                 return
             yield found[0]
     finally:
-        stopping.cancel()
+        await tasks.end(stopping)
         close = getattr(items, "aclose", None)
         if close is not None:
             await close()

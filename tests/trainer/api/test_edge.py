@@ -168,7 +168,7 @@ async def test_a_stream_ends_with_the_handlers_error() -> None:
     async with served(implementation, Metrics()) as channel:
         stub = training_pb2_grpc.TrainingServiceStub(channel)
         call = stub.WatchTrainingJob(training_pb2.WatchTrainingJobRequest(name="n"))
-        assert await anext(aiter(call)) == training_pb2.WatchTrainingJobResponse(cursor="n")
+        assert await call.read() == training_pb2.WatchTrainingJobResponse(cursor="n")
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await call.read()
 

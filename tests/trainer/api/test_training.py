@@ -232,10 +232,10 @@ async def collect(
 
 
 async def test_lists_pass_size_token_and_filters_on(api: Served) -> None:
+    after = "t"
     request = training_pb2.ListTrainingJobsRequest(
-        page_size=5_000, states=[training_pb2.JOB_STATE_FAILED], model="m"
+        page_token=after, page_size=5_000, states=[training_pb2.JOB_STATE_FAILED], model="m"
     )
-    request.page_token = "t"
     await stub_of(api).ListTrainingJobs(request)
 
     assert api.ledger.asked == [(1_000, "t", [training_pb2.JOB_STATE_FAILED], "m")]
