@@ -239,11 +239,11 @@ def _from_contents(tensor: InputTensor, spec: TensorSpec, of: Signature) -> Arra
             input=spec.name,
         )
     array = np.empty(count, dtype=tensors.DTYPES[spec.datatype])
-    try:
-        array[:] = values
-    except OverflowError as error:
+    array[:] = values
+    # INT8 and INT16 travel as int32, UINT8 and UINT16 as uint32; numpy wraps what does not fit.
+    if array.dtype.kind in "iu" and array.tolist() != list(values):
         message = f"input {spec.name} of {of.resource}: a value is outside {spec.datatype}"
-        raise InvalidTensor(message, input=spec.name) from error
+        raise InvalidTensor(message, input=spec.name)
     return array.reshape(tuple(tensor.shape))
 
 

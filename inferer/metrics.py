@@ -4,11 +4,14 @@ Nothing is counted here: a scrape reads what the lanes have counted. Labels are 
 versions, so their number is bounded by what is loaded.
 """
 
+import threading
 from collections.abc import Callable, Iterable, Iterator
-from types import TracebackType
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from socketserver import TCPServer
 from typing import Self
 
-from prometheus_client import CollectorRegistry, Metric, start_http_server
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Metric, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.registry import Collector
 
@@ -16,6 +19,8 @@ from inferer.models import Models, Served
 from inferer.statistics import Duration, VersionStatistics
 from twofold.config import split_address
 
+#: How soon the page's thread notices that it should end.
+_POLL_S = 0.1
 _LABELS = ("model", "version")
 
 _Value = Callable[[VersionStatistics], float]
@@ -114,8 +119,41 @@ def _labels(served: Served) -> tuple[str, str]:
     return served.model, str(served.number)
 
 
+class _Server(ThreadingHTTPServer):
+    """Holds what its handlers show."""
+
+    def __init__(self, address: tuple[str, int], registry: CollectorRegistry) -> None:
+        super().__init__(address, _Handler)
+        self.registry = registry
+
+    def server_bind(self) -> None:
+        """Binds without asking the name service who we are: that could take seconds."""
+        TCPServer.server_bind(self)
+        self.server_name = ""
+        self.server_port = int(self.server_address[1])
+
+
+class _Handler(BaseHTTPRequestHandler):
+    #: Seconds that a silent caller may hold a thread.
+    timeout = 5
+    server: _Server  # pyright: ignore[reportIncompatibleVariableOverride] - _Server makes these
+
+    def do_GET(self) -> None:
+        """The page, at /metrics and nowhere else."""
+        is_page = self.path.partition("?")[0] == "/metrics"
+        page = generate_latest(self.server.registry) if is_page else b"see /metrics"
+        self.send_response(HTTPStatus.OK if is_page else HTTPStatus.NOT_FOUND)
+        self.send_header("Content-Type", CONTENT_TYPE_LATEST if is_page else "text/plain")
+        self.send_header("Content-Length", str(len(page)))
+        self.end_headers()
+        self.wfile.write(page)
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base's name
+        """Nothing: a scrape is no event worth a line."""
+
+
 class MetricsPage:
-    """The page's HTTP server, on a thread of its own while the context is open."""
+    """The page's HTTP server, on threads of its own while the context is open."""
 
     def __init__(self, address: str, models: Models) -> None:
         self._address = address
@@ -125,18 +163,17 @@ class MetricsPage:
     def __enter__(self) -> Self:
         host, port = split_address(self._address)
         try:
-            self._server, self._thread = start_http_server(port, host, self._registry)
+            self._server = _Server((host, port), self._registry)
         except OSError as error:
             raise OSError(f"cannot listen on {self._address}: is it in use?") from error
         self.address = f"{host}:{self._server.server_port}"
+        self._thread = threading.Thread(
+            target=self._server.serve_forever, args=(_POLL_S,), name="metrics", daemon=True
+        )
+        self._thread.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._server.shutdown()
         self._thread.join()
         self._server.server_close()

@@ -1,0 +1,123 @@
+"""Stand-ins: a clock that tests move, a program that records, a thread that waits to be told."""
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Executor, Future
+from typing import Any, ParamSpec, TypeVar
+
+import numpy as np
+
+from inferer.batcher import Limits
+from inferer.convert import Signature, TensorSpec
+from inferer.lane import Executed, Lane
+from inferer.models import Served
+from inferer.statistics import Timing
+from twofold.tensors import Array
+from twofold.v1 import model_pb2, spec_pb2
+
+Arguments = ParamSpec("Arguments")
+Result = TypeVar("Result")
+
+
+class FakeClock:
+    """Time stands still until a test moves it; `sleep` moves it too."""
+
+    def __init__(self) -> None:
+        self.now_s = 1000.0
+
+    def time_ms(self) -> int:
+        return int(self.now_s * 1000)
+
+    def monotonic_s(self) -> float:
+        return self.now_s
+
+    async def sleep(self, delay_s: float) -> None:
+        self.now_s += delay_s
+        await asyncio.sleep(0)
+
+
+class FakeProgram:
+    """Doubles x; fails on a negative first element; records the rows of every batch."""
+
+    def __init__(self, seconds: float = 0.0) -> None:
+        self.seconds = seconds
+        self.batches: list[list[int]] = []
+
+    def expected_s(self, rows: int) -> float:
+        return self.seconds * rows
+
+    def run(self, parts: Sequence[Mapping[str, Array]]) -> Executed:
+        self.batches.append([len(part["x"]) for part in parts])
+        results: list[Mapping[str, Array] | Exception] = [
+            RuntimeError("negative") if part["x"][0, 0] < 0 else {"value": part["x"] * 2}
+            for part in parts
+        ]
+        return Executed(results, Timing(1, 2, 3))
+
+
+class FakeThread(Executor):
+    """Runs what was submitted when a test says so."""
+
+    def __init__(self) -> None:
+        self.waiting: list[Callable[[], None]] = []
+        self.futures: list[Future[Any]] = []  # of whatever was submitted
+
+    def submit(
+        self,
+        fn: Callable[Arguments, Result],
+        /,
+        *args: Arguments.args,
+        **kwargs: Arguments.kwargs,
+    ) -> Future[Result]:
+        future: Future[Result] = Future()
+        self.futures.append(future)
+        self.waiting.append(lambda: future.set_result(fn(*args, **kwargs)))
+        return future
+
+    def run_next(self) -> None:
+        self.waiting.pop(0)()
+
+
+SPEC = TensorSpec("x", "FP32", (-1, 1))
+
+
+def signature(number: int = 1, model: str = "m", max_batch_size: int = 8) -> Signature:
+    return Signature(
+        f"models/{model}/versions/{number}",
+        {"x": SPEC},
+        {"value": TensorSpec("value", "FP32", (-1, 1))},
+        (),
+        max_batch_size,
+    )
+
+
+def served(
+    model: str,
+    number: int,
+    clock: FakeClock,
+    program: FakeProgram | None = None,
+    thread: Executor | None = None,
+) -> Served:
+    """A loaded version over a fake program."""
+    manifest = model_pb2.Manifest(
+        model=model,
+        version=number,
+        features=model_pb2.FeatureSpec(
+            numeric_columns=["a"], target="y", task=spec_pb2.TASK_REGRESSION
+        ),
+        lineage=model_pb2.Lineage(job="jobs/J", dataset="builtin/xor"),
+    )
+    limits = Limits(max_batch_size=8, max_queue_size=16)
+    lane = Lane(
+        f"models/{model}/versions/{number}",
+        program or FakeProgram(),
+        limits,
+        thread or FakeThread(),
+        clock,
+    )
+    return Served(manifest, f"sha of {number}", signature(number, model), lane)
+
+
+def rows(*values: float) -> Array:
+    """x of so many rows."""
+    return np.array([[value] for value in values], np.float32)
