@@ -6,25 +6,31 @@ from typing import Annotated
 
 import typer
 
+_ADDRESS = "HOST:PORT"
 _SERVER_PACKAGES = ("grpc_health", "pydantic_settings", "torch", "redis", "safetensors")
 
 
 def up(
     directory: Annotated[
-        Path, typer.Option("--dir", help="Folder of all data; locked while the cluster runs.")
+        Path,
+        typer.Option(
+            "--dir", metavar="DIR", help="Folder of all data; locked while the cluster runs."
+        ),
     ] = Path(".twofold"),
     train_address: Annotated[
-        str, typer.Option(help="HOST:PORT of training; port 0 takes a free one.")
+        str, typer.Option(metavar=_ADDRESS, help="Where the trainer listens; port 0: any.")
     ] = "127.0.0.1:50051",
     infer_address: Annotated[
-        str, typer.Option(help="HOST:PORT of inference; port 0 takes a free one.")
+        str, typer.Option(metavar=_ADDRESS, help="Where the inferer listens; port 0: any.")
     ] = "127.0.0.1:8001",
     metrics_address: Annotated[
-        str, typer.Option(help="HOST:PORT of the one metrics page of all parts.")
+        str, typer.Option(metavar=_ADDRESS, help="The one metrics page of all parts.")
     ] = "127.0.0.1:8002",
     redis_url: Annotated[
         str | None,
-        typer.Option(help="Use this Redis or Valkey instead of starting one (redis://, unix://)."),
+        typer.Option(
+            metavar="URL", help="Use this Redis or Valkey (redis://, unix://); start none."
+        ),
     ] = None,
 ) -> None:
     """Run the whole cluster here: Valkey, the trainer with one worker, the inferer.
@@ -43,7 +49,9 @@ def up(
 def demo(
     examples: Annotated[
         Path | None,
-        typer.Option(help="Folder with digits.toml and data/; default: the checkout's."),
+        typer.Option(
+            metavar="DIR", help="Folder with digits.toml and data/; default: the checkout's."
+        ),
     ] = None,
 ) -> None:
     """Show everything once with real data: train, publish, predict, trace, replace a version.
