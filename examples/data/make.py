@@ -1,9 +1,10 @@
-"""Makes the files of this folder again, byte for byte: python examples/data/make.py
+"""Makes the files of this folder again: `python examples/data/make.py`.
 
 Needs scikit-learn (for the digits and the stratified split) and pyarrow; see README.md for where
 the digits come from.
 """
 
+# ruff: noqa: INP001 - a script, in no package
 from pathlib import Path
 
 import numpy as np
@@ -29,18 +30,17 @@ def digits() -> None:
     """The handwritten digits: all rows, and a stratified split of them."""
     pixels, labels = load_digits(return_X_y=True)
     places = np.arange(len(labels))
-    train, test = train_test_split(
-        places, test_size=TEST_ROWS, random_state=SEED, stratify=labels
-    )
+    train, test = train_test_split(places, test_size=TEST_ROWS, random_state=SEED, stratify=labels)
     splits = {"digits": places, "digits_train": np.sort(train), "digits_test": np.sort(test)}
     for name, rows in splits.items():
-        columns = {f"p{place}": pa.array(pixels[rows, place].astype(np.uint8)) for place in range(64)}
+        chosen = pixels[rows].astype(np.uint8)
+        columns = {f"p{place}": pa.array(chosen[:, place]) for place in range(64)}
         columns["label"] = pa.array(labels[rows].astype(np.int64))
         pq.write_table(pa.table(columns), HERE / f"{name}.parquet", compression="zstd")
 
 
 def plane() -> None:
-    """z = 2 x - 3 y + 1 with normal noise of deviation 0.1, 400 rows."""
+    """Rows of z = 2 x - 3 y + 1 with normal noise of deviation 0.1, 400 rows."""
     random = np.random.default_rng(SEED)
     x, y = random.uniform(-1, 1, (2, 400))
     z = 2 * x - 3 * y + 1 + random.normal(0, 0.1, 400)

@@ -9,7 +9,11 @@ from twofold.cli import render
 from twofold.cli.group import client_of
 from twofold.v1 import dataset_pb2
 
-app = typer.Typer(rich_markup_mode=None, no_args_is_help=True, help="Uploaded tables.")
+app = typer.Typer(
+    rich_markup_mode=None,
+    no_args_is_help=True,
+    help="Uploaded tables.\n\nExample: twofold datasets list",
+)
 
 DatasetId = Annotated[str, typer.Argument(metavar="DATASET", help="The data set's identifier.")]
 AsJson = Annotated[bool, typer.Option("--json", help="JSON instead of text.")]

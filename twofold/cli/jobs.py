@@ -15,7 +15,11 @@ from twofold.v1 import training_pb2
 #: Seconds that `logs` reads a live job's events: those kept come at once.
 _HISTORY_S = 1.0
 
-app = typer.Typer(rich_markup_mode=None, no_args_is_help=True, help="Training jobs.")
+app = typer.Typer(
+    rich_markup_mode=None,
+    no_args_is_help=True,
+    help="Training jobs.\n\nExample: twofold jobs list",
+)
 
 Job = Annotated[str, typer.Argument(metavar="JOB", help="The job's identifier.")]
 AsJson = Annotated[bool, typer.Option("--json", help="JSON instead of text.")]

@@ -8,7 +8,11 @@ from twofold.cli import reference, render
 from twofold.cli.group import client_of
 from twofold.v1 import model_pb2
 
-app = typer.Typer(rich_markup_mode=None, no_args_is_help=True, help="Models and their versions.")
+app = typer.Typer(
+    rich_markup_mode=None,
+    no_args_is_help=True,
+    help="Models and their versions.\n\nExample: twofold models list",
+)
 
 Model = Annotated[str, typer.Argument(metavar="MODEL", help="The model's name.")]
 Version = Annotated[str, typer.Argument(metavar="MODEL@VERSION", help="A version by number.")]

@@ -22,7 +22,8 @@ def train(
         typer.Option(
             metavar="FILE|DATASET",
             help="Rows: a CSV, Parquet, NPZ or NPY file (uploaded unless the server has it), a "
-            "data set's identifier, and, or, xor. Default: what the spec names, which may be a file beside it.",
+            "data set's identifier, and, or, xor. Default: what the spec names, which may be a "
+            "file, relative to it.",
         ),
     ] = None,
     model: Annotated[

@@ -1,6 +1,7 @@
 """A trainer in this process: the real services, scripted answers."""
 
 import hashlib
+import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -91,6 +92,12 @@ class FakeTraining(training_pb2_grpc.TrainingServiceServicer):
         self.jobs[job.name] = job
         return job
 
+    def hold_after(self, count: int) -> threading.Event:
+        """Sends no event after `count` until the returned event is set."""
+        released = threading.Event()
+        self.on_event = lambda number: number > count and released.wait(20)
+        return released
+
     def _find(self, name: str, context: grpc.ServicerContext) -> training_pb2.TrainingJob:
         if name not in self.jobs:
             abort(context, errors.NotFound(f"{name} does not exist", resource=name))
@@ -135,6 +142,8 @@ class FakeTraining(training_pb2_grpc.TrainingServiceServicer):
         for epoch in range(1, 4):
             event = training_pb2.TrainingJob()
             event.CopyFrom(job)
+            event.ClearField("model_version")
+            event.ClearField("reason")
             event.state = training_pb2.JOB_STATE_RUNNING
             event.phase = training_pb2.JOB_PHASE_TRAINING
             event.progress.CopyFrom(progress(epoch))

@@ -246,8 +246,7 @@ def test_watch_of_an_unknown_job_raises_not_found(client: Client) -> None:
 
 
 def test_wait_gives_up_at_its_own_deadline(client: Client, servers: Servers) -> None:
-    released = threading.Event()
-    servers.training.on_event = lambda number: number == 2 and released.wait(10)
+    released = servers.training.hold_after(1)
 
     with pytest.raises(errors.DeadlineExceeded, match=r"has not ended within 0\.2 s; it goes on"):
         client.train(SPEC).wait(timeout_s=0.2)

@@ -1,0 +1,51 @@
+"""Answers that the protocol allows but our own models seldom give."""
+
+import json
+
+import numpy as np
+
+from twofold.cli.answers import Format, writer
+from twofold.client import Prediction, Signature
+from twofold.tensors import Array
+
+NONE = Signature(
+    model="m", version=1, numeric_columns=(), category_columns=(), labels=(), target=""
+)
+
+
+def written(form: Format, outputs: dict[str, Array]) -> list[str]:
+    lines: list[str] = []
+    prediction = Prediction(model="m", version=1, outputs=outputs, parameters={})
+    writer(form, lines.append).write(prediction, NONE)
+    return lines
+
+
+def test_unknown_outputs_are_lists_and_numbered_columns() -> None:
+    raw = {"raw": np.array([[[1, 2], [3, 4]]], dtype=np.int64)}
+
+    assert json.loads(written(Format.JSONL, raw)[0]) == {
+        "row": 1,
+        "raw": [1, 2, 3, 4],
+        "version": 1,
+    }
+    assert written(Format.CSV, raw) == ["raw.0,raw.1,raw.2,raw.3,version", "1,2,3,4,1"]
+
+
+def test_floats_have_no_digits_of_no_meaning() -> None:
+    outputs = {"value": np.array([[0.1]], dtype=np.float32)}
+
+    assert json.loads(written(Format.JSONL, outputs)[0])["value"] == 0.1
+
+
+def test_what_json_has_no_word_for_is_null() -> None:
+    outputs = {"value": np.array([[np.inf, np.nan]], dtype=np.float64)}
+
+    assert json.loads(written(Format.JSONL, outputs)[0])["value"] == [None, None]
+    assert written(Format.CSV, outputs)[1] == ",,1"
+
+
+def test_labels_may_hold_commas_and_other_alphabets() -> None:
+    outputs = {"label": np.array([["grün, hell".encode()]], dtype=np.object_)}
+
+    assert written(Format.CSV, outputs)[1] == '"grün, hell",1'
+    assert json.loads(written(Format.JSONL, outputs)[0])["label"] == "grün, hell"

@@ -1,0 +1,76 @@
+"""Progress on a terminal and elsewhere."""
+
+from io import StringIO
+
+import pytest
+from rich.console import Console
+from rich.progress import Progress
+
+from tests.twofold.client.service import EVENT_TIME, progress
+from twofold.cli.progress import Bar, Lines, duration, figures
+from twofold.client import JobEvent
+from twofold.v1 import training_pb2
+
+
+def event(**fields: object) -> JobEvent:
+    job = training_pb2.TrainingJob(**fields)  # pyright: ignore[reportArgumentType] - any of them
+    return JobEvent(job, "1", EVENT_TIME)
+
+
+def test_figures_of_a_job_with_held_out_rows() -> None:
+    made = progress(2)
+    made.validation_loss = 0.25
+
+    assert figures(made) == (
+        "epoch 2/3  loss 0.5  validation 0.25  accuracy 0.6667  1,234 rows/s  ETA 0:01"
+    )
+
+
+def test_figures_of_a_job_that_knows_little() -> None:
+    assert figures(training_pb2.Progress(epoch=1, epoch_count=9, loss=2)) == "epoch 1/9  loss 2"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0.4, "0:00"), (61, "1:01"), (3600, "1 h 00 min"), (-5, "0:00")]
+)
+def test_durations(seconds: float, text: str) -> None:
+    assert duration(seconds) == text
+
+
+def test_lines_are_not_repeated(capsys: pytest.CaptureFixture[str]) -> None:
+    lines = Lines()
+
+    for made in (
+        event(state=training_pb2.JOB_STATE_PENDING, phase=training_pb2.JOB_PHASE_RETRY_WAIT),
+        event(state=training_pb2.JOB_STATE_PENDING, phase=training_pb2.JOB_PHASE_RETRY_WAIT),
+        event(
+            state=training_pb2.JOB_STATE_FAILED,
+            reason=training_pb2.JOB_REASON_OOM,
+            message="out of memory",
+        ),
+    ):
+        lines.show(made)
+
+    assert capsys.readouterr().err.splitlines() == ["retry wait", "failed OOM out of memory"]
+
+
+def test_bar_shows_phase_and_figures_on_a_terminal() -> None:
+    screen = StringIO()
+    console = Console(file=screen, force_terminal=True, width=200)
+    with Progress(
+        "{task.description}", "{task.percentage:.0f}%", "{task.fields[figures]}", console=console
+    ) as shown:
+        bar = Bar(shown)
+        bar.show(event(state=training_pb2.JOB_STATE_PENDING, phase=training_pb2.JOB_PHASE_QUEUED))
+        (task,) = shown.tasks
+        assert (task.description, task.total) == ("queued", None)
+        bar.show(
+            event(
+                state=training_pb2.JOB_STATE_RUNNING,
+                phase=training_pb2.JOB_PHASE_TRAINING,
+                progress=progress(2),
+            )
+        )
+
+    assert (task.description, task.completed, task.total) == ("training", 2, 3)
+    assert "epoch 2/3" in screen.getvalue()
