@@ -14,6 +14,7 @@ from functools import partial
 from trainer import childproc, tasks
 from trainer.api.desk import Desk
 from trainer.api.server import ApiServer, CannotBind
+from trainer.api.upload import sweep
 from trainer.api.usage import DatasetUsage
 from trainer.checker import FileChecker
 from trainer.metrics import Metrics, serve
@@ -32,6 +33,8 @@ logger = logging.getLogger(__name__)
 
 #: Threads that wait for the disk: uploads and durable writes of many calls at once.
 _STORE_THREADS = 32
+#: Seconds after which a temporary file is what a crash left behind.
+_SWEEP_AGE_S = 86_400.0
 #: Seconds between two looks at the depth of the queue, for the metrics.
 _DEPTH_INTERVAL_S = 5.0
 
@@ -67,12 +70,16 @@ async def run(settings: TrainerSettings, stop: asyncio.Event) -> None:
 async def _opened(settings: TrainerSettings) -> AsyncGenerator[Trainer]:
     store = LocalStore(settings.store)
     try:
-        await asyncio.to_thread(store.temporary)  # makes the root and its folder for uploads
+        # Makes the root and the folder of temporary files.
+        temporary = await asyncio.to_thread(store.temporary)
+        swept = await asyncio.to_thread(sweep, temporary.parent, _SWEEP_AGE_S)
     except StoreError as error:
         raise UnusableSettings(
             f"TWOFOLD_STORE is {str(settings.store)!r}: it cannot be written; give the trainer "
             "a folder of its own"
         ) from error
+    if swept:
+        logger.info("temporary files swept", extra={"count": swept})
     policy = Policy(
         lease_ms=int(settings.lease_s * 1000),
         retry_backoff_ms=int(settings.retry_backoff_s * 1000),

@@ -156,7 +156,8 @@ class Attempt:
             case "trained":
                 return verdict.trained(event.trained.manifest, self._progress)
             case "failed":
-                return verdict.Failed(event.failed.reason, event.failed.message)
+                reason = event.failed.reason or training_pb2.JOB_REASON_INTERNAL
+                return verdict.Failed(reason, event.failed.message)
             case "stopped":
                 return verdict.Stopped()
             case _:

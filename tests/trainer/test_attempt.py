@@ -19,6 +19,8 @@ from trainer.metrics import Metrics
 from trainer.site import Site
 from trainer.warm import WarmChild
 from twofold import keys
+from twofold.errors import Unavailable
+from twofold.jobs import Fenced, Job
 from twofold.lifecycle import Claim
 from twofold.seams import SystemClock
 from twofold.store import LocalStore, StoreError
@@ -141,6 +143,30 @@ async def test_a_fenced_attempt_is_dropped_and_its_child_killed(
 
     assert ledger.told == []
     assert not child.is_alive
+
+
+class ForgetfulLedger(FakeLedger):
+    """Its stream of events breaks off, then says that the job is another attempt's."""
+
+    follows = 0
+
+    async def follow(self, claim: Claim) -> AsyncIterator[Job]:
+        self.follows += 1
+        if self.follows == 1:
+            yield claim.job
+            raise Unavailable("away")
+        raise Fenced(claim.attempt)
+
+
+async def test_a_fence_in_the_stream_of_events_is_enough(
+    tmp_path: Path, children: WarmChild
+) -> None:
+    ledger = ForgetfulLedger()
+
+    await run(make_site(tmp_path, ledger, beat_s=60.0), children, make_claim("stubborn"))
+
+    assert ledger.told == []
+    assert ledger.follows == 2
 
 
 async def test_heartbeats_go_on_after_an_outage(tmp_path: Path, children: WarmChild) -> None:

@@ -4,6 +4,7 @@ import asyncio
 import errno
 import hashlib
 import hmac
+import time
 import unicodedata
 from collections.abc import AsyncGenerator, AsyncIterator, Generator
 from contextlib import asynccontextmanager, contextmanager, suppress
@@ -54,6 +55,21 @@ class IncomingFile:
         with suppress(OSError):  # what it could not flush goes with the file
             self._file.close()
         self.path.unlink(missing_ok=True)
+
+
+def sweep(folder: Path, older_than_s: float) -> int:
+    """Removes temporary files that a crash left behind; how many.
+
+    Only those untouched for so long that no upload and no write can still be at them.
+    """
+    count = 0
+    limit_s = time.time() - older_than_s
+    for path in folder.iterdir():
+        with suppress(OSError):  # another process sweeps too
+            if path.lstat().st_mtime < limit_s:
+                path.unlink()
+                count += 1
+    return count
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import os
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -220,6 +221,17 @@ async def test_a_data_set_that_a_live_job_needs_is_kept(
         error = await error_of(stub_of(api).DeleteDataset(request))
         assert isinstance(error, errors.WrongState)
         assert f"jobs/{JOB}" in error.message
+
+
+def test_old_temporary_files_are_swept_and_young_ones_stay(tmp_path: Path) -> None:
+    for name in ("old", "young"):
+        (tmp_path / name).write_bytes(b"x")
+    os.utime(tmp_path / "old", (1, 1))
+    (tmp_path / "folder").mkdir()
+    os.utime(tmp_path / "folder", (1, 1))
+
+    assert upload.sweep(tmp_path, 3_600) == 1
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["folder", "young"]
 
 
 def test_a_full_disk_is_told_from_a_broken_one(
