@@ -7,7 +7,7 @@ from typing import cast
 
 import pytest
 
-from tests.twofold.lifecycle.bench import POLICY, TENANT, Bench
+from tests.twofold.lifecycle.bench import LEASE_MS, POLICY, TENANT, Bench
 from tests.valkey import Valkey
 from twofold import faults, keys
 from twofold.jobs import Fenced, Phase, Reason, State
@@ -57,7 +57,7 @@ async def test_beat_resets_the_idle_time_of_its_entry(bench: Bench) -> None:
 
     await bench.ledger.beat(claim, Phase.JOB_PHASE_TRAINING)
 
-    assert await bench.ledger.reap() == 0
+    assert await bench.queue.idle_entries(TENANT, "reaper", LEASE_MS) == []
 
 
 async def test_third_lost_lease_ends_the_job(bench: Bench) -> None:
