@@ -34,7 +34,7 @@ def follow(handle: JobHandle) -> None:
         Exit: Ctrl-C; the job goes on.
     """
     try:
-        with _display(Console(stderr=True)) as display:
+        with display_on(Console(stderr=True)) as display:
             for event in handle.watch():
                 display.show(event)
     except KeyboardInterrupt as interrupt:
@@ -48,7 +48,8 @@ def follow(handle: JobHandle) -> None:
 
 
 @contextmanager
-def _display(console: Console) -> Generator[Display]:
+def display_on(console: Console) -> Generator[Display]:
+    """What events are shown by: a bar on a terminal, else lines."""
     if not console.is_terminal:
         yield Lines()
         return

@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from tests.twofold.client.service import EVENT_TIME, progress
-from twofold.cli.progress import Bar, Lines, duration, figures
+from twofold.cli.progress import Bar, Lines, display_on, duration, figures
 from twofold.client import JobEvent
 from twofold.v1 import training_pb2
 
@@ -74,3 +74,10 @@ def test_bar_shows_phase_and_figures_on_a_terminal() -> None:
 
     assert (task.description, task.completed, task.total) == ("training", 2, 3)
     assert "epoch 2/3" in screen.getvalue()
+
+
+def test_display_is_a_bar_on_a_terminal_and_lines_elsewhere() -> None:
+    with display_on(Console(file=StringIO(), force_terminal=True)) as display:
+        assert isinstance(display, Bar)
+    with display_on(Console(file=StringIO())) as display:
+        assert isinstance(display, Lines)

@@ -1,6 +1,7 @@
 """The asyncio client against the same servers: what its own I/O does."""
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 from pathlib import Path
@@ -215,3 +216,77 @@ async def test_closed_client_says_so(servers: Servers) -> None:
 
     with pytest.raises(errors.Unavailable, match="the client is closed"):
         await made.jobs.list()
+
+
+async def test_close_ends_a_call_under_way(servers: Servers) -> None:
+    entered, released = threading.Event(), threading.Event()
+    servers.inferer.on_infer = lambda: (entered.set(), released.wait(10))
+    made = AsyncClient(infer=servers.infer)
+    predicting = asyncio.create_task(made.predict("digits", [[1.0, 0.0]]))
+    assert await asyncio.to_thread(entered.wait, 10)
+
+    await made.close()
+
+    with pytest.raises(errors.Unavailable, match="the client is closed"):
+        await predicting
+    released.set()
+
+
+async def test_close_ends_a_watch(servers: Servers) -> None:
+    released = servers.training.hold_after(1)
+    made = AsyncClient(servers.train)
+    handle = await made.train(SPEC)
+    watching = handle.watch()
+    await anext(watching)
+    following = asyncio.create_task(anext(watching))  # pyright: ignore[reportArgumentType] - a coroutine at run time
+    await asyncio.sleep(0)
+
+    await made.close()
+
+    with pytest.raises(errors.Unavailable, match="the client is closed"):
+        await following
+    released.set()
+
+
+async def test_cancelling_the_callers_own_task_stays_a_cancellation(
+    aclient: AsyncClient, servers: Servers
+) -> None:
+    entered, released = threading.Event(), threading.Event()
+    servers.inferer.on_infer = lambda: (entered.set(), released.wait(10))
+    predicting = asyncio.create_task(aclient.predict("digits", [[1.0, 0.0]]))
+    assert await asyncio.to_thread(entered.wait, 10)
+
+    predicting.cancel()
+
+    with pytest.raises(asyncio.CancelledError):
+        await predicting
+    released.set()
+
+
+class FakeClock:
+    """Closes the client instead of sleeping."""
+
+    def __init__(self) -> None:
+        self.client: AsyncClient | None = None
+
+    def time_ms(self) -> int:
+        return 0
+
+    def monotonic_s(self) -> float:
+        return 0.0
+
+    async def sleep(self, delay_s: float) -> None:
+        assert delay_s > 0
+        assert self.client is not None
+        await self.client.close()
+
+
+async def test_close_ends_a_retry(servers: Servers) -> None:
+    servers.script.failures["GetTrainingJob"] = [unavailable()]
+    clock = FakeClock()
+    clock.client = AsyncClient(connection=Connection(train=servers.train, clock=clock))
+
+    with pytest.raises(errors.Unavailable, match="the client is closed"):
+        await clock.client.jobs.get("01J")
+
+    assert servers.script.count("GetTrainingJob") == 1

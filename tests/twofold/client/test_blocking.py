@@ -330,6 +330,8 @@ def test_spec_may_name_its_data_or_be_given_them(client: Client) -> None:
 def test_train_refuses_other_arguments(client: Client) -> None:
     with pytest.raises(TypeError, match="train takes"):
         client.train([[1.0]], [1.0], SPEC, data="xor")  # pyright: ignore[reportCallIssue] - tested
+    with pytest.raises(TypeError, match="train takes"):
+        client.train(SPEC, [1.0], SPEC)  # pyright: ignore[reportArgumentType, reportCallIssue] - tested
 
 
 def test_datasets_are_read_listed_and_deleted(client: Client, servers: Servers) -> None:

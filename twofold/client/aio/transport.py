@@ -59,6 +59,9 @@ class AsyncTransport:
                         yield event
             except grpc.aio.AioRpcError as error:
                 failure = self._explain(error, "train")
+            except asyncio.CancelledError:
+                self._check_closed()
+                raise
             if not following.is_done:
                 uniform = self._connection.randomness.uniform
                 delay_s = following.broke(failure, self.now_s(), uniform)
@@ -98,6 +101,9 @@ class AsyncTransport:
                 return call.decode(await attempt(max(0.0, ends_s - self.now_s())))
             except grpc.aio.AioRpcError as error:
                 failure = self._explain(error, call.server)
+            except asyncio.CancelledError:
+                self._check_closed()
+                raise
             failures += 1
             left_s = ends_s - self.now_s()
             uniform = self._connection.randomness.uniform()
@@ -105,10 +111,19 @@ class AsyncTransport:
             if delay_s is None:
                 raise failure
             await self._connection.clock.sleep(delay_s)
+            if self._is_closed:
+                raise errors.Unavailable(CLOSED)
+
+    def _check_closed(self) -> None:
+        """Raises Unavailable where a CancelledError came from closing and not from the caller.
+
+        grpcio ends the calls of a closed channel as if their own tasks were cancelled.
+        """
+        task = asyncio.current_task()
+        if self._is_closed and (task is None or not task.cancelling()):
+            raise errors.Unavailable(CLOSED)
 
     def _explain(self, error: grpc.aio.AioRpcError, server: Server) -> errors.TwofoldError:
-        if self._is_closed:
-            return errors.Unavailable(CLOSED)
         return explain(error, self._connection.peer(server))
 
     def _channel(self, server: Server) -> grpc.aio.Channel:
