@@ -28,7 +28,7 @@ from twofold.transitions import (
 )
 from twofold.v1 import model_pb2, training_pb2
 
-#: A checkpoint's name begins with the epochs done in it.
+#: A checkpoint's name is the steps done in it, and its format.
 _CHECKPOINT = re.compile(r"([0-9]{1,18})\.[a-z]+")
 #: Between two looks at a server that is away.
 _PAUSE_S = 0.5
@@ -205,7 +205,7 @@ class Attempts(Core):
 
 
 def newest_checkpoint(store: Store, tenant: str, job_id: str) -> str | None:
-    """The key of the checkpoint with the most epochs, the youngest attempt's of equal ones."""
+    """The key of the checkpoint with the most steps, the youngest attempt's of equal ones."""
     best: tuple[int, str, str] | None = None
     for attempt in store.names(keys.job_checkpoints(tenant, job_id)):
         folder = keys.attempt_checkpoints(tenant, job_id, attempt)

@@ -16,7 +16,7 @@ from twofold.errors import (
     RequestIdReused,
     WrongState,
 )
-from twofold.jobs import Phase, Reason, State
+from twofold.jobs import Phase, State
 from twofold.principal import LOCAL, Principal
 from twofold.queue import schema
 
@@ -224,80 +224,6 @@ async def test_list_passes_over_what_is_no_job(bench: Bench) -> None:
         await bench.ledger.list(LOCAL, 9, "junk", [], "")
 
 
-async def test_cancel_of_a_queued_job_is_immediate_and_idempotent(bench: Bench) -> None:
-    job_id = await bench.create()
-
-    job = await bench.ledger.cancel(LOCAL, job_id)
-
-    assert (job.state, job.reason) == (State.JOB_STATE_CANCELLED, Reason.JOB_REASON_USER)
-    assert await bench.ledger.cancel(LOCAL, job_id) == job
-    assert bench.store.exists(keys.job_cancel(TENANT, job_id))
-    assert (await bench.ledger.depth()).waiting == 0
-    assert await bench.ledger.claim("w", 0) is None
-
-
-async def test_cancel_of_a_delayed_job(bench: Bench) -> None:
-    job_id = await bench.create_delayed()
-    assert (await bench.get(job_id)).phase == Phase.JOB_PHASE_DELAYED
-
-    assert (await bench.ledger.cancel(LOCAL, job_id)).state == State.JOB_STATE_CANCELLED
-    assert (await bench.ledger.depth()).delayed == 0
-
-
-async def test_cancel_of_a_running_job_wins_over_its_publication(bench: Bench) -> None:
-    job_id = await bench.create()
-    claim = await bench.claim()
-
-    assert (await bench.ledger.cancel(LOCAL, job_id)).state == State.JOB_STATE_CANCELLING
-    assert (await bench.ledger.cancel(LOCAL, job_id)).state == State.JOB_STATE_CANCELLING
-    outcome = await bench.publish(claim)
-
-    assert outcome.state == State.JOB_STATE_CANCELLED
-    assert bench.visible() == []
-    assert (await bench.get(job_id)).state == State.JOB_STATE_CANCELLED
-
-
-async def test_cancel_after_the_decision_shows_the_version(bench: Bench) -> None:
-    """The publisher died between its decision and everything after it."""
-    job_id = await bench.create()
-    claim = await bench.claim()
-    faults.arm("publish.decided", crash)
-    with pytest.raises(Crash):
-        await bench.publish(claim)
-
-    job = await bench.ledger.cancel(LOCAL, job_id)
-
-    assert job.state == State.JOB_STATE_SUCCEEDED
-    assert bench.visible() == [1]
-    assert not bench.store.exists(keys.job_cancel(TENANT, job_id))
-
-
-@pytest.mark.parametrize("point", ["ledger.cancel_asked", "ledger.cancelled"])
-async def test_cancel_that_dies_midway_still_wins(bench: Bench, point: str) -> None:
-    job_id = await bench.create()
-    claim = await bench.claim()
-    faults.arm(point, crash)
-    with pytest.raises(Crash):
-        await bench.ledger.cancel(LOCAL, job_id)
-    faults.disarm()
-
-    outcome = await bench.publish(claim)
-
-    assert outcome.state == State.JOB_STATE_CANCELLED
-    assert bench.visible() == []
-    assert (await bench.get(job_id)).state == State.JOB_STATE_CANCELLED
-
-
-async def test_cancel_without_the_queues_memory_of_the_job(bench: Bench) -> None:
-    job_id = await bench.create()
-    bench.valkey.command("FLUSHALL")
-    assert (await bench.get(job_id)).state == State.JOB_STATE_PENDING
-
-    job = await bench.ledger.cancel(LOCAL, job_id)
-
-    assert job.state == State.JOB_STATE_CANCELLED
-
-
 async def test_ended_job_outlives_the_queue(bench: Bench) -> None:
     job_id = await bench.create()
     await bench.publish(await bench.claim())
@@ -338,69 +264,6 @@ async def test_retry_of_a_job_that_goes_on_is_refused(bench: Bench) -> None:
     assert caught.value.fields["state"] == "PENDING"
 
 
-async def test_watch_sees_every_state_and_ends(bench: Bench) -> None:
-    job_id = await bench.create()
-    watching = asyncio.create_task(bench.watch(job_id))
-    claim = await bench.claim()
-    await bench.ledger.beat(claim, Phase.JOB_PHASE_TRAINING)
-    await bench.publish(claim)
-
-    events = await watching
-
-    assert [(job.state, job.phase) for job in events] == [
-        (State.JOB_STATE_PENDING, Phase.JOB_PHASE_QUEUED),
-        (State.JOB_STATE_RUNNING, Phase.JOB_PHASE_PREPARING),
-        (State.JOB_STATE_RUNNING, Phase.JOB_PHASE_TRAINING),
-        (State.JOB_STATE_RUNNING, Phase.JOB_PHASE_PUBLISHING),
-        (State.JOB_STATE_SUCCEEDED, Phase.JOB_PHASE_UNSPECIFIED),
-    ]
-    assert events[-1] == await bench.get(job_id)
-
-
-async def test_watch_resumes_after_its_cursor(bench: Bench) -> None:
-    job_id = await _ended(bench)
-    seen = [(job, cursor) async for job, cursor, _ in bench.ledger.watch(LOCAL, job_id, "")]
-
-    resumed = await bench.watch(job_id, seen[0][1])
-    at_end = await bench.watch(job_id, seen[-1][1])
-
-    assert resumed == [job for job, _ in seen[1:]]
-    assert [job.state for job in at_end] == [State.JOB_STATE_CANCELLED]
-
-
-async def test_watch_of_an_ended_job_whose_events_expired(bench: Bench) -> None:
-    job_id = await _ended(bench)
-    bench.valkey.command("DEL", schema.events(TENANT, job_id))
-
-    events = [event async for event in bench.ledger.watch(LOCAL, job_id, "")]
-
-    assert [(job.state, cursor) for job, cursor, _ in events] == [
-        (State.JOB_STATE_CANCELLED, "0-0")
-    ]
-    assert events[0][2] == events[0][0].end_time.ToMilliseconds()
-
-
-async def test_watch_ends_when_the_queue_is_wiped_under_it(bench: Bench) -> None:
-    job_id = await bench.create()
-    watching = asyncio.create_task(bench.watch(job_id))
-    claim = await bench.claim()
-    bench.export(claim)
-    faults.arm("ledger.published", lambda: _wipe(bench))
-    await bench.publish(claim)
-
-    events = await watching
-
-    assert events[-1].state == State.JOB_STATE_SUCCEEDED
-
-
-@pytest.mark.parametrize("cursor", ["x", "1", "$", "-", "1-1 2-2", "9" * 30 + "-0"])
-async def test_cursor_that_is_none_is_refused(bench: Bench, cursor: str) -> None:
-    job_id = await bench.create()
-
-    with pytest.raises(InvalidField):
-        await bench.watch(job_id, cursor)
-
-
 async def test_only_what_users_see_makes_an_event(bench: Bench) -> None:
     job_id = await bench.create()
     claim = await bench.claim()
@@ -432,10 +295,6 @@ async def _ended(bench: Bench) -> str:
     job_id = await bench.create()
     await bench.ledger.cancel(LOCAL, job_id)
     return job_id
-
-
-def _wipe(bench: Bench) -> None:
-    bench.valkey.command("FLUSHALL")
 
 
 def _pttl(bench: Bench, key: str) -> int:
