@@ -207,8 +207,13 @@ class _Demo:
         changed_s = loop.changes[1][1]
         say(
             f"  the version changed {changed_s - loop.started_s:.2f} s into the loop, "
-            f"{(changed_s - ended_s) * 1000:+.0f} ms from the news that the job had ended"
+            f"{describe_gap((changed_s - ended_s) * 1000)} the news that the job had ended"
         )
+
+
+def describe_gap(gap_ms: float) -> str:
+    """How long before or after, for people."""
+    return f"{abs(gap_ms):.0f} ms {'after' if gap_ms >= 0 else 'before'}"
 
 
 def watch(handle: JobHandle) -> training_pb2.TrainingJob:

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 import signal
 from collections.abc import Sequence
 from pathlib import Path
@@ -26,9 +27,9 @@ def command(pid: int) -> str:
         return ""
 
 
-def part(root: int, ends_with: str) -> int:
-    """The one process below `root` whose command line ends so."""
-    (found,) = [pid for pid in descendants(root) if command(pid).endswith(ends_with)]
+def part(root: int, pattern: str) -> int:
+    """The one process below `root` whose command line matches."""
+    (found,) = [pid for pid in descendants(root) if re.search(pattern, command(pid))]
     return found
 
 

@@ -17,6 +17,7 @@ from twofold import errors
 from twofold.client import Client, CreateOptions, JobFailed
 from twofold.cluster import metrics
 from twofold.cluster.embedded import Embedded, running
+from twofold.toml_spec import Tree
 from twofold.v1 import training_pb2 as pb
 
 
@@ -123,11 +124,13 @@ def test_cancelling_what_has_ended_changes_nothing(client: Client) -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(120)
 def test_a_job_that_waits_for_its_repeat_is_cancelled(client: Client) -> None:
-    spec = {
-        **specs.xor("doomed", learning_rate=1000.0, optimizer="sgd", loss="mse"),
+    spec: Tree = {
+        "model": "doomed",
+        "data": {"dataset": "xor", "task": "regression"},
+        "network": {"family": "linear"},
+        "training": {"epochs": 1_000, "optimizer": "sgd", "learning_rate": 1_000.0},
         "limits": {"max_retries": 100, "retry_user_errors": True},
     }
-    spec["network"] = {"family": "mlp", "hidden": [8], "activation": "relu"}
     handle = client.train(spec)
 
     def waits_again(job: pb.TrainingJob) -> bool:

@@ -44,7 +44,7 @@ def test_the_training_process_is_killed(
 
 
 def test_the_worker_is_killed(client: Client, cluster: Embedded, in_training: JobHandle) -> None:
-    worker = processes.part(cluster.process.pid, "-m trainer")
+    worker = processes.part(cluster.process.pid, r"-m trainer$")
     child = processes.training_child(cluster.process.pid)
     processes.kill(worker)
     processes.assert_all_end([worker, child])
@@ -59,7 +59,7 @@ def test_the_queues_server_is_killed(
     client: Client, cluster: Embedded, in_training: JobHandle
 ) -> None:
     """Nobody's lease has passed when the server is back, so the attempt goes on, or resumes."""
-    processes.kill(processes.part(cluster.process.pid, "--logfile"))
+    processes.kill(processes.part(cluster.process.pid, r"valkey-server"))
 
     job = assert_one_version(client, in_training)
     assert job.attempt_count == 1 or job.progress.resumed_epoch > 0

@@ -85,6 +85,11 @@ def test_held_out_rows_are_put_in_the_models_order(tmp_path: Path) -> None:
     assert held_out.matrix(["a"]).dtype == np.float32
 
 
+@pytest.mark.parametrize(("gap_ms", "text"), [(12.3, "12 ms after"), (-8.6, "9 ms before")])
+def test_a_gap_is_before_or_after(gap_ms: float, text: str) -> None:
+    assert demo.describe_gap(gap_ms) == text
+
+
 def test_a_line_of_progress_has_what_there_is() -> None:
     progress = training_pb2.Progress(
         epoch=5, epoch_count=60, loss=0.5, metrics={"accuracy": 0.75}, rows_per_second=12_345
