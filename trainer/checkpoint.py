@@ -1,0 +1,159 @@
+"""Checkpoints: everything from which training goes on as if it had never stopped.
+
+A checkpoint is one safetensors file `<steps done>.safetensors`; its metadata holds one JSON text
+with the format version, the position and the circumstances.
+"""
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportUnknownArgumentType=false
+
+import json
+import logging
+import struct
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load as parse
+from safetensors.torch import save as serialize
+from torch import Tensor
+
+from trainer import durable
+from trainer.loop import Loop, Position
+from twofold.errors import Corrupt
+from twofold.manifest import sha256_hex
+
+FORMAT_VERSION = 1
+#: The newest might be lost to a disk that lies; one more is kept.
+KEPT = 2
+_SUFFIX = ".safetensors"
+_METADATA = "twofold"
+_LENGTH = struct.Struct("<Q")
+_NET, _BEST, _OPTIMIZER = "net:", "best:", "optimizer:"
+
+logger = logging.getLogger(__name__)
+
+
+def write(folder: Path, loop: Loop) -> Path:
+    """Makes the checkpoint of where the loop stands durable, and removes old ones of `folder`.
+
+    Raises OSError where the disk fails; nothing half-written is left.
+    """
+    path = folder / f"{loop.position.step_count}{_SUFFIX}"
+    if not path.exists():
+        header = json.dumps({"format_version": FORMAT_VERSION, **_circumstances(loop)})
+        durable.write_bytes(path, serialize(_tensors(loop), {_METADATA: header}))
+    for old in sorted(folder.glob(f"*{_SUFFIX}"), key=_steps)[:-KEPT]:
+        old.unlink()
+    return path
+
+
+def read(path: Path, loop: Loop) -> None:
+    """Puts the loop where the checkpoint was taken.
+
+    Raises:
+        Corrupt: it cannot be read, is of a newer format, or was taken of another job's training.
+    """
+    data = path.read_bytes()
+    try:
+        tensors = parse(data)
+        header = _header(data)
+        _require_same(header, loop)
+        _restore(loop, tensors, header)
+    except (SafetensorError, KeyError, ValueError, TypeError, RuntimeError) as error:
+        raise Corrupt("the checkpoint cannot be read") from error
+    for name, now in _surroundings(loop).items():
+        if header.get(name) != now:
+            logger.warning(
+                "resumed, but not to the bit: the surroundings differ",
+                extra={"what": name, "then": header.get(name), "now": now},
+            )
+
+
+def _steps(path: Path) -> int:
+    return int(path.stem)
+
+
+def _spec_digest(loop: Loop) -> str:
+    return sha256_hex(loop.recipe.spec.SerializeToString(deterministic=True))
+
+
+def _surroundings(loop: Loop) -> dict[str, object]:
+    """What must be the same for the resumed half to be equal to the bit."""
+    recipe = loop.recipe
+    return {
+        "torch_version": torch.__version__,
+        "device": str(recipe.device),
+        "threads": recipe.threads,
+    }
+
+
+def _circumstances(loop: Loop) -> dict[str, object]:
+    return {
+        "position": asdict(loop.position),
+        "spec_sha256": _spec_digest(loop),
+        **_surroundings(loop),
+    }
+
+
+def _tensors(loop: Loop) -> dict[str, Tensor]:
+    recipe = loop.recipe
+    tensors = {_NET + name: tensor for name, tensor in recipe.net.state_dict().items()}
+    tensors |= {_BEST + name: tensor for name, tensor in loop.best.items()}
+    for index, state in recipe.optimizer.state_dict()["state"].items():
+        for name, value in state.items():
+            if value is not None:  # SGD's momentum buffer before the first step
+                tensors[f"{_OPTIMIZER}{index}:{name}"] = value
+    tensors["rng:cpu"] = torch.get_rng_state()
+    if recipe.device.type == "cuda":
+        tensors["rng:cuda"] = torch.cuda.get_rng_state(recipe.device)
+    tensors["rng:order"] = loop.order_before
+    tensors["total"] = loop.total
+    return {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+
+
+def _header(data: bytes) -> dict[str, object]:
+    (size,) = _LENGTH.unpack_from(data)
+    metadata = json.loads(data[_LENGTH.size : _LENGTH.size + size])["__metadata__"]
+    header: dict[str, object] = json.loads(metadata[_METADATA])
+    if header["format_version"] != FORMAT_VERSION:
+        raise Corrupt(
+            f"the checkpoint is of format {header['format_version']}; this release reads "
+            f"{FORMAT_VERSION}"
+        )
+    return header
+
+
+def _require_same(header: dict[str, object], loop: Loop) -> None:
+    if header["spec_sha256"] != _spec_digest(loop):
+        raise Corrupt("the checkpoint was taken of another spec")
+
+
+def _restore(loop: Loop, tensors: dict[str, Tensor], header: dict[str, object]) -> None:
+    recipe = loop.recipe
+    recipe.net.load_state_dict(_part(tensors, _NET))
+    for name, kept in loop.best.items():
+        kept.copy_(tensors[_BEST + name])
+    state: dict[int, dict[str, Tensor]] = {}
+    for key, value in _part(tensors, _OPTIMIZER).items():
+        index, _, name = key.partition(":")
+        state.setdefault(int(index), {})[name] = value
+    recipe.optimizer.load_state_dict({**recipe.optimizer.state_dict(), "state": state})
+    torch.set_rng_state(tensors["rng:cpu"])
+    if recipe.device.type == "cuda" and "rng:cuda" in tensors:
+        torch.cuda.set_rng_state(tensors["rng:cuda"], recipe.device)
+    loop.order_before = tensors["rng:order"]
+    loop.order.set_state(loop.order_before)
+    loop.total.copy_(tensors["total"])
+    position = header["position"]
+    if not isinstance(position, dict):
+        raise Corrupt("the checkpoint has no position")
+    loop.position = Position(**position)
+
+
+def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {
+        name.removeprefix(prefix): tensor
+        for name, tensor in tensors.items()
+        if name.startswith(prefix)
+    }

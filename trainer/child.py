@@ -1,0 +1,171 @@
+"""The process that trains: `python -m trainer.child FD`, FD being a socket to its supervisor.
+
+It stays warm (torch imported, an optimizer built once), serves one request at a time until the
+socket ends, and knows no Redis, no secret and no address. With `--check` it describes uploaded
+files under limits on memory and time, and does not import torch.
+"""
+
+import ctypes
+import importlib
+import logging
+import os
+import select
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from trainer import data, limits
+from trainer.wire import WireError, read_message, write_message
+from twofold import faults, log
+from twofold.errors import InvalidData, InvalidField, TwofoldError, shorten
+from twofold.internal.v1 import child_pb2
+from twofold.v1 import training_pb2
+
+#: Seconds between two looks at the socket while training: a look is a system call.
+_LOOK_GAP_S = 0.05
+_PR_SET_PDEATHSIG = 1
+_INTERNAL = "internal error; the trainer's log has the details"
+
+logger = logging.getLogger(__name__)
+
+
+def die_with_parent(parent: int) -> None:
+    """Asks the kernel to kill this process when its parent ends; ends it if that was before.
+
+    Linux only; elsewhere the end of the socket does it, a little later.
+    """
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent:
+            os._exit(0)
+
+
+class Supervisor:
+    """The other end of the socket; see trainer.session.Reporter."""
+
+    def __init__(self, stream: socket.socket, clock: Callable[[], float] = time.monotonic) -> None:
+        self._stream = stream
+        self._clock = clock
+        self._looked_s = 0.0
+
+    def send(self, event: child_pb2.ChildEvent) -> None:
+        """Sends an event; a supervisor that is gone ends this process."""
+        try:
+            write_message(self._stream, event)
+        except OSError:
+            sys.exit(0)
+
+    def receive(self) -> child_pb2.ChildRequest | None:
+        """The next request; None at the end."""
+        try:
+            return read_message(self._stream, child_pb2.ChildRequest)
+        except (OSError, WireError):
+            return None
+
+    def progressed(
+        self, phase: training_pb2.JobPhase, progress: training_pb2.Progress | None = None
+    ) -> None:
+        """See Reporter."""
+        event = child_pb2.Progressed(phase=phase, progress=progress)
+        self.send(child_pb2.ChildEvent(progressed=event))
+
+    def checkpointed(self, path: Path, epoch: int) -> None:
+        """See Reporter."""
+        event = child_pb2.Checkpointed(path=str(path), epoch=epoch)
+        self.send(child_pb2.ChildEvent(checkpointed=event))
+
+    def should_stop(self) -> bool:
+        """See Reporter: anything that arrives while training, or the end, means stop."""
+        now_s = self._clock()
+        if now_s - self._looked_s < _LOOK_GAP_S:
+            return False
+        self._looked_s = now_s
+        readable, _, _ = select.select([self._stream], [], [], 0)
+        if not readable:
+            return False
+        if self.receive() is None:
+            sys.exit(0)
+        return True
+
+
+def serve_training(supervisor: Supervisor) -> None:
+    """Trains what is asked for until the socket ends."""
+    # Not at the top: the process that checks files starts without torch.
+    training = importlib.import_module("trainer.training")
+    training.warm_up()
+    supervisor.send(child_pb2.ChildEvent(ready=training.describe()))
+    while (request := supervisor.receive()) is not None:
+        if request.HasField("train"):
+            supervisor.send(training.train(request.train, supervisor))
+        elif request.HasField("stop"):  # crossed the end of a job
+            supervisor.send(child_pb2.ChildEvent(stopped=child_pb2.Stopped()))
+
+
+def serve_checks(supervisor: Supervisor) -> None:
+    """Describes files under limits until the socket ends."""
+    limits.harden()
+    supervisor.send(child_pb2.ChildEvent(ready=child_pb2.Ready()))
+    while (request := supervisor.receive()) is not None:
+        if request.HasField("check"):
+            supervisor.send(child_pb2.ChildEvent(checked=check(request.check)))
+
+
+def check(request: child_pb2.CheckRequest) -> child_pb2.Checked:
+    """Rows and columns of a file, or why it is refused."""
+    path = Path(request.path)
+    try:
+        with limits.checking(path.stat().st_size):
+            return child_pb2.Checked(dataset=data.describe(path, request.format))
+    except InvalidData as error:
+        row = error.fields.get("row", "")
+        return child_pb2.Checked(
+            refusal=error.message,
+            row=int(row) if row.isdecimal() else 0,
+            column=error.fields.get("column", ""),
+        )
+    except MemoryError:
+        return child_pb2.Checked(refusal="the file needs more memory to read than its size permits")
+    except Exception:  # the top of the process: a parser's defect must not look like a crash
+        logger.exception("file could not be checked")
+        return child_pb2.Checked(refusal="the file cannot be read in this format; is it damaged?")
+
+
+def failure(error: BaseException) -> child_pb2.ChildFailed:
+    """What the supervisor is told of an error that ended an attempt, torch's own aside."""
+    match error:
+        case InvalidField():
+            return _failed(training_pb2.JOB_REASON_INVALID_SPEC, error.message)
+        case InvalidData():
+            return _failed(training_pb2.JOB_REASON_DATA, error.message)
+        case TwofoldError():
+            return _failed(training_pb2.JOB_REASON_INTERNAL, error.message)
+        case OSError():
+            text = f"the store failed: {os.strerror(error.errno or 0)}"
+            return _failed(training_pb2.JOB_REASON_STORE, text)
+        case MemoryError():
+            return _failed(training_pb2.JOB_REASON_OOM, "out of memory; use a smaller batch_size")
+        case _:
+            return _failed(training_pb2.JOB_REASON_INTERNAL, _INTERNAL)
+
+
+def _failed(reason: training_pb2.JobReason, message: str) -> child_pb2.ChildFailed:
+    return child_pb2.ChildFailed(reason=reason, message=shorten(message))
+
+
+def main(arguments: list[str]) -> None:
+    """Serves the socket whose number is the first argument."""
+    die_with_parent(os.getppid())
+    # Ctrl-C goes to the whole terminal's group; the supervisor decides what becomes of us.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    log.setup("child")
+    faults.arm_from(os.environ.get("TWOFOLD_FAULTS", ""))
+    with socket.socket(fileno=int(arguments[0])) as stream:
+        supervisor = Supervisor(stream)
+        (serve_checks if "--check" in arguments[1:] else serve_training)(supervisor)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,172 @@
+"""The training loop: epochs over rows that are resident on the device.
+
+A position is (epoch, step within it); every random choice comes from generators whose states are
+part of a checkpoint, so that 2N steps equal N, a stop, and N more, bit for bit on a CPU.
+"""
+# pyright: reportUnknownMemberType=false, reportUnknownArgumentType=false
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from trainer import scores
+from trainer.recipe import Recipe, Rows
+from twofold.v1 import spec_pb2
+
+#: Rows of one forward pass in evaluation: bounds the memory of activations.
+EVALUATION_ROWS = 65_536
+
+
+class Diverged(Exception):
+    """The loss became NaN or infinite; the text says where."""
+
+
+class Interrupted(Exception):
+    """`should_stop` said so; the loop stands between two steps."""
+
+
+@dataclass(slots=True)
+class Position:
+    """Where training stands and what it decided so far; plain numbers, part of every checkpoint."""
+
+    #: Epochs done.
+    epoch: int = 0
+    #: Steps done in the running epoch.
+    step: int = 0
+    #: Steps done in all.
+    step_count: int = 0
+    #: Loss of the last whole epoch, mean over rows; NaN before any.
+    loss: float = math.nan
+    validation_loss: float = math.nan
+    #: What is minimised over epochs: evaluation loss, or error rate for the perceptron.
+    best_score: float = math.inf
+    best_epoch: int = 0
+    #: Epochs since the best one.
+    stale_count: int = 0
+    has_converged: bool = False
+
+
+@dataclass(slots=True)
+class Loop:
+    """The training of one recipe. Owned by one thread."""
+
+    recipe: Recipe
+    position: Position = field(default_factory=Position)
+    #: Draws the order of rows. On the CPU: the same order on every device.
+    order: torch.Generator = field(init=False)
+    #: State of `order` before the running epoch's permutation was drawn.
+    order_before: Tensor = field(init=False)
+    #: Sum of losses of the running epoch's rows, float64 scalar on the device.
+    total: Tensor = field(init=False)
+    #: The state of the best epoch, in state_dict()'s order; the present one before any.
+    best: dict[str, Tensor] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.order = torch.Generator().manual_seed(self.recipe.spec.training.seed)
+        self.order_before = self.order.get_state()
+        self.total = torch.zeros((), dtype=torch.float64, device=self.recipe.device)
+        self.best = {name: live.clone() for name, live in self.recipe.net.state_dict().items()}
+
+    @property
+    def is_done(self) -> bool:
+        """Whether an end is reached: epochs, convergence or patience."""
+        options, position = self.recipe.spec.training, self.position
+        is_stale = options.HasField("patience") and position.stale_count >= options.patience
+        return position.epoch >= options.epochs or position.has_converged or is_stale
+
+    def run_epoch(self, should_stop: Callable[[], bool]) -> None:
+        """Trains to the end of the epoch and evaluates it.
+
+        Raises:
+            Diverged: the loss is not finite any more.
+            Interrupted: `should_stop()` between two steps.
+        """
+        recipe, position = self.recipe, self.position
+        recipe.net.train()
+        batches = self._batches()
+        for rows in batches[position.step :]:
+            self._step(rows)
+            position.step += 1
+            position.step_count += 1
+            if position.step < len(batches) and should_stop():
+                raise Interrupted
+        self._end_epoch()
+        if not self.is_done and should_stop():
+            raise Interrupted
+
+    def _batches(self) -> list[Tensor | None]:
+        """Row indices of every step of the epoch; None: all rows as they are."""
+        count = len(self.recipe.training)
+        size = min(self.recipe.spec.training.batch_size, count)
+        if size == count:
+            return [None]
+        self.order.set_state(self.order_before)
+        permutation = torch.randperm(count, generator=self.order).to(self.recipe.device)
+        return list(permutation.split(size))
+
+    def _step(self, rows: Tensor | None) -> None:
+        recipe = self.recipe
+        batch = recipe.training if rows is None else recipe.training.take(rows)
+        loss = recipe.loss(recipe.net(*batch.inputs), batch.target)
+        recipe.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        recipe.optimizer.step()
+        self.total += loss.detach() * len(batch)
+
+    def _end_epoch(self) -> None:
+        recipe, position = self.recipe, self.position
+        before, position.loss = position.loss, self.total.item() / len(recipe.training)
+        position.epoch += 1
+        position.step = 0
+        self.total.zero_()
+        self.order_before = self.order.get_state()
+        logits = forward(recipe, recipe.evaluation)
+        position.validation_loss = recipe.loss(logits, recipe.evaluation.target).item()
+        for name, value in (("training", position.loss), ("validation", position.validation_loss)):
+            if not math.isfinite(value):
+                raise Diverged(f"the {name} loss became {value} in epoch {position.epoch}")
+        self._judge(before, logits)
+
+    def _judge(self, loss_before: float, logits: Tensor) -> None:
+        """Remembers the epoch if it is the best, and whether the loss has stopped changing."""
+        recipe, position = self.recipe, self.position
+        score = position.validation_loss
+        if recipe.spec.training.loss == spec_pb2.LOSS_PERCEPTRON:
+            # Its loss shrinks with the weights; what it is judged by is its mistakes.
+            score = 1 - metrics(recipe, recipe.evaluation, logits)["accuracy"]
+        position.stale_count += 1
+        if score < position.best_score:
+            position.best_score, position.best_epoch = score, position.epoch
+            position.stale_count = 0
+            for name, live in recipe.net.state_dict().items():
+                self.best[name].copy_(live)
+        options = recipe.spec.training
+        if options.HasField("tolerance") and math.isfinite(loss_before):
+            change = abs(position.loss - loss_before)
+            position.has_converged = change < options.tolerance or change == 0
+
+
+def forward(recipe: Recipe, rows: Rows) -> Tensor:
+    """Logits [N, K] of rows in eval mode, without gradients, in bounded pieces."""
+    recipe.net.eval()
+    with torch.inference_mode():
+        if len(rows) <= EVALUATION_ROWS:
+            return recipe.net(*rows.inputs)
+        starts = range(0, len(rows), EVALUATION_ROWS)
+        return torch.cat([recipe.net(*rows.piece(start, EVALUATION_ROWS)) for start in starts])
+
+
+def metrics(recipe: Recipe, rows: Rows, logits: Tensor) -> dict[str, float]:
+    """The task's metrics of logits [N, K]."""
+    with torch.inference_mode():
+        answers = recipe.net.head(logits).cpu().numpy()
+    target = rows.target.cpu().numpy()
+    if recipe.spec.data.task == spec_pb2.TASK_REGRESSION:
+        return scores.regression(answers, target)
+    # As twofold.features answers: of two equal scores the second class.
+    two = answers.shape[1] == 2  # noqa: PLR2004 - two classes
+    best = (answers[:, 1] >= answers[:, 0]).astype("int64") if two else answers.argmax(axis=1)
+    return scores.classification(best, target, answers.shape[1])

@@ -1,0 +1,237 @@
+"""NumPy files into a table: NPY, and NPZ with x and perhaps y. Never a pickle.
+
+A header is believed only if it and its data fill the file (or archive member) to the byte, so no
+header can claim more than it brings.
+"""
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportUnknownArgumentType=false
+
+import io
+import math
+import struct
+import zipfile
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trainer.reading.table import (
+    MAX_ARRAY_COLUMNS,
+    Table,
+    Values,
+    bad_cell,
+    check_reals,
+    check_row_count,
+)  # fmt: skip
+from twofold.errors import InvalidData, shorten
+
+_MAGIC = b"\x93NUMPY"
+#: NumPy's own headers of plain arrays take 128 bytes; its reader refuses above 10,000.
+_MAX_HEADER_BYTES = 10_000
+#: Longest text of y, in characters.
+_MAX_TEXT_LENGTH = 1_000
+_MEMBERS = frozenset({"x.npy", "y.npy"})
+_END_OF_DIRECTORY = struct.Struct("<4s4H2LH")
+#: Two members need no more.
+_MAX_DIRECTORY_BYTES = 4_096
+#: Deflate reaches 1,032 : 1 on zeros. Real tables stay far below; small ones may do as they like.
+_MAX_RATIO = 200
+_FREE_BYTES = 64 << 20
+_CHUNK_BYTES = 4 << 20
+_ZIP_ERRORS = (
+    zipfile.BadZipFile, zlib.error, struct.error, EOFError, NotImplementedError, RuntimeError,
+    ValueError, OverflowError,
+)  # fmt: skip
+
+
+def read_npy(path: Path) -> Table:
+    """Columns x0 ... and, last, y, of one array [rows, columns]; raises InvalidData."""
+    with path.open("rb") as file:
+        array = _read_array(file, path.stat().st_size, "the array")
+    matrix = _check_matrix(array, "the array")
+    names = [f"x{index}" for index in range(matrix.shape[1] - 1)] + ["y"]
+    return _table(dict(zip(names, _split(matrix), strict=True)), len(matrix))
+
+
+def read_npz(path: Path) -> Table:
+    """Columns x0 ... of x [rows, columns], and y of y [rows] if it is there; raises InvalidData."""
+    _check_directory(path)
+    try:
+        with zipfile.ZipFile(path) as archive:
+            arrays = {info.filename: _read_member(archive, info) for info in _members(archive)}
+    except _ZIP_ERRORS as error:
+        raise InvalidData("the file is not an archive as numpy.savez writes it") from error
+    matrix = _check_matrix(arrays["x.npy"], "x")
+    names = [f"x{index}" for index in range(matrix.shape[1])]
+    columns = dict(zip(names, _split(matrix), strict=True))
+    if (target := arrays.get("y.npy")) is not None:
+        columns["y"] = _check_target(target, len(matrix))
+    return _table(columns, len(matrix))
+
+
+def _table(columns: dict[str, NDArray[Any]], row_count: int) -> Table:
+    check_row_count(row_count)
+    return Table({name: _canonical(name, values) for name, values in columns.items()}, row_count)
+
+
+def _split(matrix: NDArray[Any]) -> list[NDArray[Any]]:
+    """The columns, each contiguous."""
+    return list(np.ascontiguousarray(matrix.T))
+
+
+def _canonical(name: str, values: NDArray[Any]) -> Values:
+    """float32 or float64, int64, bool, or objects of type str; raises InvalidData for a hole."""
+    if values.dtype.kind == "f":
+        check_reals(name, values, 1)
+        return (
+            values.astype(np.float64) if values.dtype == np.float64 else values.astype(np.float32)
+        )
+    if values.dtype.kind == "u" and values.max() > np.iinfo(np.int64).max:
+        index = int(values.argmax())
+        raise bad_cell(index + 1, name, str(values[index]))
+    if values.dtype.kind in "iu":
+        return values.astype(np.int64)
+    if values.dtype.kind == "b":
+        return values.astype(np.bool_)
+    return _texts(name, values)
+
+
+def _texts(name: str, values: NDArray[Any]) -> NDArray[np.object_]:
+    try:
+        texts = np.char.decode(values, "utf-8") if values.dtype.kind == "S" else values
+        vocabulary, codes = np.unique(texts, return_inverse=True)
+        "".join(vocabulary.tolist()).encode()
+    except (UnicodeError, ValueError) as error:  # code points beyond Unicode; lone surrogates
+        raise InvalidData(f"{name} holds text that is not valid Unicode", column=name) from error
+    if "" in vocabulary:
+        raise bad_cell(int(np.argmax(texts == "")) + 1, name, "missing")
+    return np.array([*vocabulary.tolist(), None], dtype=np.object_)[codes]
+
+
+def _check_matrix(array: NDArray[Any], what: str) -> NDArray[Any]:
+    if array.ndim != 2 or not 1 <= array.shape[1] <= MAX_ARRAY_COLUMNS:  # noqa: PLR2004 - rows, columns
+        raise InvalidData(
+            f"{what} has the shape {array.shape}; needed is [rows, columns] with 1 to "
+            f"{MAX_ARRAY_COLUMNS} columns"
+        )
+    if array.dtype.kind in "US":
+        raise InvalidData(f"{what} holds text; taken are floats, integers and booleans")
+    return array
+
+
+def _check_target(array: NDArray[Any], row_count: int) -> NDArray[Any]:
+    if array.shape != (row_count,):
+        raise InvalidData(
+            f"y has the shape {array.shape}; needed is one value for each of the {row_count} rows "
+            "of x",
+            column="y",
+        )
+    return array
+
+
+def _check_directory(path: Path) -> None:
+    """Refuses an archive of more than two members before its directory is read."""
+    size_bytes = _END_OF_DIRECTORY.size
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - size_bytes))
+        end = file.read(size_bytes)
+    if len(end) < size_bytes or not end.startswith(b"PK\5\6"):
+        raise InvalidData("the file is not an archive as numpy.savez writes it")
+    _, disk, first_disk, here, count, directory_bytes, _, _ = _END_OF_DIRECTORY.unpack(end)
+    if disk or first_disk or here != count or count > len(_MEMBERS):
+        raise InvalidData(f"the archive has {count} members; taken are x and y alone")
+    if directory_bytes > _MAX_DIRECTORY_BYTES:
+        raise InvalidData(f"the archive's directory takes {directory_bytes} bytes")
+
+
+def _members(archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
+    members = archive.infolist()
+    names = [info.filename for info in members]
+    if "x.npy" not in names or not _MEMBERS.issuperset(names) or len(set(names)) < len(names):
+        raise InvalidData(f"the archive has the members {shorten(names)}; taken are x and y alone")
+    for info in members:
+        if info.file_size > max(_FREE_BYTES, info.compress_size * _MAX_RATIO):
+            raise InvalidData(
+                f"{info.filename} claims {info.file_size} bytes out of {info.compress_size}; at "
+                f"most {_MAX_RATIO} times as many are taken"
+            )
+    return members
+
+
+def _read_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> NDArray[Any]:
+    with archive.open(info) as file:
+        return _read_array(file, info.file_size, info.filename.removesuffix(".npy"))
+
+
+@dataclass(frozen=True, slots=True)
+class _Header:
+    dtype: np.dtype[Any]
+    shape: tuple[int, ...]
+    is_fortran: bool
+    size_bytes: int
+
+
+def _read_array(file: IO[bytes], size_bytes: int, what: str) -> NDArray[Any]:
+    header = _read_header(file, what)
+    data_bytes = math.prod(header.shape) * header.dtype.itemsize
+    if header.size_bytes + data_bytes != size_bytes:
+        raise InvalidData(
+            f"{what} claims {data_bytes} bytes of data, but {size_bytes - header.size_bytes} are "
+            "there"
+        )
+    data = np.empty(data_bytes, dtype=np.uint8)
+    _fill(file, data.data, what)
+    order = "F" if header.is_fortran else "C"
+    return data.view(header.dtype).reshape(header.shape, order=order)
+
+
+def _fill(file: IO[bytes], room: memoryview, what: str) -> None:
+    filled = 0
+    while filled < len(room):
+        part = file.read(min(_CHUNK_BYTES, len(room) - filled))
+        if not part:
+            raise InvalidData(f"{what} ends after {filled} of {len(room)} bytes")
+        room[filled : filled + len(part)] = part
+        filled += len(part)
+
+
+def _read_header(file: IO[bytes], what: str) -> _Header:
+    """The checked header of NPY format 1.0, 2.0 or 3.0. Source: numpy.lib.format."""
+    start = file.read(8)
+    if len(start) < 8 or start[:6] != _MAGIC or start[6] not in {1, 2, 3}:  # noqa: PLR2004 - magic, version
+        raise InvalidData(f"{what} is not in NumPy's format")
+    width = 2 if start[6] == 1 else 4
+    length_field = file.read(width)
+    length = int.from_bytes(length_field, "little")
+    if length > _MAX_HEADER_BYTES:
+        raise InvalidData(f"{what} has a header of {length} bytes; at most {_MAX_HEADER_BYTES}")
+    text = length_field + file.read(length)
+    # Formats 2.0 and 3.0 differ in the text's encoding alone, which plain types do not use.
+    read = (
+        np.lib.format.read_array_header_1_0 if width == 2 else np.lib.format.read_array_header_2_0  # noqa: PLR2004 - as above
+    )
+    try:
+        shape, is_fortran, dtype = read(io.BytesIO(text))
+    except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError, KeyError) as error:
+        raise InvalidData(f"{what} has an unreadable header") from error
+    return _Header(_check_dtype(dtype, what), _check_shape(shape, what), is_fortran, 8 + len(text))
+
+
+def _check_shape(shape: tuple[int, ...], what: str) -> tuple[int, ...]:
+    if len(shape) > 2 or any(isinstance(n, bool) or n < 0 for n in shape):  # noqa: PLR2004 - a table
+        raise InvalidData(f"{what} has the shape {shorten(shape)}; needed is [rows, columns]")
+    return shape
+
+
+def _check_dtype(dtype: np.dtype[Any], what: str) -> np.dtype[Any]:
+    is_plain = dtype.kind in "biuf" and dtype.itemsize <= 8  # noqa: PLR2004 - bytes: no long double
+    is_text = dtype.kind in "US" and 0 < dtype.itemsize <= 4 * _MAX_TEXT_LENGTH
+    if dtype.names is not None or dtype.subdtype is not None or not (is_plain or is_text):
+        raise InvalidData(
+            f"{what} has the type {shorten(str(dtype))}; taken are floats, integers and booleans, "
+            "and text for y"
+        )
+    return dtype

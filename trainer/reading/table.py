@@ -1,0 +1,123 @@
+"""A table in memory: one checked numpy array per column, none of them with a hole."""
+
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from twofold.errors import InvalidData, shorten
+from twofold.v1 import dataset_pb2
+
+#: Most columns of a CSV or Parquet table: each costs a name, a parser and a plan.
+MAX_COLUMNS = 4_096
+#: Most columns of an array, which are only numbers.
+MAX_ARRAY_COLUMNS = 65_536
+#: Most rows; row numbers stay far inside 64 bits.
+MAX_ROWS = 1_000_000_000
+#: Longest column name, in characters.
+MAX_NAME_LENGTH = 255
+#: Different values are counted up to here.
+DISTINCT_LIMIT = 10_000
+#: What the wire and the network compute in cannot hold more.
+LARGEST_REAL = float(np.finfo(np.float32).max)
+
+#: float64, int64, bool or object (str), one-dimensional.
+Values = (
+    NDArray[np.float64] | NDArray[np.float32] | NDArray[np.int64] | NDArray[np.bool_]
+    | NDArray[np.object_]
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Columns of equal length, in order; text columns are objects of type str."""
+
+    columns: Mapping[str, Values]
+    row_count: int
+
+
+def kind_of(values: Values) -> dataset_pb2.ColumnKind:
+    """What a column holds, by its element type."""
+    kinds = {
+        "b": dataset_pb2.COLUMN_KIND_BOOLEAN,
+        "i": dataset_pb2.COLUMN_KIND_INTEGER,
+        "f": dataset_pb2.COLUMN_KIND_REAL,
+    }
+    return kinds.get(values.dtype.kind, dataset_pb2.COLUMN_KIND_CATEGORY)
+
+
+def summarize(table: Table) -> dataset_pb2.Dataset:
+    """Rows and columns as users are shown them."""
+    return dataset_pb2.Dataset(
+        row_count=table.row_count,
+        columns=[_summarize_column(name, values) for name, values in table.columns.items()],
+    )
+
+
+def _summarize_column(name: str, values: Values) -> dataset_pb2.Column:
+    column = dataset_pb2.Column(name=name, kind=kind_of(values))
+    if values.dtype.kind in "if":
+        column.minimum, column.maximum = float(values.min()), float(values.max())
+    if values.dtype.kind != "f":
+        column.distinct_count = _count_distinct(values)
+    return column
+
+
+def _count_distinct(values: Values) -> int:
+    if values.dtype.kind == "O":
+        seen: set[str] = set()
+        for start in range(0, len(values), DISTINCT_LIMIT):
+            seen.update(values[start : start + DISTINCT_LIMIT].tolist())
+            if len(seen) >= DISTINCT_LIMIT:
+                break
+        return min(len(seen), DISTINCT_LIMIT)
+    return min(len(np.unique(values)), DISTINCT_LIMIT)
+
+
+def check_names(names: Sequence[str]) -> list[str]:
+    """The names of a header; raises InvalidData for an empty, odd or repeated one."""
+    if len(names) > MAX_COLUMNS:
+        raise InvalidData(f"{len(names)} columns; at most {MAX_COLUMNS} are allowed")
+    for number, name in enumerate(names, start=1):
+        if not name.strip():
+            raise InvalidData(f"column {number} has no name; give it one", column=str(number))
+        if len(name) > MAX_NAME_LENGTH or not name.isprintable() or name != name.strip():
+            raise InvalidData(
+                f"the name of column {number}, {shorten(name)}, is not of at most "
+                f"{MAX_NAME_LENGTH} printable characters without blanks around them",
+                column=str(number),
+            )
+    for name, count in itertools.groupby(sorted(names)):
+        if len(list(count)) > 1:
+            raise InvalidData(f"two columns have the name {shorten(name)}", column=name)
+    return list(names)
+
+
+def check_row_count(row_count: int) -> int:
+    """The number of rows; raises InvalidData for none or too many."""
+    if not 0 < row_count <= MAX_ROWS:
+        raise InvalidData(f"the table has {row_count} rows; 1 to {MAX_ROWS} are allowed")
+    return row_count
+
+
+def check_reals(name: str, values: NDArray[np.floating[Any]], first_row: int) -> None:
+    """Refuses NaN, infinities and what 32-bit floats cannot hold; `first_row` counts from 1."""
+    good = np.abs(values) <= LARGEST_REAL
+    if good.all():
+        return
+    index = int(np.argmin(good))
+    bad = float(values[index])
+    raise bad_cell(first_row + index, name, "missing (NaN)" if np.isnan(bad) else repr(bad))
+
+
+def bad_cell(row: int, column: str, found: str) -> InvalidData:
+    """The refusal of one cell, with its place."""
+    return InvalidData(
+        f"row {row}, column {shorten(column)}: the value is {shorten(found)}; every cell needs a "
+        "value, and numbers must be finite and fit 32-bit floats; leave the row out or fill it in",
+        row=row,
+        column=column,
+    )

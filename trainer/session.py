@@ -1,0 +1,176 @@
+"""One attempt inside the training process: prepare, train, checkpoint, evaluate, export.
+
+Speaks to its supervisor through `Reporter` alone, so that it runs in tests without a process.
+"""
+# pyright: reportUnknownMemberType=false
+
+import logging
+import math
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol
+
+from trainer import checkpoint, data, recipe
+from trainer.export import Trained, export
+from trainer.loop import Interrupted, Loop, forward, metrics
+from trainer.prepared import Prepared, prepare
+from twofold.errors import Corrupt
+from twofold.faults import fault
+from twofold.internal.v1 import child_pb2
+from twofold.v1 import model_pb2, training_pb2
+
+#: Seconds between two reports of progress: people read no faster, and each is a durable write.
+REPORT_GAP_S = 0.2
+#: Weight of the newest epoch in the average speed.
+_SMOOTHING = 0.3
+
+logger = logging.getLogger(__name__)
+
+
+class Reporter(Protocol):
+    """The supervisor, as the training sees it."""
+
+    def progressed(
+        self, phase: training_pb2.JobPhase, progress: training_pb2.Progress | None = None
+    ) -> None:
+        """Tells where training stands."""
+        ...
+
+    def checkpointed(self, path: Path, epoch: int) -> None:
+        """Tells of a durable checkpoint."""
+        ...
+
+    def should_stop(self) -> bool:
+        """Whether the supervisor asked to stop; cheap enough to ask after every step."""
+        ...
+
+
+class Session:
+    """The training of one request. Made anew for each; owned by the main thread."""
+
+    def __init__(
+        self,
+        request: child_pb2.TrainRequest,
+        reporter: Reporter,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._request = request
+        self._reporter = reporter
+        self._clock = clock
+        self._folder = Path(request.checkpoint_path)
+        interval = request.spec.training.checkpoint_interval
+        self._checkpoint_gap_s = interval.ToTimedelta().total_seconds()
+        self._checkpoint_s = self._report_s = self._epoch_s = clock()
+        self._seconds_per_epoch = math.nan
+        self._resumed_epoch = 0
+        # Whether a report was held back; the last epoch's is always sent.
+        self._has_news = False
+
+    def run(self) -> model_pb2.Manifest:
+        """Trains and exports; the manifest but for what the publisher fills in.
+
+        Raises:
+            Interrupted: the supervisor asked to stop; a checkpoint is durable if a step was done.
+            Diverged: see trainer.loop.
+            InvalidField, InvalidData: the spec does not fit the data, or it cannot be read.
+            OSError: the disk failed.
+        """
+        request = self._request
+        self._reporter.progressed(training_pb2.JOB_PHASE_PREPARING)
+        table = data.load(request.spec.data, request.data_path, request.data_format)
+        prepared = prepare(table, request.spec)
+        del table  # the raw columns are not needed beside the prepared ones
+        loop = self._resumed(lambda: self._fresh(prepared))
+        self._train(loop)
+        self._reporter.progressed(training_pb2.JOB_PHASE_EVALUATING, self._progress(loop))
+        loop.recipe.net.load_state_dict(loop.best)
+        figures = _final_metrics(loop)
+        trained = Trained(loop.recipe, prepared, loop.best, figures, loop.position.best_epoch)
+        manifest = export(trained, Path(request.artifact_path))
+        fault("child.exported")
+        return manifest
+
+    def _fresh(self, prepared: Prepared) -> Loop:
+        device = recipe.choose_device(self._request.device)
+        return Loop(recipe.make(self._request.spec, prepared, device, self._request.threads))
+
+    def _resumed(self, fresh: Callable[[], Loop]) -> Loop:
+        """The loop where the checkpoint left it; at its beginning without a usable one."""
+        loop = fresh()
+        if not self._request.resume_path:
+            return loop
+        try:
+            checkpoint.read(Path(self._request.resume_path), loop)
+        except (Corrupt, FileNotFoundError):
+            logger.exception("a checkpoint cannot be used, training begins anew")
+            return fresh()
+        self._resumed_epoch = loop.position.epoch
+        return loop
+
+    def _train(self, loop: Loop) -> None:
+        self._checkpoint_s = self._epoch_s = self._clock()
+        self._report_s = -math.inf
+        while not loop.is_done:
+            try:
+                loop.run_epoch(self._reporter.should_stop)
+                fault("child.epoch")
+                self._after_epoch(loop)
+            except Interrupted:
+                self._write_checkpoint(loop)
+                raise
+        if self._has_news:
+            self._report(loop)
+
+    def _after_epoch(self, loop: Loop) -> None:
+        now_s = self._clock()
+        taken_s, self._epoch_s = now_s - self._epoch_s, now_s
+        known = math.isfinite(self._seconds_per_epoch)
+        weight = _SMOOTHING if known else 1.0
+        before_s = self._seconds_per_epoch if known else 0.0
+        self._seconds_per_epoch = weight * taken_s + (1 - weight) * before_s
+        self._has_news = True
+        if now_s - self._report_s >= REPORT_GAP_S:
+            self._report_s = now_s
+            self._report(loop)
+        if now_s - self._checkpoint_s >= self._checkpoint_gap_s and not loop.is_done:
+            self._write_checkpoint(loop)
+            self._checkpoint_s = self._clock()
+
+    def _write_checkpoint(self, loop: Loop) -> None:
+        if loop.position.step_count == 0:
+            return
+        path = checkpoint.write(self._folder, loop)
+        fault("child.checkpointed")
+        self._reporter.checkpointed(path, loop.position.epoch)
+
+    def _report(self, loop: Loop) -> None:
+        self._has_news = False
+        progress = self._progress(loop)
+        held_out = forward(loop.recipe, loop.recipe.evaluation)
+        progress.metrics.update(metrics(loop.recipe, loop.recipe.evaluation, held_out))
+        self._reporter.progressed(training_pb2.JOB_PHASE_TRAINING, progress)
+
+    def _progress(self, loop: Loop) -> training_pb2.Progress:
+        position, options = loop.position, loop.recipe.spec.training
+        progress = training_pb2.Progress(
+            epoch=position.epoch,
+            epoch_count=options.epochs,
+            loss=position.loss,
+            resumed_epoch=self._resumed_epoch,
+        )
+        if loop.recipe.evaluation is not loop.recipe.training:
+            progress.validation_loss = position.validation_loss
+        if self._seconds_per_epoch > 0:
+            progress.rows_per_second = len(loop.recipe.training) / self._seconds_per_epoch
+            left = options.epochs - position.epoch
+            progress.remaining_duration.FromMilliseconds(int(left * self._seconds_per_epoch * 1000))
+        return progress
+
+
+def _final_metrics(loop: Loop) -> dict[str, float]:
+    """Loss and metrics of the published epoch on the held-out rows, else the training rows."""
+    rows = loop.recipe.evaluation
+    logits = forward(loop.recipe, rows)
+    loss = loop.recipe.loss(logits, rows.target).item()
+    return {"loss": loss, **metrics(loop.recipe, rows, logits)}
