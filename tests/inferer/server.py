@@ -2,13 +2,22 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterable,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Mapping,
+    Sequence,
+)
 from pathlib import Path
 from typing import TypeVar, cast
 
 import grpc
 import grpc.aio
 from google.protobuf.message import Message
+from grpc_health.v1 import health_pb2
 
 from inferer.app import App
 from twofold import tensors
@@ -20,11 +29,10 @@ SERVICE = "/inference.GRPCInferenceService/"
 Response = TypeVar("Response", bound=Message)
 
 
-class Running:
-    """A started inferer."""
+class Caller:
+    """Calls over a channel."""
 
-    def __init__(self, app: App, channel: grpc.aio.Channel) -> None:
-        self.app = app
+    def __init__(self, channel: grpc.aio.Channel) -> None:
         self.channel = channel
 
     async def call(
@@ -54,6 +62,29 @@ class Running:
         """ModelReady."""
         request = pb.ModelReadyRequest(name=model, version=version)
         return (await self.call("ModelReady", request, pb.ModelReadyResponse)).ready
+
+    async def is_server_ready(self) -> bool:
+        """ServerReady."""
+        request = pb.ServerReadyRequest()
+        return (await self.call("ServerReady", request, pb.ServerReadyResponse)).ready
+
+    async def watch_health(self) -> AsyncIterator[str]:
+        """The names of the statuses that Health/Watch tells."""
+        method = cast(
+            "Callable[..., AsyncIterable[bytes]]",
+            self.channel.unary_stream("/grpc.health.v1.Health/Watch"),
+        )
+        async for answer in method(health_pb2.HealthCheckRequest().SerializeToString()):
+            status = health_pb2.HealthCheckResponse.FromString(answer).status
+            yield health_pb2.HealthCheckResponse.ServingStatus.Name(status)
+
+
+class Running(Caller):
+    """An inferer in this process, and calls to it."""
+
+    def __init__(self, app: App, channel: grpc.aio.Channel) -> None:
+        super().__init__(channel)
+        self.app = app
 
 
 def infer_request(

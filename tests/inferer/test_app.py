@@ -14,9 +14,11 @@ from tests.inferer.server import Running, outputs_of, running, settings_for
 from tests.valkey import Valkey
 from tests.waiting import until
 from twofold.config import InfererSettings, UnusableSettings
+from twofold.errors import InvalidTensor
 from twofold.oip import inference_pb2 as pb
 from twofold.principal import LOCAL
 from twofold.queue.plan import announcement
+from twofold.rpc import from_rpc_error
 from twofold.seams import SystemClock
 from twofold.store import LocalStore
 from twofold.versions import set_alias, withdraw
@@ -259,14 +261,7 @@ async def test_the_store_need_not_be_there_yet(
     store: LocalStore, settings: InfererSettings
 ) -> None:
     async with running(settings) as server:
-
-        async def is_ready() -> bool:
-            response = await server.call(
-                "ServerReady", pb.ServerReadyRequest(), pb.ServerReadyResponse
-            )
-            return response.ready
-
-        await until(is_ready)
+        await until(server.is_server_ready)
         await put(store, 1)
 
         assert await value_of(server) == ("1", 1.0)
@@ -286,3 +281,40 @@ async def test_an_unusable_redis_url_is_refused(settings: InfererSettings) -> No
     with pytest.raises(UnusableSettings, match="TWOFOLD_REDIS_URL is 'localhost'"):
         async with running(settings.model_copy(update={"redis_url": "localhost"})):
             pass
+
+
+async def test_draining_finishes_what_runs_and_says_so(store: LocalStore, tmp_path: Path) -> None:
+    """Health first, then no new calls; a request in the middle of its batch gets its answer."""
+    artifacts.put(store, "slow", artifacts.slow())
+    rows = np.zeros((512, 2), np.float32)
+    async with running(settings_for(tmp_path / "store", drain_s=10)) as server:
+        await until(server.is_server_ready)
+        await server.infer("slow", {"x": X})
+        statuses = server.watch_health()
+        seen = [await anext(statuses)]
+        asked = [asyncio.create_task(server.infer("slow", {"x": rows})) for _ in range(4)]
+        await asyncio.sleep(0)
+        server.app.stop()
+        seen += [status async for status in statuses]
+        answers = await asyncio.gather(*asked)
+
+    assert seen == ["SERVING", "NOT_SERVING"]
+    assert [answer.model_version for answer in answers] == ["1"] * 4
+
+
+async def test_errors_tell_code_reason_and_input(
+    store: LocalStore, settings: InfererSettings
+) -> None:
+    await put(store, 1)
+    async with running(settings) as server:
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await server.infer("m", {"x": np.zeros((1, 3), np.float32)})
+
+    error = from_rpc_error(caught.value)
+    assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert isinstance(error, InvalidTensor)
+    assert error.fields == {
+        "input": "x",
+        "expected": "FP32 [-1, 2]",
+        "got": "FP32 [1, 3]",
+    }
