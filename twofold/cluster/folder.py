@@ -32,6 +32,17 @@ class Folder:
         """Valkey's append-only file."""
         return self.path / "valkey"
 
+    @property
+    def temporary(self) -> Path:
+        """The services' temporary files."""
+        # torch makes a cache of predictable name there: not in a folder that all may write to.
+        return self.path / "tmp"
+
+    def make(self) -> None:
+        """Makes the folders that the parts expect, for this user alone."""
+        for folder in (self.valkey, self.temporary):
+            folder.mkdir(mode=0o700, exist_ok=True)
+
 
 @asynccontextmanager
 async def locked(path: Path, patience_s: float = _ORPHANS_S) -> AsyncGenerator[Folder]:

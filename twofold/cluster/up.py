@@ -55,6 +55,7 @@ async def _run(options: Options) -> int:
     stopping = asyncio.Event()
     with stopped_by_signals(stopping):
         async with folder.locked(options.directory) as place:
+            place.make()
             addresses = Addresses.of(options)
             with valkey.socket_path(place.path) as socket:
                 cluster = Cluster(parts_of(options, addresses, place, socket), stopping)
@@ -102,6 +103,7 @@ def parts_of(
     """Valkey, unless there is one already; then the services, side by side."""
     redis_url = options.redis_url or valkey.url(socket)
     common = _environment() | {
+        "TMPDIR": str(place.temporary),
         "TWOFOLD_STORE": str(place.store),
         "TWOFOLD_REDIS_URL": redis_url,
         "TWOFOLD_TRAIN_ADDRESS": addresses.train,
@@ -127,7 +129,6 @@ def parts_of(
 
 
 def _valkey(place: folder.Folder, socket: Path) -> Part:
-    place.valkey.mkdir(mode=0o700, exist_ok=True)
     return Part(
         name="valkey",
         command=valkey.command(valkey.find_server_binary(), place.valkey, socket),

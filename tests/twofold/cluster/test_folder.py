@@ -14,7 +14,10 @@ async def test_the_folder_is_private_and_named(tmp_path: Path) -> None:
     async with locked(tmp_path / "a" / "cluster") as place:
         assert stat.S_IMODE(place.path.stat().st_mode) == 0o700
         assert place.store == tmp_path / "a" / "cluster" / "store"
-        assert place.valkey == tmp_path / "a" / "cluster" / "valkey"
+        place.make()
+        for folder in (place.valkey, place.temporary):
+            assert folder.parent == place.path
+            assert stat.S_IMODE(folder.stat().st_mode) == 0o700
 
 
 async def test_a_second_cluster_is_refused_with_folder_and_pid(tmp_path: Path) -> None:

@@ -147,7 +147,7 @@ async def test_the_parts_get_the_clusters_settings(
         (server,), (trainer, inferer) = groups
 
     assert server.name == "valkey"
-    assert (tmp_path / "valkey").is_dir()
+    assert trainer.environment["TMPDIR"] == str(tmp_path / "tmp")
     assert trainer.environment["TWOFOLD_STORE"] == str(tmp_path / "store")
     assert trainer.environment["TWOFOLD_REDIS_URL"] == f"unix://{tmp_path}/s"
     assert trainer.environment["TWOFOLD_TRAIN_ADDRESS"] == addresses.train
