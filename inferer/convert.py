@@ -265,8 +265,9 @@ def wanted_outputs(request: oip.ModelInferRequest, signature: Signature) -> list
     """The outputs asked for, in the request's order; all of them where it names none."""
     if not request.outputs:
         return [Wanted(name) for name in signature.outputs]
-    wanted = [_wanted(output, signature) for output in request.outputs]
-    if len({output.name for output in wanted}) != len(wanted):
+    names = {output.name for output in request.outputs[: len(signature.outputs) + 1]}
+    wanted = [_wanted(output, signature) for output in request.outputs[: len(names)]]
+    if len(names) != len(request.outputs):
         raise InvalidTensor(f"an output of {signature.resource} is asked for twice")
     return wanted
 

@@ -117,7 +117,8 @@ class Lane:
 
     def _alarm(self, ticket: int, delay_s: float) -> asyncio.TimerHandle | None:
         """Tells a request in time that it is late, where the next cut may be far away."""
-        if not self._is_running or delay_s == math.inf:
+        is_cut_near = not self._is_running and not self._limits.max_queue_delay_s
+        if is_cut_near or delay_s == math.inf:
             return None
         return asyncio.get_running_loop().call_later(delay_s, self._expire, ticket)
 

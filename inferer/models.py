@@ -122,8 +122,10 @@ class Models:
         self._clock = clock
         self._retention = retention or Retention()
         self._models: dict[str, _Model] = {}
-        # Names with a version to load, in order; wakes the loading task.
+        # Names with a version to load, in order.
         self._to_load: dict[str, int] = {}
+        # What the loading task is at.
+        self._loading: tuple[str, int] | None = None
         self._wake = asyncio.Event()
         # Replaced by a new one at every change; requests that wait hold the old one.
         self._changed = asyncio.Event()
@@ -245,7 +247,9 @@ class Models:
             while self._to_load:
                 name, number = next(iter(self._to_load.items()))
                 del self._to_load[name]  # what is left of this model goes to the end
+                self._loading = (name, number)
                 await self._load_one(name, number)
+                self._loading = None
                 self._settle(name)
                 self._announce()
             self.settled.set()
@@ -284,10 +288,21 @@ class Models:
     def index(self) -> list[Status]:
         """Every version that the store shows, by model and number."""
         return [
-            _status(name, model, number)
+            self._status(name, model, number)
             for name, model in sorted(self._models.items())
             for number in sorted(model.stored.numbers | model.loaded.keys())
         ]
+
+    def _status(self, name: str, model: _Model, number: int) -> Status:
+        if number in model.loaded:
+            return Status(name, number, "READY")
+        if (name, number) == self._loading or self._to_load.get(name) == number:
+            return Status(name, number, "LOADING")
+        if number in model.bad:
+            return Status(name, number, "UNAVAILABLE", model.bad[number].reason)
+        if number in model.held:
+            return Status(name, number, "UNAVAILABLE", "the store cannot be read now")
+        return Status(name, number, "UNAVAILABLE", "not loaded; asking for it by number loads it")
 
     def _unknown(self, name: str) -> NotFound:
         names = sorted(name for name, model in self._models.items() if model.stored.versions)
@@ -314,13 +329,3 @@ def _check_will_come(name: str, model: _Model, reference: Reference) -> None:
         raise NotFound(text, resource=resource)
     if not candidates - model.bad.keys():
         raise Corrupt(f"{resource} was refused: it is damaged", resource=resource)
-
-
-def _status(name: str, model: _Model, number: int) -> Status:
-    if number in model.loaded:
-        return Status(name, number, "READY")
-    if number in model.bad:
-        return Status(name, number, "UNAVAILABLE", model.bad[number].reason)
-    if number in model.held:
-        return Status(name, number, "UNAVAILABLE", "the store cannot be read now")
-    return Status(name, number, "UNAVAILABLE", "not loaded; asking for it by number loads it")

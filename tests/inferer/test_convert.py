@@ -221,6 +221,7 @@ def asking(name: str, times: int = 1, classes: int | None = None) -> pb.ModelInf
     [
         (asking("scores"), "output 'scores' of .* is unknown; outputs: probabilities, label"),
         (asking("label", times=2), "asked for twice"),
+        (asking("label", times=5), "asked for twice"),
         (asking("probabilities", classes=0), "classification is 0"),
         (asking("probabilities", classes=-1), "classification is -1"),
         (asking("label", classes=1), "on a numeric output"),

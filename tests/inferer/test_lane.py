@@ -185,6 +185,15 @@ async def test_with_a_delay_a_request_waits_for_others() -> None:
     assert bench.program.batches == [[1, 1]]
 
 
+async def test_a_deadline_ends_the_delay() -> None:
+    bench = Bench(delay_s=3600)
+
+    with pytest.raises(DeadlineExceeded):
+        await bench.ask(1.0, patience_s=0.01)
+
+    assert bench.lane.queue_rows == 0
+
+
 async def test_a_full_batch_ends_the_delay() -> None:
     bench = Bench(delay_s=3600)
     first = bench.ask(1.0)

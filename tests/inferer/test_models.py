@@ -326,6 +326,15 @@ async def test_the_index_tells_each_version_and_its_state(bench: Bench) -> None:
     ]
 
 
+async def test_the_index_tells_what_is_being_loaded(bench: Bench) -> None:
+    bench.loads.gates[1] = asyncio.Event()
+    bench.store(1)
+    bench.store(2, name="n")
+    await bench.idle()
+
+    assert [status.state for status in bench.models.index()] == ["LOADING", "LOADING"]
+
+
 async def test_readiness_asks_for_nothing(bench: Bench) -> None:
     bench.store(1, 2)
     await bench.number()

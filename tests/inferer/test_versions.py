@@ -1,7 +1,7 @@
 from collections.abc import Iterable, Mapping
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
@@ -183,6 +183,7 @@ class Swaps(RuleBasedStateMachine):
 
 
 TestSwaps = Swaps.TestCase
+TestSwaps.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
 
 
 @given(st.sets(NUMBERS, min_size=1), st.sets(NUMBERS))
