@@ -66,6 +66,8 @@ class Session:
         self._resumed_epoch = 0
         # Whether a report was held back; the last epoch's is always sent.
         self._has_news = False
+        # As last reported; shown on until newer ones are computed.
+        self._metrics: dict[str, float] = {}
 
     def run(self) -> model_pb2.Manifest:
         """Trains and exports; the manifest but for what the publisher fills in.
@@ -146,10 +148,9 @@ class Session:
 
     def _report(self, loop: Loop) -> None:
         self._has_news = False
-        progress = self._progress(loop)
         held_out = forward(loop.recipe, loop.recipe.evaluation)
-        progress.metrics.update(metrics(loop.recipe, loop.recipe.evaluation, held_out))
-        self._reporter.progressed(training_pb2.JOB_PHASE_TRAINING, progress)
+        self._metrics = metrics(loop.recipe, loop.recipe.evaluation, held_out)
+        self._reporter.progressed(training_pb2.JOB_PHASE_TRAINING, self._progress(loop))
 
     def _progress(self, loop: Loop) -> training_pb2.Progress:
         position, options = loop.position, loop.recipe.spec.training
@@ -158,6 +159,7 @@ class Session:
             epoch_count=options.epochs,
             loss=position.loss,
             resumed_epoch=self._resumed_epoch,
+            metrics=self._metrics,
         )
         if loop.recipe.evaluation is not loop.recipe.training:
             progress.validation_loss = position.validation_loss

@@ -1,0 +1,76 @@
+"""Training requests for tests, and a supervisor that remembers what it was told."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from trainer import recipe
+from trainer.loop import Loop
+from trainer.prepared import Prepared, prepare
+from trainer.reading.table import Table
+from twofold import spec, toml_spec
+from twofold.internal.v1 import child_pb2
+from twofold.toml_spec import Value
+from twofold.v1 import spec_pb2, training_pb2
+
+BOUNDS = spec.Bounds(max_parameters=1_000_000, max_memory_bytes=1 << 30)
+
+
+def truth_spec(name: str, **tables: Mapping[str, Value]) -> spec_pb2.TrainingSpec:
+    """A completed spec over a truth table; keyword arguments are the spec's other tables."""
+    table = spec.truth_table(name)
+    tree = {"model": name, "data": {"dataset": name}, **tables}
+    asked = toml_spec.from_dict(tree)
+    return spec.complete(asked, table.columns, table.row_count, BOUNDS)
+
+
+def truth_data(name: str, asked: spec_pb2.TrainingSpec) -> Prepared:
+    table = spec.truth_table(name)
+    return prepare(Table(table.arrays, table.row_count), asked)
+
+
+def loop_over(asked: spec_pb2.TrainingSpec, data: Prepared) -> Loop:
+    return Loop(recipe.make(asked, data, recipe.choose_device("cpu"), threads=1))
+
+
+def request_for(
+    asked: spec_pb2.TrainingSpec, folder: Path, attempt: str = "a", resume: str = ""
+) -> child_pb2.TrainRequest:
+    """A request whose folders exist below `folder`."""
+    checkpoints, artifact = folder / attempt / "checkpoints", folder / attempt / "artifact"
+    checkpoints.mkdir(parents=True)
+    artifact.mkdir()
+    return child_pb2.TrainRequest(
+        job="j",
+        attempt=attempt,
+        spec=asked,
+        checkpoint_path=str(checkpoints),
+        artifact_path=str(artifact),
+        resume_path=resume,
+        threads=1,
+        device="cpu",
+    )
+
+
+class FakeReporter:
+    """Remembers; says stop when `stop_when` is true of it."""
+
+    def __init__(self, stop_when: Callable[["FakeReporter"], bool] = lambda _: False) -> None:
+        self.phases: list[training_pb2.JobPhase] = []
+        self.progress: list[training_pb2.Progress] = []
+        self.checkpoints: list[tuple[Path, int]] = []
+        self.looks = 0
+        self._stop_when = stop_when
+
+    def progressed(
+        self, phase: training_pb2.JobPhase, progress: training_pb2.Progress | None = None
+    ) -> None:
+        self.phases.append(phase)
+        if progress is not None:
+            self.progress.append(progress)
+
+    def checkpointed(self, path: Path, epoch: int) -> None:
+        self.checkpoints.append((path, epoch))
+
+    def should_stop(self) -> bool:
+        self.looks += 1
+        return self._stop_when(self)

@@ -1,0 +1,152 @@
+# pyright: reportUnknownMemberType=false
+import json
+import logging
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.trainer.test_loop import plane_loop, run_to_end
+from trainer import checkpoint
+from trainer.loop import Interrupted, Loop
+from twofold.errors import Corrupt
+from twofold.toml_spec import Value
+
+OPTIONS: dict[str, dict[str, Value]] = {
+    "sgd": {"optimizer": "sgd", "momentum": 0.9, "nesterov": True, "learning_rate": 0.01},
+    "adam": {"optimizer": "adam"},
+    "adamw": {"optimizer": "adamw", "weight_decay": 0.1},
+    "patience": {"optimizer": "adam", "patience": 3, "learning_rate": 0.3},
+    "full batch": {"optimizer": "adamw", "batch_size": 1_000},
+}
+
+
+def make(options: dict[str, Value]) -> Loop:
+    return plane_loop("mlp", {"epochs": 12, "batch_size": 11, **options}, dropout=0.3)
+
+
+def stop_after(loop: Loop, steps: int) -> None:
+    """Trains until `steps` steps are done in all."""
+    while loop.position.step_count < steps and not loop.is_done:
+        try:
+            loop.run_epoch(lambda: loop.position.step_count >= steps)
+        except Interrupted:
+            return
+
+
+def assert_equal(one: Loop, other: Loop) -> None:
+    assert one.position == other.position
+    for name, tensor in one.recipe.net.state_dict().items():
+        assert torch.equal(tensor, other.recipe.net.state_dict()[name]), name
+    for name, tensor in one.best.items():
+        assert torch.equal(tensor, other.best[name]), name
+
+
+@pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
+@pytest.mark.parametrize("steps", [1, 5, 10, 17])
+def test_resumed_training_is_equal_to_the_bit(
+    options: dict[str, Value], steps: int, tmp_path: Path
+) -> None:
+    """2N steps = N, a stop, and N more: within an epoch, at its end, with dropout and shuffling."""
+    straight = run_to_end(make(options))
+
+    stopped = make(options)
+    stop_after(stopped, steps)
+    path = checkpoint.write(tmp_path, stopped)
+    torch.manual_seed(999)  # what another job left behind
+    torch.rand(3)
+    resumed = make(options)
+    checkpoint.read(path, resumed)
+
+    assert_equal(straight, run_to_end(resumed))
+
+
+def test_a_checkpoint_does_not_change_what_it_was_taken_of(tmp_path: Path) -> None:
+    straight, watched = make({}), make({})
+    run_to_end(straight)
+    torch.manual_seed(watched.recipe.spec.training.seed)
+    watched = make({})
+    while not watched.is_done:
+        watched.run_epoch(lambda: False)
+        checkpoint.write(tmp_path, watched)
+
+    assert_equal(straight, watched)
+
+
+def test_the_last_two_are_kept_by_number_not_by_name(tmp_path: Path) -> None:
+    loop = make({})
+    for _ in range(4):
+        loop.run_epoch(lambda: False)
+        checkpoint.write(tmp_path, loop)
+
+    names = sorted(path.name for path in tmp_path.iterdir())
+    assert names == ["15.safetensors", "20.safetensors"]
+
+
+def test_a_checkpoint_that_stands_is_not_written_again(tmp_path: Path) -> None:
+    loop = make({})
+    loop.run_epoch(lambda: False)
+    first = checkpoint.write(tmp_path, loop)
+    inode = first.stat().st_ino
+
+    assert checkpoint.write(tmp_path, loop) == first
+    assert first.stat().st_ino == inode
+
+
+def test_damage_is_refused_wherever_it_is(tmp_path: Path) -> None:
+    loop = make({})
+    loop.run_epoch(lambda: False)
+    path = checkpoint.write(tmp_path, loop)
+    data = path.read_bytes()
+
+    for cut in (0, 7, 8, 200, len(data) - 1):
+        path.write_bytes(data[:cut])
+        with pytest.raises(Corrupt):
+            checkpoint.read(path, make({}))
+
+
+def test_another_jobs_checkpoint_is_refused(tmp_path: Path) -> None:
+    loop = make({})
+    loop.run_epoch(lambda: False)
+    path = checkpoint.write(tmp_path, loop)
+
+    with pytest.raises(Corrupt, match="another spec"):
+        checkpoint.read(path, make({"learning_rate": 0.5}))
+
+
+def test_a_newer_format_is_refused_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    loop = make({})
+    loop.run_epoch(lambda: False)
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoint, "FORMAT_VERSION", 2)
+        path = checkpoint.write(tmp_path, loop)
+
+    with pytest.raises(Corrupt, match="format 2; this release reads 1"):
+        checkpoint.read(path, make({}))
+
+
+def test_other_surroundings_are_reported_not_silently_taken_as_exact(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loop = make({})
+    loop.run_epoch(lambda: False)
+    path = checkpoint.write(tmp_path, loop)
+    monkeypatch.setattr(torch, "__version__", "9.9")
+
+    with caplog.at_level(logging.WARNING):
+        checkpoint.read(path, make({}))
+
+    (record,) = caplog.records
+    assert "not to the bit" in record.message
+    assert vars(record)["what"] == "torch_version"
+
+
+def test_the_header_says_what_it_is_in_plain_json(tmp_path: Path) -> None:
+    loop = make({})
+    loop.run_epoch(lambda: False)
+    data = checkpoint.write(tmp_path, loop).read_bytes()
+
+    size = int.from_bytes(data[:8], "little")
+    header = json.loads(json.loads(data[8 : 8 + size])["__metadata__"]["twofold"])
+    assert header["format_version"] == 1
+    assert header["position"]["epoch"] == 1

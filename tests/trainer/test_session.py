@@ -1,0 +1,122 @@
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+import itertools
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from tests.trainer.jobs import FakeReporter, request_for, truth_spec
+from trainer.loop import Interrupted
+from trainer.session import Session
+from twofold import manifest
+from twofold.features import Features
+from twofold.nets.load import load
+from twofold.toml_spec import Value
+from twofold.v1 import graph_pb2, spec_pb2, training_pb2
+
+
+def xor(epochs: int = 300, **options: Value) -> spec_pb2.TrainingSpec:
+    return truth_spec(
+        "xor",
+        network={"family": "mlp", "hidden": [8], "activation": "tanh"},
+        training={"epochs": epochs, "learning_rate": 0.05, **options},
+    )
+
+
+def test_a_session_goes_through_the_phases_and_reports_the_last_epoch(tmp_path: Path) -> None:
+    reporter = FakeReporter()
+    Session(request_for(xor(50), tmp_path), reporter).run()
+
+    phases = [phase for phase, _ in itertools.groupby(reporter.phases)]
+    assert phases == [
+        training_pb2.JOB_PHASE_PREPARING,
+        training_pb2.JOB_PHASE_TRAINING,
+        training_pb2.JOB_PHASE_EVALUATING,
+    ]
+    assert (reporter.progress[0].epoch, reporter.progress[-1].epoch) == (1, 50)
+    assert reporter.progress[-1].epoch_count == 50
+    assert all("accuracy" in progress.metrics for progress in reporter.progress)
+    assert reporter.progress[-1].rows_per_second > 0
+
+
+def test_reports_are_bounded_by_time_not_by_epochs(tmp_path: Path) -> None:
+    reporter = FakeReporter()
+    seconds = itertools.count()
+    clock = lambda: next(seconds) * 0.01  # noqa: E731 - a clock that a call moves by 10 ms
+    Session(request_for(xor(100), tmp_path), reporter, clock).run()
+
+    training = reporter.phases.count(training_pb2.JOB_PHASE_TRAINING)
+    assert 2 < training < 20
+
+
+def test_the_artifact_is_what_the_manifest_says_and_answers_xor(tmp_path: Path) -> None:
+    request = request_for(xor(400), tmp_path)
+    made = Session(request, FakeReporter()).run()
+    folder = Path(request.artifact_path)
+
+    manifest.verify_files(
+        made, {file.name: (folder / file.name).read_bytes() for file in made.files}
+    )
+    graph = graph_pb2.Graph.FromString((folder / "graph.pb").read_bytes())
+    net = load(graph, load_file(folder / "weights.safetensors"))
+    path = Features(made.features)
+    x = np.array([[0, 0], [0, 1], [1, 0], [1, 1]], dtype=np.float32)
+    with torch.inference_mode():
+        arguments = [torch.from_numpy(array) for array in path.inputs({"x": x})]
+        answers = path.answers(net.head(net(*arguments)).numpy())
+    assert answers["label"][:, 0].tolist() == [b"0", b"1", b"1", b"0"]
+    assert made.metrics["accuracy"] == 1.0
+    assert made.lineage.dataset == "builtin/xor"
+    assert made.lineage.training_row_count == 4
+    golden = load_file(folder / "golden.safetensors")
+    assert set(golden) == {"input.x", "output.probabilities", "output.label"}
+    assert len(made.examples) == 3
+    assert {(item.device, item.precision) for item in made.tolerances} >= {("cpu", "fp32")}
+
+
+def test_a_stop_leaves_a_checkpoint_from_which_the_rest_is_equal(tmp_path: Path) -> None:
+    straight = Session(request_for(xor(60), tmp_path, "straight"), FakeReporter()).run()
+
+    reporter = FakeReporter(lambda seen: seen.looks == 20)
+    with pytest.raises(Interrupted):
+        Session(request_for(xor(60), tmp_path, "first"), reporter).run()
+    path, epoch = reporter.checkpoints[-1]
+    second = FakeReporter()
+    resumed = Session(request_for(xor(60), tmp_path, "second", str(path)), second).run()
+
+    assert epoch == 20
+    assert second.progress[-1].resumed_epoch == 20
+    digests = [
+        [file.sha256 for file in made.files if file.name == "weights.safetensors"]
+        for made in (straight, resumed)
+    ]
+    assert digests[0] == digests[1]
+
+
+def test_an_interval_of_zero_checkpoints_every_epoch_but_the_last(tmp_path: Path) -> None:
+    reporter = FakeReporter()
+    Session(request_for(xor(6, checkpoint_interval=0), tmp_path), reporter).run()
+
+    assert [epoch for _, epoch in reporter.checkpoints] == [1, 2, 3, 4, 5]
+
+
+def test_a_damaged_checkpoint_means_beginning_anew(tmp_path: Path) -> None:
+    damaged = tmp_path / "9.safetensors"
+    damaged.write_bytes(b"junk")
+    reporter = FakeReporter()
+    made = Session(request_for(xor(5), tmp_path, resume=str(damaged)), reporter).run()
+
+    assert reporter.progress[-1].resumed_epoch == 0
+    assert made.lineage.epoch > 0
+
+
+def test_a_checkpoint_at_the_last_epoch_is_only_exported(tmp_path: Path) -> None:
+    first = FakeReporter(lambda seen: seen.looks == 59)
+    with pytest.raises(Interrupted):
+        Session(request_for(xor(60), tmp_path, "first"), first).run()
+    path, _ = first.checkpoints[-1]
+    straight = Session(request_for(xor(60), tmp_path, "second", str(path)), FakeReporter()).run()
+
+    assert straight.metrics["loss"] > 0
