@@ -111,7 +111,7 @@ async def test_a_call_brings_path_metadata_peer_and_deadline(bench: Bench) -> No
     assert call.path == "/a.Unary/Reverse"
     assert ("key", "value") in call.metadata
     assert call.peer.startswith("ipv4:127.0.0.1:")
-    assert before_s + 4 < call.deadline_s <= SystemClock().monotonic_s() + 5
+    assert before_s + 4 < call.deadline_s < SystemClock().monotonic_s() + 6  # rounded on the wire
 
 
 async def test_without_a_deadline_it_is_infinite(bench: Bench) -> None:
