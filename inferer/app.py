@@ -63,7 +63,7 @@ class App:
     async def run(self) -> None:
         """Serves, then drains; raises OSError where an address cannot be listened on."""
         store = LocalStore(self._settings.store, read_only=True)
-        with Engine(threads=self._settings.infer_threads) as engine:
+        with self._engine() as engine:
             loader = Loader(store, engine, self._limits.max_batch_size)
             models = Models(functools.partial(self._load, loader), self._clock)
             watcher = Watcher(
@@ -76,6 +76,14 @@ class App:
             with MetricsPage(self._settings.metrics_address, models) as page:
                 self.metrics_address = page.address
                 await self._serve(models, watcher)
+
+    def _engine(self) -> Engine:
+        device = self._settings.infer_device
+        try:
+            return Engine(threads=self._settings.infer_threads, device=device)
+        except ValueError as error:
+            text = f"TWOFOLD_INFER_DEVICE is {device!r}, but {error}; use cpu"
+            raise UnusableSettings(text) from error
 
     async def _load(self, loader: Loader, name: str, number: int) -> Served:
         """Loads on the loader's thread; the lane is made where it will live, on the loop."""

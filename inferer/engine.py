@@ -130,9 +130,14 @@ def _split(answers: Mapping[str, Array], rows: Sequence[int]) -> list[Mapping[st
 
 
 class Engine:
-    """The device and the threads. A context manager: the threads live within it."""
+    """The device and the threads. A context manager: the threads live within it.
+
+    Raises ValueError for a CUDA device where there is none.
+    """
 
     def __init__(self, *, threads: int = 1, device: str = "cpu") -> None:
+        if device.startswith("cuda") and not torch.cuda.is_available():
+            raise ValueError("torch finds no CUDA device here")
         self._threads = threads
         self._device = torch.device(device)
 

@@ -120,13 +120,16 @@ class InfererSettings(CommonSettings):
         1024, ge=1, le=1_000_000, description="most rows of a batch and of a request"
     )
     max_queue_size: int = Field(
-        16_384, ge=1, le=100_000_000, description="most rows that wait, per model"
+        16_384, ge=1, le=100_000_000, description="most rows that wait, per model version"
     )
     max_queue_delay_microseconds: int = Field(
         0, ge=0, le=10_000_000, description="how long a request may wait for others"
     )
     max_message_bytes: int = Field(
         64 << 20, ge=1024, le=(1 << 31) - 1, description="largest request, in bytes"
+    )
+    infer_device: Literal["cpu", "cuda"] = Field(
+        "cpu", description="where networks are served; small ones are fastest on the CPU"
     )
     infer_threads: int = Field(1, ge=1, le=256, description="CPU threads of one forward pass")
 

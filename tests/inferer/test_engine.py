@@ -1,12 +1,15 @@
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from inferer.app import App
 from inferer.convert import signature_of
 from inferer.engine import Engine, TorchProgram
 from tests.inferer import artifacts
+from twofold.config import InfererSettings, UnusableSettings
 from twofold.errors import Corrupt
 from twofold.nets.load import Net
 from twofold.v1 import model_pb2
@@ -139,3 +142,16 @@ def test_a_signature_that_does_not_follow_from_the_columns_is_refused() -> None:
 
     with Engine() as engine, pytest.raises(Corrupt, match="signature"):
         engine.load(manifest, contents, signature_of(manifest, 64))
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+def test_a_device_that_is_not_there_does_not_start() -> None:
+    with pytest.raises(ValueError, match="no CUDA device"):
+        Engine(device="cuda")
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+async def test_a_process_told_to_use_it_names_the_setting(tmp_path: Path) -> None:
+    settings = InfererSettings(store=tmp_path, redis_url="", infer_device="cuda")
+    with pytest.raises(UnusableSettings, match="TWOFOLD_INFER_DEVICE"):
+        await App(settings).run()
