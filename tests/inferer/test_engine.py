@@ -9,7 +9,7 @@ from inferer.app import App
 from inferer.convert import signature_of
 from inferer.engine import Engine, TorchProgram
 from tests.inferer import artifacts
-from twofold.config import InfererSettings, UnusableSettings
+from twofold import config
 from twofold.errors import Corrupt
 from twofold.nets.load import Net
 from twofold.v1 import model_pb2
@@ -151,7 +151,12 @@ def test_a_device_that_is_not_there_does_not_start() -> None:
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
-async def test_a_process_told_to_use_it_names_the_setting(tmp_path: Path) -> None:
-    settings = InfererSettings(store=tmp_path, redis_url="", infer_device="cuda")
-    with pytest.raises(UnusableSettings, match="TWOFOLD_INFER_DEVICE"):
+async def test_a_process_told_to_use_it_names_the_setting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TWOFOLD_STORE", str(tmp_path))
+    monkeypatch.setenv("TWOFOLD_INFER_DEVICE", "cuda")
+    settings = config.read(config.InfererSettings)
+
+    with pytest.raises(config.UnusableSettings, match="TWOFOLD_INFER_DEVICE"):
         await App(settings).run()
