@@ -14,13 +14,10 @@ from twofold.v1 import errors_pb2
 DOMAIN = "twofold"
 DETAILS_KEY = "grpc-status-details-bin"
 _PREFIX = "ERROR_REASON_"
-
-
-def _leaves(base: type[errors.TwofoldError]) -> list[type[errors.TwofoldError]]:
-    return [base, *(leaf for child in base.__subclasses__() for leaf in _leaves(child))]
-
-
-_BY_REASON = {reason_class.reason: reason_class for reason_class in _leaves(errors.TwofoldError)}
+#: One class per reason: those right under the root. What other modules derive from them means the
+#: same on the wire, whether or not it is imported here.
+_CLASSES = (errors.TwofoldError, *errors.TwofoldError.__subclasses__())
+_BY_REASON = {reason_class.reason: reason_class for reason_class in _CLASSES}
 _REASON_CLASSES = {
     errors_pb2.ErrorReason.Name(number).removeprefix(_PREFIX): found
     for number, found in _BY_REASON.items()

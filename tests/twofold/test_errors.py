@@ -1,3 +1,5 @@
+import importlib
+
 import grpc
 import pytest
 from google.protobuf import any_pb2
@@ -27,6 +29,14 @@ def test_an_error_survives_the_wire(kind: type[errors.TwofoldError]) -> None:
     assert got.message == sent.message
     assert got.fields == sent.fields
     assert got.code in grpc.StatusCode.__members__
+
+
+def test_a_class_that_another_module_derives_arrives_as_its_parent() -> None:
+    store = importlib.import_module("twofold.store")
+    fresh = importlib.reload(rpc)
+
+    for sent in (errors.Unavailable("away"), store.StoreError("away")):
+        assert type(fresh.from_status(fresh.to_status(sent))) is errors.Unavailable
 
 
 def test_exactly_one_error_info_and_the_violated_field_are_sent() -> None:
