@@ -81,8 +81,9 @@ def settle_process(device: torch.device, threads: int, seed: int) -> None:
     torch.set_float32_matmul_precision("highest")
     torch.use_deterministic_algorithms(mode=False)
     torch.manual_seed(seed)
+    torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cudnn.benchmark = False
     if device.type == "cuda":
-        torch.backends.cudnn.benchmark = False
         torch.cuda.reset_peak_memory_stats(device)
 
 

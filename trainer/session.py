@@ -22,6 +22,9 @@ from twofold.v1 import model_pb2, training_pb2
 
 #: Seconds between two reports of progress: people read no faster, and each is a durable write.
 REPORT_GAP_S = 0.2
+#: Seconds of a long epoch after which the supervisor is shown that steps still end: half of the
+#: least limits.progress_timeout.
+SIGN_GAP_S = 0.5
 #: Weight of the newest epoch in the average speed.
 _SMOOTHING = 0.3
 
@@ -61,7 +64,7 @@ class Session:
         self._folder = Path(request.checkpoint_path)
         interval = request.spec.training.checkpoint_interval
         self._checkpoint_gap_s = interval.ToTimedelta().total_seconds()
-        self._checkpoint_s = self._report_s = self._epoch_s = clock()
+        self._checkpoint_s = self._report_s = self._epoch_s = self._sign_s = clock()
         self._seconds_per_epoch = math.nan
         self._resumed_epoch = 0
         # Whether a report was held back; the last epoch's is always sent.
@@ -111,11 +114,11 @@ class Session:
         return loop
 
     def _train(self, loop: Loop) -> None:
-        self._checkpoint_s = self._epoch_s = self._clock()
+        self._checkpoint_s = self._epoch_s = self._sign_s = self._clock()
         self._report_s = -math.inf
         while not loop.is_done:
             try:
-                loop.run_epoch(self._reporter.should_stop)
+                loop.run_epoch(lambda: self._between_steps(loop))
                 fault("child.epoch")
                 self._after_epoch(loop)
             except Interrupted:
@@ -123,6 +126,15 @@ class Session:
                 raise
         if self._has_news:
             self._report(loop)
+
+    def _between_steps(self, loop: Loop) -> bool:
+        """Whether to stop; an epoch may take hours, so shows that steps go on ending."""
+        now_s = self._clock()
+        if now_s - self._sign_s >= SIGN_GAP_S:
+            self._sign_s = now_s
+            known = self._progress(loop) if loop.position.epoch else None
+            self._reporter.progressed(training_pb2.JOB_PHASE_TRAINING, known)
+        return self._reporter.should_stop()
 
     def _after_epoch(self, loop: Loop) -> None:
         now_s = self._clock()
@@ -148,6 +160,7 @@ class Session:
 
     def _report(self, loop: Loop) -> None:
         self._has_news = False
+        self._sign_s = self._clock()
         held_out = forward(loop.recipe, loop.recipe.evaluation)
         self._metrics = metrics(loop.recipe, loop.recipe.evaluation, held_out)
         self._reporter.progressed(training_pb2.JOB_PHASE_TRAINING, self._progress(loop))

@@ -15,6 +15,9 @@ from trainer.session import Reporter, Session
 from twofold.internal.v1 import child_pb2
 from twofold.v1 import training_pb2
 
+#: How torch says that the CPU's memory is at its end: by a plain RuntimeError of this allocator.
+_CPU_ALLOCATOR = "DefaultCPUAllocator"
+
 logger = logging.getLogger(__name__)
 
 
@@ -52,6 +55,8 @@ def explain(error: Exception) -> child_pb2.ChildFailed:
     if isinstance(error, torch.OutOfMemoryError):
         text = f"out of memory on the device{_peak()}; try a smaller training.batch_size"
         return child_pb2.ChildFailed(reason=training_pb2.JOB_REASON_OOM, message=text)
+    if isinstance(error, RuntimeError) and _CPU_ALLOCATOR in str(error):
+        return child.failure(MemoryError())
     return child.failure(error)
 
 

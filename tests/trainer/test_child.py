@@ -109,6 +109,7 @@ async def test_a_fault_point_kills_where_it_is_armed(
         (Diverged("the training loss became nan in epoch 3"), "DIVERGED", "learning_rate"),
         (torch.OutOfMemoryError("CUDA out of memory"), "OOM", "batch_size"),
         (MemoryError(), "OOM", "batch_size"),
+        (RuntimeError("alloc_cpu.cpp DefaultCPUAllocator: can't allocate"), "OOM", "batch_size"),
         (InvalidField.of("data.target", "z", "a column"), "INVALID_SPEC", "data.target"),
         (InvalidData("row 3 is empty", row=3), "DATA", "row 3"),
         (OSError(28, "No space left on device", "/secret/path"), "STORE", "No space left"),

@@ -51,6 +51,21 @@ def test_reports_are_bounded_by_time_not_by_epochs(tmp_path: Path) -> None:
     assert 2 < training < 20
 
 
+def test_a_long_epoch_shows_that_its_steps_end(tmp_path: Path) -> None:
+    """Or a progress_timeout shorter than an epoch would end a job that goes on well."""
+    signs_before_an_epoch: list[int] = []
+    reporter = FakeReporter(
+        lambda seen: signs_before_an_epoch.append(len(seen.phases) - len(seen.progress)) or False
+    )
+    seconds = itertools.count()
+    clock = lambda: next(seconds) * 1.0  # noqa: E731 - a clock that a call moves by 1 s
+    Session(request_for(xor(2, batch_size=1), tmp_path), reporter, clock).run()
+
+    preparing = 1
+    assert signs_before_an_epoch[:3] == [preparing + 1, preparing + 2, preparing + 3]
+    assert [progress.epoch for progress in reporter.progress[:4]] == [1, 1, 1, 1]
+
+
 def test_the_artifact_is_what_the_manifest_says_and_answers_xor(tmp_path: Path) -> None:
     request = request_for(xor(400), tmp_path)
     made = Session(request, FakeReporter()).run()
