@@ -9,6 +9,9 @@ header can claim more than it brings.
 import io
 import math
 import struct
+import sys
+import tokenize
+import warnings
 import zipfile
 import zlib
 from dataclasses import dataclass
@@ -20,6 +23,7 @@ from numpy.typing import NDArray
 
 from trainer.reading.table import (
     MAX_ARRAY_COLUMNS,
+    MAX_ROWS,
     Table,
     Values,
     bad_cell,
@@ -35,15 +39,25 @@ _MAX_HEADER_BYTES = 10_000
 _MAX_TEXT_LENGTH = 1_000
 _MEMBERS = frozenset({"x.npy", "y.npy"})
 _END_OF_DIRECTORY = struct.Struct("<4s4H2LH")
+#: In archives above 2 GiB these stand in front of it, and what the first says counts.
+_BIG_END = struct.Struct("<4sQ2H2L4Q")
+_BIG_END_LOCATOR = struct.Struct("<4sLQL")
 #: Two members need no more.
 _MAX_DIRECTORY_BYTES = 4_096
 #: Deflate reaches 1,032 : 1 on zeros. Real tables stay far below; small ones may do as they like.
 _MAX_RATIO = 200
 _FREE_BYTES = 64 << 20
 _CHUNK_BYTES = 4 << 20
+#: What NumPy writes. Other methods' errors and ratios are their own.
+_METHODS = frozenset({zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED})
 _ZIP_ERRORS = (
     zipfile.BadZipFile, zlib.error, struct.error, EOFError, NotImplementedError, RuntimeError,
     ValueError, OverflowError,
+)  # fmt: skip
+
+#: Of NumPy's header reader, which evaluates a literal; short texts can exhaust its parser.
+_HEADER_ERRORS = (
+    ValueError, TypeError, SyntaxError, RecursionError, MemoryError, KeyError, tokenize.TokenError,
 )  # fmt: skip
 
 
@@ -85,30 +99,56 @@ def _split(matrix: NDArray[Any]) -> list[NDArray[Any]]:
 def _canonical(name: str, values: NDArray[Any]) -> Values:
     """float32 or float64, int64, bool, or objects of type str; raises InvalidData for a hole."""
     if values.dtype.kind == "f":
-        check_reals(name, values, 1)
-        return (
-            values.astype(np.float64) if values.dtype == np.float64 else values.astype(np.float32)
-        )
+        # By size: other byte orders are the same numbers. 16 bits cannot be compared to the limit.
+        is_double = values.dtype.itemsize == 8  # noqa: PLR2004 - bytes
+        reals = values.astype(np.float64) if is_double else values.astype(np.float32)
+        check_reals(name, reals, 1)
+        return reals
     if values.dtype.kind == "u" and values.max() > np.iinfo(np.int64).max:
         index = int(values.argmax())
         raise bad_cell(index + 1, name, str(values[index]))
     if values.dtype.kind in "iu":
         return values.astype(np.int64)
     if values.dtype.kind == "b":
-        return values.astype(np.bool_)
+        # A file can hold any byte for a boolean, and NumPy would compute with that byte.
+        return values.view(np.uint8) != 0
     return _texts(name, values)
 
 
 def _texts(name: str, values: NDArray[Any]) -> NDArray[np.object_]:
+    if values.dtype.kind == "U":
+        _check_code_points(name, values)
+    distinct, codes = np.unique(values, return_inverse=True)
+    texts = [_decode(value) for value in distinct.tolist()]
+    for index, text in enumerate(texts):
+        if not text:
+            row = int(np.argmax(codes == index)) + 1
+            raise _not_unicode(row, name) if text is None else bad_cell(row, name, "missing")
+    return np.array([*texts, None], dtype=np.object_)[codes]
+
+
+def _check_code_points(name: str, values: NDArray[Any]) -> None:
+    """Refuses what no str can hold: NumPy keeps any 32 bits for a character."""
+    points = values.view(np.dtype(np.uint32).newbyteorder(values.dtype.byteorder))
+    is_wild = points > sys.maxunicode
+    if is_wild.any():
+        width = len(points) // len(values)
+        raise _not_unicode(int(np.argmax(is_wild)) // width + 1, name)
+
+
+def _decode(value: str | bytes) -> str | None:
+    """The text; None where it is not Unicode."""
     try:
-        texts = np.char.decode(values, "utf-8") if values.dtype.kind == "S" else values
-        vocabulary, codes = np.unique(texts, return_inverse=True)
-        "".join(vocabulary.tolist()).encode()
-    except (UnicodeError, ValueError) as error:  # code points beyond Unicode; lone surrogates
-        raise InvalidData(f"{name} holds text that is not valid Unicode", column=name) from error
-    if "" in vocabulary:
-        raise bad_cell(int(np.argmax(texts == "")) + 1, name, "missing")
-    return np.array([*vocabulary.tolist(), None], dtype=np.object_)[codes]
+        text = value if isinstance(value, str) else value.decode()
+        text.encode()  # a lone surrogate is a character, but not text
+    except UnicodeError:
+        return None
+    return text
+
+
+def _not_unicode(row: int, column: str) -> InvalidData:
+    text = f"row {row}, column {column} holds text that is not valid Unicode"
+    return InvalidData(text, row=row, column=column)
 
 
 def _check_matrix(array: NDArray[Any], what: str) -> NDArray[Any]:
@@ -134,13 +174,17 @@ def _check_target(array: NDArray[Any], row_count: int) -> NDArray[Any]:
 
 def _check_directory(path: Path) -> None:
     """Refuses an archive of more than two members before its directory is read."""
-    size_bytes = _END_OF_DIRECTORY.size
     with path.open("rb") as file:
-        file.seek(max(0, path.stat().st_size - size_bytes))
-        end = file.read(size_bytes)
-    if len(end) < size_bytes or not end.startswith(b"PK\5\6"):
+        room = _BIG_END.size + _BIG_END_LOCATOR.size + _END_OF_DIRECTORY.size
+        file.seek(max(0, path.stat().st_size - room))
+        tail = file.read(room)
+    end = tail[-_END_OF_DIRECTORY.size :]
+    if len(end) < _END_OF_DIRECTORY.size or not end.startswith(b"PK\5\6"):
         raise InvalidData("the file is not an archive as numpy.savez writes it")
     _, disk, first_disk, here, count, directory_bytes, _, _ = _END_OF_DIRECTORY.unpack(end)
+    if len(tail) == room and tail[_BIG_END.size :].startswith(b"PK\6\7"):
+        big = _BIG_END.unpack_from(tail)
+        disk, first_disk, here, count, directory_bytes = big[4:9]
     if disk or first_disk or here != count or count > len(_MEMBERS):
         raise InvalidData(f"the archive has {count} members; taken are x and y alone")
     if directory_bytes > _MAX_DIRECTORY_BYTES:
@@ -153,6 +197,10 @@ def _members(archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
     if "x.npy" not in names or not _MEMBERS.issuperset(names) or len(set(names)) < len(names):
         raise InvalidData(f"the archive has the members {shorten(names)}; taken are x and y alone")
     for info in members:
+        if info.header_offset < 0:  # seeking there would look like a failure of the disk
+            raise zipfile.BadZipFile(info.filename)
+        if info.compress_type not in _METHODS:
+            raise InvalidData(f"{info.filename} is compressed in another way than NumPy does")
         if info.file_size > max(_FREE_BYTES, info.compress_size * _MAX_RATIO):
             raise InvalidData(
                 f"{info.filename} claims {info.file_size} bytes out of {info.compress_size}; at "
@@ -214,14 +262,15 @@ def _read_header(file: IO[bytes], what: str) -> _Header:
         np.lib.format.read_array_header_1_0 if width == 2 else np.lib.format.read_array_header_2_0  # noqa: PLR2004 - as above
     )
     try:
-        shape, is_fortran, dtype = read(io.BytesIO(text))
-    except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError, KeyError) as error:
+        with warnings.catch_warnings(action="ignore"):  # "1L": written by Python 2
+            shape, is_fortran, dtype = read(io.BytesIO(text))
+    except _HEADER_ERRORS as error:
         raise InvalidData(f"{what} has an unreadable header") from error
     return _Header(_check_dtype(dtype, what), _check_shape(shape, what), is_fortran, 8 + len(text))
 
 
 def _check_shape(shape: tuple[int, ...], what: str) -> tuple[int, ...]:
-    if len(shape) > 2 or any(isinstance(n, bool) or n < 0 for n in shape):  # noqa: PLR2004 - a table
+    if len(shape) > 2 or any(isinstance(n, bool) or not 0 <= n <= MAX_ROWS for n in shape):  # noqa: PLR2004 - a table
         raise InvalidData(f"{what} has the shape {shorten(shape)}; needed is [rows, columns]")
     return shape
 
