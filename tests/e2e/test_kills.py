@@ -1,10 +1,13 @@
 """kill -9 in the middle of a job: it still ends in one version, from where it stood."""
 
+from pathlib import Path
+
 import pytest
 
 from tests.e2e import processes, specs
-from twofold.client import Client, JobHandle
-from twofold.cluster.embedded import Embedded
+from tests.e2e.conftest import ENVIRONMENT
+from twofold.client import Client, Connection, JobHandle, RetryPolicy
+from twofold.cluster.embedded import Embedded, running
 from twofold.v1 import training_pb2 as pb
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
@@ -64,3 +67,30 @@ def test_the_queues_server_is_killed(
     job = assert_one_version(client, in_training)
     assert job.attempt_count == 1 or job.progress.resumed_epoch > 0
     assert "valkey  | died: SIGKILL" in cluster.log.read_text(encoding="utf-8")
+
+
+def test_the_inferer_is_killed(client: Client, cluster: Embedded) -> None:
+    """A client that is told to be patient waits until the inferer is back, and does not fail."""
+    client.train(specs.xor("kept")).wait(timeout_s=60)
+    specs.until_served(client, "kept", 1)
+    processes.kill(processes.part(cluster.process.pid, r"-m inferer$"))
+
+    patient = Connection(infer=cluster.infer, retry=RetryPolicy(attempts=1_000))
+    with Client(connection=patient) as waiting:
+        prediction = waiting.predict("kept", specs.ROWS, timeout_s=60)
+    assert (prediction.version, prediction.labels.tolist()) == (1, specs.XOR)
+
+
+@pytest.mark.parametrize("point", ["publish.decided", "publish.visible"])
+def test_the_worker_is_killed_after_the_outcome_is_decided(tmp_path: Path, point: str) -> None:
+    """Whoever comes next completes what was decided, and trains nothing again."""
+    environment = {**ENVIRONMENT, "TWOFOLD_FAULTS": f"{point}=kill"}
+    with (
+        running(tmp_path / "cluster", environment) as embedded,
+        Client(train=embedded.train, infer=embedded.infer) as client,
+    ):
+        job = assert_one_version(client, client.train(specs.xor("decided")))
+        log = embedded.log.read_text(encoding="utf-8")
+
+    assert log.count("trainer | died: SIGKILL") == 1
+    assert job.attempt_count == 1
