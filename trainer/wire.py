@@ -39,14 +39,11 @@ def write_message(stream: socket.socket, message: Message) -> None:
 
 async def read_message_async(reader: asyncio.StreamReader, kind: type[Received]) -> Received | None:
     """`read_message` for asyncio."""
-    try:
-        prefix = await reader.readexactly(_LENGTH.size)
-        size_bytes = _size_of(prefix)
-        body = await reader.readexactly(size_bytes)
-    except asyncio.IncompleteReadError as error:
-        if not error.partial and error.expected == _LENGTH.size:
-            return None
-        raise WireError("the stream ended within a message") from error
+    prefix = await _read_exactly_async(reader, _LENGTH.size)
+    if not prefix:
+        return None
+    size_bytes = _size_of(prefix)
+    body = await _read_exactly_async(reader, size_bytes)
     return _parse(kind, body, size_bytes)
 
 
@@ -90,3 +87,11 @@ def _read_exactly(stream: socket.socket, size_bytes: int) -> bytes:
         parts.append(part)
         missing -= len(part)
     return b"".join(parts)
+
+
+async def _read_exactly_async(reader: asyncio.StreamReader, size_bytes: int) -> bytes:
+    """`_read_exactly` for asyncio."""
+    try:
+        return await reader.readexactly(size_bytes)
+    except asyncio.IncompleteReadError as error:
+        return error.partial
