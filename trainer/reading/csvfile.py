@@ -34,10 +34,11 @@ _REAL = dataset_pb2.COLUMN_KIND_REAL
 _CATEGORY = dataset_pb2.COLUMN_KIND_CATEGORY
 _TRUE = ["true", "True", "TRUE"]
 _FALSE = ["false", "False", "FALSE"]
+_BLANKS = " \t"
 #: What other programs write for a missing number. In a column of text they are text.
 _HOLLOW = r"^(?i:nan|na|n/a|null|none|nil|\?|-|[+-]?inf|[+-]?infinity)$"
 _ARROW_TYPES = {
-    _BOOLEAN: pa.bool_(),
+    _BOOLEAN: pa.string(),
     _INTEGER: pa.int64(),
     _REAL: pa.float64(),
     _CATEGORY: pa.dictionary(pa.int32(), pa.string()),
@@ -63,10 +64,15 @@ def _convert(
 ) -> Table:
     writers = [ColumnWriter(name, kind, row_count) for name, kind in zip(names, kinds, strict=True)]
     for batch in _batches(path, names, [_ARROW_TYPES[kind] for kind in kinds]):
-        for writer, array in zip(writers, batch.columns, strict=True):
-            writer.append(array)
+        for writer, kind, array in zip(writers, kinds, batch.columns, strict=True):
+            writer.append(_as_booleans(array) if kind == _BOOLEAN else array)
     columns = {name: writer.finish() for name, writer in zip(names, writers, strict=True)}
     return Table(columns, row_count)
+
+
+def _as_booleans(array: ArrowArray) -> ArrowArray:
+    # Arrow's own conversion would refuse the blanks that it takes around numbers.
+    return pc.is_in(pc.ascii_trim(array, _BLANKS), pa.array(_TRUE))
 
 
 def _batches(path: Path, names: Sequence[str], types: Sequence[Any]) -> Iterator[Any]:
@@ -100,8 +106,6 @@ def _open(guard: CsvGuard, types: dict[str, Any], refuse: Any) -> Any:  # noqa: 
         convert_options=pacsv.ConvertOptions(
             column_types=types,
             null_values=[],
-            true_values=_TRUE,
-            false_values=_FALSE,
             strings_can_be_null=False,
         ),
     )
@@ -128,7 +132,7 @@ class _Guess:
 
     def look(self, array: ArrowArray, first_row: int) -> None:
         """Takes the next cells; `first_row` counts from 1."""
-        array = pc.ascii_trim(array, " \t")
+        array = pc.ascii_trim(array, _BLANKS)
         empty = pc.equal(array, "").to_numpy(zero_copy_only=False)
         if empty.any():
             raise bad_cell(first_row + int(np.argmax(empty)), self._name, "missing")
