@@ -7,12 +7,15 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute
 from numpy.typing import NDArray
 
 from trainer.reading.table import Values, bad_cell, check_reals
 from twofold.errors import InvalidData
 from twofold.v1 import dataset_pb2
 
+# Its functions are made as it is imported: nothing knows their types.
+pc: Any = pyarrow.compute
 # pyarrow ships no types: its objects are Any here and nowhere further.
 ArrowArray = Any
 
@@ -39,8 +42,9 @@ class ColumnWriter:
         stop = self._filled + len(array)
         if stop > len(self._values):
             raise InvalidData(f"the file has more rows than the {len(self._values)} it claims")
-        if array.null_count:
-            index = array.is_null().to_pylist().index(True)
+        is_null = pc.is_null(array)  # also where a dictionary's entry is the null
+        if pc.any(is_null).as_py():
+            index = pc.index(is_null, value=True).as_py()
             raise bad_cell(self._filled + index + 1, self._name, "missing")
         self._values[self._filled : stop] = self._convert(array)
         self._filled = stop
@@ -73,8 +77,6 @@ class ColumnWriter:
 
     def _convert_texts(self, array: ArrowArray) -> NDArray[np.object_]:
         encoded = array if pa.types.is_dictionary(array.type) else array.dictionary_encode()
-        if encoded.dictionary.null_count:
-            raise InvalidData(f"column {self._name} has a missing category", column=self._name)
         texts: list[str] = [self._share(text) for text in encoded.dictionary.to_pylist()]
         vocabulary = np.array([*texts, ""], dtype=np.object_)[:-1]
         codes = np.asarray(encoded.indices.to_numpy(zero_copy_only=False))
