@@ -24,7 +24,7 @@ Write = Callable[[bytes], Path]
 Array = Any
 
 
-def encode(*arrays: Array, names: list[str] | None = None, **options: Any) -> bytes:
+def encode(*arrays: Array, names: list[str] | None = None, **options: Any) -> bytes:  # noqa: ANN401 - Arrow's
     """The columns as a Parquet file."""
     sink = pa.BufferOutputStream()
     named = names or [f"c{number}" for number in range(len(arrays))]
@@ -245,6 +245,7 @@ def test_repetition_beyond_reason_is_refused_unread(
     assert read_parquet(write(content)).row_count == row_count, "so many hurt nobody"
 
     monkeypatch.setattr(parquet, "_FREE_CELLS", 1_000_000)
+    monkeypatch.setattr(parquet, "_MAX_CELLS_PER_BYTE", 100)
     refusal = refusal_of(read_parquet, write(content))
 
     assert f"{len(content)} bytes claim {row_count} cells" in refusal.message
