@@ -84,7 +84,10 @@ class Attempt:
         ):
             ending = await self._ending
         if isinstance(ending, verdict.Trained):
-            self._set_phase(training_pb2.JOB_PHASE_PUBLISHING)
+            self._phase = training_pb2.JOB_PHASE_PUBLISHING
+        if isinstance(ending, verdict.Trained | verdict.Failed):
+            # The last figures: a short job may have ended before any heartbeat.
+            await self._beat_once()
         return ending
 
     @asynccontextmanager

@@ -99,8 +99,10 @@ class Child:
     async def close(self) -> None:
         """Kills it if it lives, waits, and closes the socket."""
         self.kill()
-        await self._process.wait()
-        self._writer.close()
+        try:
+            await self._process.wait()
+        finally:
+            self._writer.close()
         with suppress(OSError):
             await self._writer.wait_closed()
 

@@ -27,7 +27,7 @@ def settings_for(tmp_path: Path, valkey: Valkey, **changes: object) -> TrainerSe
         "redis_url": valkey.url,
         "train_address": "127.0.0.1:0",
         "metrics_address": "127.0.0.1:0",
-        "drain_s": 1.0,
+        "drain_s": 10.0,
     }
     return make_settings(tmp_path, **{**fixed, **changes})
 
@@ -104,6 +104,28 @@ async def test_a_running_job_is_cancelled(
         jobs = await watching
 
     assert jobs[-1].state == training_pb2.JOB_STATE_CANCELLED
+
+
+async def test_a_running_job_outlives_a_crash_of_its_queue(
+    tmp_path: Path, valkey: Valkey, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with (
+        running(settings_for(tmp_path, valkey), caplog) as address,
+        grpc.aio.insecure_channel(address) as channel,
+    ):
+        name = await create(channel, "stubborn")
+        await eventually(lambda: "attempt begun" in caplog.text)
+        valkey.kill()
+        await eventually(lambda: "server is away" in caplog.text)
+        valkey.start()
+        await eventually(lambda: "server is back" in caplog.text)
+        stub = training_pb2_grpc.TrainingServiceStub(channel)
+        await stub.CancelTrainingJob(training_pb2.CancelTrainingJobRequest(name=name))
+        jobs = await watched(channel, name)
+
+    assert jobs[-1].state == training_pb2.JOB_STATE_CANCELLED
+    assert jobs[-1].attempt_count == 1
+    assert caplog.text.count("server is away") == 1
 
 
 async def test_a_worker_alone_takes_what_an_api_alone_has_queued(

@@ -1,6 +1,7 @@
 """A task is ended even if a library swallows its cancellation."""
 
 import asyncio
+import contextlib
 
 import pytest
 
@@ -37,3 +38,30 @@ async def test_a_task_that_swallows_its_cancellation_is_ended_all_the_same(
 
 async def test_ending_nothing_is_fine() -> None:
     await tasks.end()
+
+
+async def test_a_caller_that_is_cancelled_leaves_no_task_behind() -> None:
+    release = asyncio.Event()
+    cancelled = asyncio.Event()
+
+    async def slow_to_end() -> None:
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            cancelled.set()
+            while not release.is_set():
+                with contextlib.suppress(asyncio.CancelledError):
+                    await release.wait()
+
+    task = asyncio.create_task(slow_to_end())
+    await asyncio.sleep(0)
+    caller = asyncio.create_task(tasks.end(task))
+    await cancelled.wait()
+    caller.cancel()
+    await asyncio.sleep(0)
+    assert not caller.done()
+    release.set()
+    with pytest.raises(asyncio.CancelledError):
+        await caller
+
+    assert task.done()
