@@ -25,7 +25,7 @@ Reply = bytes | int | list["Reply"] | None
 Result = TypeVar("Result")
 
 #: Half-open connections are noticed after this long; blocking reads must stay below it.
-SOCKET_TIMEOUT_S = 5.0
+REPLY_TIMEOUT_S = 5.0
 BLOCK_LIMIT_S = 2.0
 CONNECT_TIMEOUT_S = 2.0
 #: How long a command is repeated while the server is away: bridges a restart, not an outage.
@@ -56,7 +56,9 @@ class Connection:
         self._client: Redis = Redis.from_url(  # pyright: ignore[reportUnknownMemberType]
             url,
             protocol=2,
-            socket_timeout=SOCKET_TIMEOUT_S,
+            # Ours is in _patiently: redis-py's goes through asyncio.wait_for, which before Python
+            # 3.12 forgets a cancellation that comes just as its own wait is over.
+            socket_timeout=None,
             socket_connect_timeout=CONNECT_TIMEOUT_S,
             retry=Retry(NoBackoff(), 0),
             max_connections=_MAX_CONNECTIONS,
@@ -135,7 +137,8 @@ class Connection:
         begun = time.monotonic()
         for pause_s in (*_PAUSES_S, *[_PAUSES_S[-1]] * 1_000):
             try:
-                result = await act()
+                async with asyncio.timeout(REPLY_TIMEOUT_S):
+                    result = await act()
             except (exceptions.RedisError, OSError) as error:
                 failure = self._translated(error)
                 if not isinstance(failure, Unavailable):
