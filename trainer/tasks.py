@@ -9,8 +9,8 @@ _AGAIN_S = 1.0
 async def end(*tasks: "asyncio.Task[object]") -> None:
     """Cancels tasks and returns once all have ended; their results and errors are left in them.
 
-    Repeats the cancellation: asyncio.wait_for of Python 3.11, which redis-py calls for each write,
-    forgets one that comes just as its own wait is over, and a loop around it would go on for ever.
+    Repeats the cancellation: asyncio.wait_for of Python 3.11, which libraries may call, forgets one
+    that comes just as its own wait is over, and a loop around it would go on for ever.
     If the caller is cancelled meanwhile, it is so once the tasks have ended: none is left behind.
     """
     pending = {task for task in tasks if not task.done()}
