@@ -79,5 +79,4 @@ def dataset_of(checked: child_pb2.Checked) -> dataset_pb2.Dataset:
         fields["row"] = checked.row
     if checked.column:
         fields["column"] = checked.column
-    where = "".join(f", {name} {value}" for name, value in fields.items())
-    raise InvalidData(checked.refusal + (f" ({where[2:]})" if where else ""), **fields)
+    raise InvalidData(checked.refusal, **fields)

@@ -20,14 +20,13 @@ from pathlib import Path
 from trainer import data, limits
 from trainer.wire import WireError, read_message, write_message
 from twofold import faults, log
-from twofold.errors import InvalidData, InvalidField, TwofoldError, shorten
+from twofold.errors import InvalidData
 from twofold.internal.v1 import child_pb2
 from twofold.v1 import training_pb2
 
 #: Seconds between two looks at the socket while training: a look is a system call.
 _LOOK_GAP_S = 0.05
 _PR_SET_PDEATHSIG = 1
-_INTERNAL = "internal error; the trainer's log has the details"
 
 logger = logging.getLogger(__name__)
 
@@ -131,28 +130,6 @@ def check(request: child_pb2.CheckRequest) -> child_pb2.Checked:
     except Exception:  # the top of the process: a parser's defect must not look like a crash
         logger.exception("file could not be checked")
         return child_pb2.Checked(refusal="the file cannot be read in this format; is it damaged?")
-
-
-def failure(error: BaseException) -> child_pb2.ChildFailed:
-    """What the supervisor is told of an error that ended an attempt, torch's own aside."""
-    match error:
-        case InvalidField():
-            return _failed(training_pb2.JOB_REASON_INVALID_SPEC, error.message)
-        case InvalidData():
-            return _failed(training_pb2.JOB_REASON_DATA, error.message)
-        case TwofoldError():
-            return _failed(training_pb2.JOB_REASON_INTERNAL, error.message)
-        case OSError():
-            text = f"the store failed: {os.strerror(error.errno or 0)}"
-            return _failed(training_pb2.JOB_REASON_STORE, text)
-        case MemoryError():
-            return _failed(training_pb2.JOB_REASON_OOM, "out of memory; use a smaller batch_size")
-        case _:
-            return _failed(training_pb2.JOB_REASON_INTERNAL, _INTERNAL)
-
-
-def _failed(reason: training_pb2.JobReason, message: str) -> child_pb2.ChildFailed:
-    return child_pb2.ChildFailed(reason=reason, message=shorten(message))
 
 
 def main(arguments: list[str]) -> None:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from trainer.prepared import Prepared
+from twofold.errors import WrongState
 from twofold.nets import bounds, catalogue, tables
 from twofold.nets.load import Net, init
 from twofold.nets.losses import LossFunction, loss_function
@@ -56,9 +57,9 @@ class Recipe:
 
 
 def choose_device(asked: str) -> torch.device:
-    """The device asked for; "": the best there is. Raises ValueError where it is not there."""
+    """The device asked for; "": the best there is. Raises WrongState where it is not there."""
     if asked.startswith("cuda") and not torch.cuda.is_available():
-        raise ValueError(
+        raise WrongState(
             "a CUDA device was asked for, and torch finds none; use TWOFOLD_DEVICE=cpu"
         )
     return torch.device(asked or ("cuda:0" if torch.cuda.is_available() else "cpu"))

@@ -2,21 +2,24 @@
 # pyright: reportUnknownMemberType=false
 
 import logging
+import os
 
 import torch
 
 # torch.optim imports this at its first step, which takes a second: it is done before any job.
 import torch._dynamo  # pyright: ignore[reportUnusedImport, reportMissingTypeStubs]
 
-from trainer import child
 from trainer.loop import Diverged, Interrupted
 from trainer.recipe import choose_device
 from trainer.session import Reporter, Session
+from twofold.errors import InvalidData, InvalidField, TwofoldError, shorten
 from twofold.internal.v1 import child_pb2
 from twofold.v1 import training_pb2
 
 #: How torch says that the CPU's memory is at its end: by a plain RuntimeError of this allocator.
 _CPU_ALLOCATOR = "DefaultCPUAllocator"
+
+_INTERNAL = "internal error; the trainer's log has the details"
 
 logger = logging.getLogger(__name__)
 
@@ -56,8 +59,30 @@ def explain(error: Exception) -> child_pb2.ChildFailed:
         text = f"out of memory on the device{_peak()}; try a smaller training.batch_size"
         return child_pb2.ChildFailed(reason=training_pb2.JOB_REASON_OOM, message=text)
     if isinstance(error, RuntimeError) and _CPU_ALLOCATOR in str(error):
-        return child.failure(MemoryError())
-    return child.failure(error)
+        return _failure(MemoryError())
+    return _failure(error)
+
+
+def _failure(error: Exception) -> child_pb2.ChildFailed:
+    """The same for what is not torch's own."""
+    match error:
+        case InvalidField():
+            return _failed(training_pb2.JOB_REASON_INVALID_SPEC, error.message)
+        case InvalidData():
+            return _failed(training_pb2.JOB_REASON_DATA, error.message)
+        case TwofoldError():
+            return _failed(training_pb2.JOB_REASON_INTERNAL, error.message)
+        case OSError():
+            text = f"the store failed: {os.strerror(error.errno or 0)}"
+            return _failed(training_pb2.JOB_REASON_STORE, text)
+        case MemoryError():
+            return _failed(training_pb2.JOB_REASON_OOM, "out of memory; use a smaller batch_size")
+        case _:
+            return _failed(training_pb2.JOB_REASON_INTERNAL, _INTERNAL)
+
+
+def _failed(reason: training_pb2.JobReason, message: str) -> child_pb2.ChildFailed:
+    return child_pb2.ChildFailed(reason=reason, message=shorten(message))
 
 
 def _peak() -> str:

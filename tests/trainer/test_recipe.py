@@ -7,6 +7,7 @@ import torch
 from tests.trainer.jobs import truth_data, truth_spec
 from trainer import recipe
 from trainer.recipe import Rows
+from twofold.errors import WrongState
 from twofold.v1 import spec_pb2
 
 
@@ -54,7 +55,7 @@ def test_nothing_of_the_process_is_inherited_from_the_job_before() -> None:
 
 def test_a_device_that_is_not_there_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    with pytest.raises(ValueError, match="TWOFOLD_DEVICE"):
+    with pytest.raises(WrongState, match="TWOFOLD_DEVICE"):
         recipe.choose_device("cuda:0")
 
     assert recipe.choose_device("") == torch.device("cpu")
