@@ -6,6 +6,7 @@ to the first answer by the new version under a loop of predictions (goal: p50 at
 """
 
 import argparse
+import os
 import platform
 import sys
 import tempfile
@@ -94,7 +95,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=30)
     rounds: int = parser.parse_args().rounds
-    print(f"{platform.machine()}, {platform.system()}, Python {platform.python_version()}")
+    print(f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}")
     with (
         tempfile.TemporaryDirectory(prefix="twofold-bench-") as folder,
         running(Path(folder) / "cluster") as cluster,
