@@ -6,11 +6,11 @@ import pytest
 from twofold.client import Client
 from twofold.cluster.embedded import Embedded, running
 
-#: Short leases and backoffs, so that what waits for them is quick.
+#: Short leases, so that takeovers are quick; a long backoff, so that a job can be seen to wait.
 ENVIRONMENT = {
     "TWOFOLD_LEASE_S": "2",
     "TWOFOLD_BEAT_S": "0.4",
-    "TWOFOLD_RETRY_BACKOFF_S": "0.2",
+    "TWOFOLD_RETRY_BACKOFF_S": "300",
     "TWOFOLD_DRAIN_S": "5",
     "TWOFOLD_THREADS": "1",
     "TWOFOLD_INSECURE": "",

@@ -45,7 +45,7 @@ def until_job(
     handle: JobHandle, is_so: Callable[[training_pb2.TrainingJob], bool]
 ) -> training_pb2.TrainingJob:
     """The job at its first event that is as wanted."""
-    for event in handle.watch(timeout_s=25):
+    for event in handle.watch(timeout_s=60):
         if is_so(event.job):
             return event.job
     raise AssertionError(f"it never came to it: {handle.job}")

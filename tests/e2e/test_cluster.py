@@ -132,16 +132,13 @@ def test_a_job_that_waits_for_its_repeat_is_cancelled(client: Client) -> None:
         "limits": {"max_retries": 100, "retry_user_errors": True},
     }
     handle = client.train(spec)
-
-    def waits_again(job: pb.TrainingJob) -> bool:
-        return job.phase == pb.JOB_PHASE_RETRY_WAIT and job.attempt_count > 2
-
-    specs.until_job(handle, waits_again)
+    waiting = specs.until_job(handle, lambda job: job.phase == pb.JOB_PHASE_RETRY_WAIT)
     handle.cancel()
     with pytest.raises(JobFailed):
         handle.wait(timeout_s=10)
 
-    assert handle.job.state == pb.JOB_STATE_CANCELLED
+    assert (waiting.state, waiting.attempt_count) == (pb.JOB_STATE_PENDING, 1)
+    assert (handle.job.state, handle.job.attempt_count) == (pb.JOB_STATE_CANCELLED, 1)
 
 
 @pytest.mark.slow
