@@ -203,6 +203,12 @@ def _fits(shape: Sequence[int], expected: Sequence[int], max_rows: int) -> bool:
     )
 
 
+def _shown(shape: Sequence[int], rank: int) -> str:
+    """A shape for people, cut where it is longer than `rank`."""
+    sizes = [str(size) for size in shape[:rank]] + ["..."] * (len(shape) > rank)
+    return f"[{', '.join(sizes)}]"
+
+
 def _mismatch(tensor: InputTensor, spec: TensorSpec, of: Signature) -> InvalidTensor:
     rank = len(spec.shape)
     shape = list(tensor.shape[: rank + 1])
@@ -214,8 +220,8 @@ def _mismatch(tensor: InputTensor, spec: TensorSpec, of: Signature) -> InvalidTe
             expected=of.max_batch_size,
             got=shape[0],
         )
-    expected = f"{spec.datatype} {list(spec.shape)}"
-    got = f"{tensor.datatype[:16]} {shape}"
+    expected = f"{spec.datatype} {_shown(spec.shape, rank)}"
+    got = f"{tensor.datatype[:16]} {_shown(tensor.shape, rank)}"
     return InvalidTensor(
         f"input {spec.name} of {of.resource} is {got}; expected {expected} "
         f"with 1 to {of.max_batch_size} rows",

@@ -308,7 +308,8 @@ class Models:
         names = sorted(name for name, model in self._models.items() if model.stored.versions)
         listed = ", ".join(names[:_LISTED]) + (", ..." if len(names) > _LISTED else "")
         exist = f"there are: {listed}" if listed else "there are none yet"
-        return NotFound(f"model {name} does not exist; {exist}", resource=f"models/{name}")
+        text = f"model {name} does not exist; {exist}"
+        return NotFound(text, resource=f"models/{name}", available=listed)
 
 
 def _check_will_come(name: str, model: _Model, reference: Reference) -> None:
@@ -326,6 +327,6 @@ def _check_will_come(name: str, model: _Model, reference: Reference) -> None:
         listed = ", ".join(map(str, sorted(stored.numbers)[-_LISTED:])) or "none"
         aliases = ", ".join(sorted(stored.aliases)[:_LISTED]) or "none"
         text = f"{resource} does not exist; versions: {listed}; aliases: {aliases}"
-        raise NotFound(text, resource=resource)
+        raise NotFound(text, resource=resource, available=listed)
     if not candidates - model.bad.keys():
         raise Corrupt(f"{resource} was refused: it is damaged", resource=resource)

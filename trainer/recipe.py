@@ -105,15 +105,16 @@ def make(
     net = init(graph, options.seed)
     _set_scale(net, prepared)
     net.to(device)
-    held_out = prepared.validation_rows if len(prepared.validation_rows) else prepared.training_rows
+    training = _rows(prepared, prepared.training_rows, device)
+    held_out = prepared.validation_rows
     return Recipe(
         spec=spec,
         graph=graph,
         net=net,
         loss=loss_function(options.loss, graph),
         optimizer=make_optimizer(net, options),
-        training=_rows(prepared, prepared.training_rows, device),
-        evaluation=_rows(prepared, held_out, device),
+        training=training,
+        evaluation=_rows(prepared, held_out, device) if len(held_out) else training,
         device=device,
         threads=threads,
     )

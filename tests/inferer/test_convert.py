@@ -148,7 +148,7 @@ def with_both() -> pb.ModelInferRequest:
     [
         (changed(shape=[2, 3]), r"is FP32 \[2, 3\]; expected FP32 \[-1, 2\] with 1 to 4 rows"),
         (changed(shape=[2]), r"is FP32 \[2\]; expected FP32 \[-1, 2\]"),
-        (changed(shape=[2, 2, 1]), r"is FP32 \[2, 2, 1\]"),
+        (changed(shape=[2, 2, 1]), r"is FP32 \[2, 2, \.\.\.\]"),
         (changed(shape=[]), r"is FP32 \[\]"),
         (changed(shape=[0, 2]), r"is FP32 \[0, 2\]"),
         (changed(shape=[-1, 2]), r"is FP32 \[-1, 2\]"),

@@ -95,7 +95,7 @@ HOSTILE: list[tuple[str, dataset_pb2.DatasetFormat, Callable[[], bytes], str]] =
     ("D-SLIP", NPZ, lambda: npz({"../x.npy": b""}), "taken are x and y alone"),
     ("D-CSV", CSV, lambda: b"a,b\n1," + b"7" * (24 * MIB), "row 1 is longer than 1048576 bytes"),
     ("D-CSV", CSV, lambda: b'a,b\n1,2\n3,"' + b"4,5\n" * MIB, "row 2 is longer than 1048576"),
-    ("D-CSV", CSV, lambda: b"a" + b",a" * 10**6 + b"\n", "columns; at most 4096"),
+    ("D-CSV", CSV, lambda: b"a" + b",a" * 10**6 + b"\n", "more than 4096 columns"),
     ("D-CSV", CSV, lambda: "a,b\n1,2\n".encode("utf-16"), "not UTF-16"),
     ("D-CSV", CSV, lambda: b"a,b\n1,2\n3,1e308\n", "row 2, column b: the value is 1e308"),
     ("D-PARQUET", PARQUET, lambda: b"PAR1" + b"\xff" * 64 + b"PAR1", "not a Parquet table"),

@@ -106,7 +106,7 @@ async def receive_header(
     """The first message, checked; raises InvalidField, LimitExceeded."""
     first = await _next(requests)
     if first is None or not first.HasField("header"):
-        got = "nothing" if first is None else "a chunk"
+        got = "nothing" if first is None else first.WhichOneof("part") or "an empty message"
         raise InvalidField.of("header", got, "a header as the first message")
     return check_header(first.header, max_upload_bytes)
 
@@ -167,7 +167,8 @@ async def receive_file(
 
 def _chunk(message: dataset_pb2.UploadDatasetRequest) -> bytes:
     if message.WhichOneof("part") != "chunk":
-        raise InvalidField.of("chunk", "no chunk", "a chunk in every message but the first")
+        got = message.WhichOneof("part") or "an empty message"
+        raise InvalidField.of("part", got, "a chunk in every message but the first")
     if len(message.chunk) > MAX_CHUNK_BYTES:
         got = f"{len(message.chunk)} bytes"
         raise InvalidField.of("chunk", got, f"at most {MAX_CHUNK_BYTES} bytes")

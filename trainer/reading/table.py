@@ -80,7 +80,7 @@ def _count_distinct(values: Values) -> int:
 def check_names(names: Sequence[str]) -> list[str]:
     """The names of a header; raises InvalidData for an empty, odd or repeated one."""
     if len(names) > MAX_COLUMNS:
-        raise InvalidData(f"{len(names)} columns; at most {MAX_COLUMNS} are allowed")
+        raise InvalidData(f"there are more than {MAX_COLUMNS} columns, which is the limit")
     for number, name in enumerate(names, start=1):
         if not name.strip():
             raise InvalidData(f"column {number} has no name; give it one", column=str(number))

@@ -108,7 +108,7 @@ def _details(job: training_pb2.TrainingJob) -> dict[str, object]:
         "model": job.spec.model,
         "dataset": job.spec.data.dataset,
         "version": render.version_of(job.model_version),
-        "progress": progress.figures(job.progress) if job.HasField("progress") else "",
+        "progress": progress.figures(job),
         "metrics": render.metrics(job.progress.metrics),
         "attempts": job.attempt_count,
         "evictions": job.eviction_count,

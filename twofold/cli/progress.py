@@ -79,7 +79,7 @@ class Bar:
             description=standing(job),
             completed=job.progress.epoch,
             total=job.progress.epoch_count if has_progress else None,
-            figures=figures(job.progress) if has_progress else "",
+            figures=figures(job),
         )
 
 
@@ -108,12 +108,18 @@ def history(job: training_pb2.TrainingJob) -> str:
         return render.version_of(job.model_version)
     if job.reason:
         return render.one_line(" ".join(filter(None, (render.reason(job), job.message))))
-    return figures(job.progress) if job.HasField("progress") else ""
+    return figures(job)
 
 
-def figures(progress: training_pb2.Progress) -> str:
-    """Epoch, loss, metric, rows per second and remaining time."""
+def figures(job: training_pb2.TrainingJob) -> str:
+    """Attempt if not the first, epoch, loss, metric; speed and remaining time while it trains."""
+    progress = job.progress
+    again = job.attempt_count > 1
+    if not job.HasField("progress"):
+        return f"attempt {job.attempt_count}" if again else ""
     parts = [
+        *([f"attempt {job.attempt_count}"] if again else []),
+        *([f"resumed from {progress.resumed_epoch}"] if progress.resumed_epoch else []),
         f"epoch {progress.epoch}/{progress.epoch_count}",
         f"loss {render.figure(progress.loss)}",
     ]
@@ -124,6 +130,8 @@ def figures(progress: training_pb2.Progress) -> str:
         for name in _METRICS
         if name in progress.metrics
     ][:1]
+    if job.phase != training_pb2.JOB_PHASE_TRAINING:
+        return "  ".join(parts)
     if progress.rows_per_second:
         parts.append(f"{progress.rows_per_second:,.0f} rows/s")
     if progress.HasField("remaining_duration"):

@@ -9,6 +9,7 @@ from twofold import toml_spec
 from twofold.cli import progress
 from twofold.cli.group import client_of
 from twofold.client.submission import is_dataset
+from twofold.errors import InvalidField
 
 
 def train(
@@ -66,4 +67,7 @@ def _data_beside(spec: Path, tree: toml_spec.Tree) -> Path | None:
     if not isinstance(name, str) or is_dataset(name):
         return None
     file = spec.parent / name
+    if not file.is_file() and "." in name:
+        allowed = "a file beside the spec, a data set's identifier, or and, or, xor"
+        raise InvalidField.of("data.dataset", name, allowed)
     return file if file.is_file() else None

@@ -18,7 +18,9 @@ from twofold.queue.connection import BLOCK_LIMIT_S
 from twofold.transitions import CancelAsked, Created, Decided, decide, ended_job
 from twofold.v1 import training_pb2
 
-_CURSOR = re.compile(r"[0-9]{1,20}-[0-9]{1,20}")
+_CURSOR = re.compile(r"([0-9]{1,20})-([0-9]{1,20})")
+#: Both parts of a stream's entry id are unsigned 64-bit numbers.
+_CURSOR_LIMIT = 1 << 64
 # Within the class `list` is the method.
 _Jobs = list[training_pb2.TrainingJob]
 _Names = list[str]
@@ -90,7 +92,7 @@ class Requests(Core):
 
         Ends after the event that is terminal; raises InvalidField, NotFound.
         """
-        if cursor and _CURSOR.fullmatch(cursor) is None:
+        if cursor and not _is_cursor(cursor):
             raise InvalidField.of("cursor", cursor, "the cursor of an event")
         tenant, position = principal.tenant, cursor or "0-0"
         record = await asyncio.to_thread(self._read_record, tenant, job_id)
@@ -276,3 +278,8 @@ class Requests(Core):
             except (InvalidField, NotFound):
                 continue
         return found
+
+
+def _is_cursor(text: str) -> bool:
+    found = _CURSOR.fullmatch(text)
+    return found is not None and all(int(part) < _CURSOR_LIMIT for part in found.groups())

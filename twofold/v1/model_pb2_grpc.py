@@ -109,7 +109,8 @@ class ModelServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def WithdrawModelVersion(self, request, context):
-        """Withdraws a version: it is served no more, unless pinned by an alias. Idempotent.
+        """Withdraws a version: it is not the default any more. It still answers requests that name it by
+        number or through an alias, which is what pinning is for. Idempotent.
         INVALID_ARGUMENT, NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

@@ -46,7 +46,8 @@ class ModelServiceStub:
     SetModelAlias: _grpc.UnaryUnaryMultiCallable[_model_pb2.SetModelAliasRequest, _model_pb2.SetModelAliasResponse]
     """Moves an alias to a visible version. INVALID_ARGUMENT, NOT_FOUND, ABORTED (moved meanwhile)."""
     WithdrawModelVersion: _grpc.UnaryUnaryMultiCallable[_model_pb2.WithdrawModelVersionRequest, _model_pb2.WithdrawModelVersionResponse]
-    """Withdraws a version: it is served no more, unless pinned by an alias. Idempotent.
+    """Withdraws a version: it is not the default any more. It still answers requests that name it by
+    number or through an alias, which is what pinning is for. Idempotent.
     INVALID_ARGUMENT, NOT_FOUND.
     """
 
@@ -68,7 +69,8 @@ class ModelServiceAsyncStub(ModelServiceStub):
     SetModelAlias: _aio.UnaryUnaryMultiCallable[_model_pb2.SetModelAliasRequest, _model_pb2.SetModelAliasResponse]  # type: ignore[assignment]
     """Moves an alias to a visible version. INVALID_ARGUMENT, NOT_FOUND, ABORTED (moved meanwhile)."""
     WithdrawModelVersion: _aio.UnaryUnaryMultiCallable[_model_pb2.WithdrawModelVersionRequest, _model_pb2.WithdrawModelVersionResponse]  # type: ignore[assignment]
-    """Withdraws a version: it is served no more, unless pinned by an alias. Idempotent.
+    """Withdraws a version: it is not the default any more. It still answers requests that name it by
+    number or through an alias, which is what pinning is for. Idempotent.
     INVALID_ARGUMENT, NOT_FOUND.
     """
 
@@ -123,7 +125,8 @@ class ModelServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _model_pb2.WithdrawModelVersionRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_model_pb2.WithdrawModelVersionResponse, _abc.Awaitable[_model_pb2.WithdrawModelVersionResponse]]:
-        """Withdraws a version: it is served no more, unless pinned by an alias. Idempotent.
+        """Withdraws a version: it is not the default any more. It still answers requests that name it by
+        number or through an alias, which is what pinning is for. Idempotent.
         INVALID_ARGUMENT, NOT_FOUND.
         """
 

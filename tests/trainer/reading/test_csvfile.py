@@ -177,7 +177,7 @@ MALFORMED: list[tuple[bytes, str, dict[str, str]]] = [
     ("a,b\n1,2\n".encode("utf-16"), "the file has NUL bytes", {}),
     ("a,b\n1,2\n".encode("utf-16-be"), "the file has NUL bytes", {}),
     ("a,b\n1,2\n".encode("utf-32"), "the file has NUL bytes", {}),
-    (b",".join(b"c%d" % n for n in range(5000)) + b"\n", "5000 columns; at most 4096", {}),
+    (b",".join(b"c%d" % n for n in range(5000)) + b"\n", "more than 4096 columns", {}),
     (b"a,b\n1,2\n3\n", "row 2 has 1 cells; the header has 2", {"row": "2"}),
     (b"a,b\n1,2,3\n", "row 1 has 3 cells; the header has 2", {"row": "1"}),
     (b"a,b\n\n1,2\n\n\n3\n", "row 2 has 1 cells", {"row": "2"}),
@@ -208,7 +208,7 @@ def test_a_million_columns_are_refused(write: Write) -> None:
     """D-CSV."""
     content = b",".join(b"c%d" % number for number in range(1_000_000)) + b"\n1\n"
 
-    assert "columns; at most 4096 are allowed" in refusal_of(read_csv, write(content)).message
+    assert "more than 4096 columns" in refusal_of(read_csv, write(content)).message
 
 
 def test_the_widest_table_is_read(write: Write) -> None:

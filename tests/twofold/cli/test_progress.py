@@ -17,17 +17,36 @@ def event(**fields: object) -> JobEvent:
     return JobEvent(job, "1", EVENT_TIME)
 
 
+def job(made: training_pb2.Progress, **fields: object) -> training_pb2.TrainingJob:
+    return event(progress=made, **fields).job
+
+
 def test_figures_of_a_job_with_held_out_rows() -> None:
     made = progress(2)
     made.validation_loss = 0.25
 
-    assert figures(made) == (
+    assert figures(job(made, phase=training_pb2.JOB_PHASE_TRAINING)) == (
         "epoch 2/3  loss 0.5  validation 0.25  accuracy 0.6667  1,234 rows/s  ETA 0:01"
     )
 
 
+def test_speed_and_remaining_time_are_shown_only_while_it_trains() -> None:
+    for phase in (training_pb2.JOB_PHASE_QUEUED, training_pb2.JOB_PHASE_PUBLISHING):
+        assert figures(job(progress(2), phase=phase)) == "epoch 2/3  loss 0.5  accuracy 0.6667"
+
+
+def test_a_takeover_is_visible() -> None:
+    made = training_pb2.Progress(epoch=5, epoch_count=9, loss=2, resumed_epoch=4)
+
+    assert figures(job(made, attempt_count=2)) == "attempt 2  resumed from 4  epoch 5/9  loss 2"
+    assert figures(training_pb2.TrainingJob(attempt_count=3)) == "attempt 3"
+    assert not figures(training_pb2.TrainingJob(attempt_count=1))
+
+
 def test_figures_of_a_job_that_knows_little() -> None:
-    assert figures(training_pb2.Progress(epoch=1, epoch_count=9, loss=2)) == "epoch 1/9  loss 2"
+    made = training_pb2.Progress(epoch=1, epoch_count=9, loss=2)
+
+    assert figures(job(made)) == "epoch 1/9  loss 2"
 
 
 @pytest.mark.parametrize(

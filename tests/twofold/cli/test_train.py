@@ -79,15 +79,27 @@ def test_spec_may_name_a_file_beside_itself(
     assert created(servers).data.dataset in servers.datasets.contents
 
 
-def test_name_that_is_no_file_is_for_the_server_to_judge(
-    twofold: CommandLine, servers: Servers, tmp_path: Path
+def test_a_file_that_is_not_there_is_said_to_be_missing(
+    twofold: CommandLine, tmp_path: Path
 ) -> None:
     spec = tmp_path / "spec.toml"
     spec.write_text(SPEC.replace('"xor"', '"absent.csv"'))
 
+    result = twofold("train", str(spec))
+
+    assert result.exit_code == 1
+    assert "data.dataset is absent.csv; allowed: a file beside the spec" in result.stderr
+
+
+def test_a_name_that_is_no_file_is_for_the_server_to_judge(
+    twofold: CommandLine, servers: Servers, tmp_path: Path
+) -> None:
+    spec = tmp_path / "spec.toml"
+    spec.write_text(SPEC.replace('"xor"', '"nand"'))
+
     twofold("train", str(spec))
 
-    assert created(servers).data.dataset == "absent.csv"
+    assert created(servers).data.dataset == "nand"
 
 
 def test_no_watch_prints_the_identifier_alone(

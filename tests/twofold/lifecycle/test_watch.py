@@ -69,7 +69,7 @@ async def test_watch_ends_when_the_queue_is_wiped_under_it(bench: Bench) -> None
     assert events[-1].state == State.JOB_STATE_SUCCEEDED
 
 
-@pytest.mark.parametrize("cursor", ["x", "1", "$", "-", "1-1 2-2", "9" * 30 + "-0"])
+@pytest.mark.parametrize("cursor", ["x", "1", "$", "-", "1-1 2-2", "9" * 30 + "-0", f"{1 << 64}-1"])
 async def test_cursor_that_is_none_is_refused(bench: Bench, cursor: str) -> None:
     job_id = await bench.create()
 
