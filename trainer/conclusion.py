@@ -46,7 +46,8 @@ class Conclusion:
 
     async def reach(self, ending: Ending) -> None:
         """Tells the ledger, repeating where that may help, then counts and removes the scratch."""
-        logger.info("attempt ended", extra={**self.names, "how": type(ending).__name__.lower()})
+        log = logger.warning if isinstance(ending, verdict.Died) else logger.info
+        log("attempt ended", extra={**self.names, **_told(ending)})
         if isinstance(ending, verdict.Trained):
             self.site.metrics.training_rows.inc(ending.row_count)
         state = await self._tell(verdict.action_for(ending))
@@ -146,3 +147,11 @@ class Conclusion:
                 await asyncio.to_thread(self.site.store.remove, key)
         except StoreError as error:
             logger.warning("scratch left behind", extra={**self.names, "why": error.message})
+
+
+def _told(ending: verdict.Ending) -> dict[str, object]:
+    """How an attempt ended, for a log line; a negative exit code is the signal's number."""
+    how: dict[str, object] = {"how": type(ending).__name__.lower()}
+    if isinstance(ending, verdict.Died):
+        how["exit_code"] = ending.exit_code
+    return how

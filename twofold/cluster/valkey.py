@@ -65,6 +65,7 @@ def command(binary: Path, data: Path, socket: Path) -> list[str]:
         ("save", ""),
         ("daemonize", "no"),
         ("logfile", ""),
+        ("loglevel", "warning"),
     )
     return [str(binary), *(word for name, value in settings for word in (f"--{name}", value))]
 
