@@ -57,6 +57,7 @@ check: install ## Format, lint, types, imports, protos.
 	$(BIN)/lint-imports
 	cd protos && ../$(BIN)/buf lint && ../$(BIN)/buf breaking --against image.binpb
 	tools/protos.sh --check
+	$(BIN)/python -m tools.config_table --check
 
 demo: install ## Shows everything once with real data.
 	$(BIN)/twofold demo
