@@ -113,7 +113,9 @@ def parse(kind: type[Request], message: bytes) -> Request:
     try:
         request.ParseFromString(message)
     except DecodeError as error:
-        raise InvalidField(f"the message is not a {kind.__name__}") from error
+        name, value = kind.__name__, f"{len(message)} bytes"
+        text = f"the message is not a {name}"
+        raise InvalidField(text, field="message", value=value, allowed=name) from error
     return request
 
 
