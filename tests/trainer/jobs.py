@@ -57,6 +57,8 @@ class FakeReporter:
     def __init__(self, stop_when: Callable[["FakeReporter"], bool] = lambda _: False) -> None:
         self.phases: list[training_pb2.JobPhase] = []
         self.progress: list[training_pb2.Progress] = []
+        #: Epochs reported while it trains.
+        self.trained_epochs: list[int] = []
         self.checkpoints: list[tuple[Path, int]] = []
         self.looks = 0
         self._stop_when = stop_when
@@ -67,6 +69,8 @@ class FakeReporter:
         self.phases.append(phase)
         if progress is not None:
             self.progress.append(progress)
+            if phase == training_pb2.JOB_PHASE_TRAINING:
+                self.trained_epochs.append(progress.epoch)
 
     def checkpointed(self, path: Path, epoch: int) -> None:
         self.checkpoints.append((path, epoch))

@@ -35,7 +35,7 @@ def test_a_session_goes_through_the_phases_and_reports_the_last_epoch(tmp_path: 
         training_pb2.JOB_PHASE_TRAINING,
         training_pb2.JOB_PHASE_EVALUATING,
     ]
-    assert (reporter.progress[0].epoch, reporter.progress[-1].epoch) == (1, 50)
+    assert (reporter.trained_epochs[0], reporter.trained_epochs[-1]) == (1, 50)
     assert reporter.progress[-1].epoch_count == 50
     assert all("accuracy" in progress.metrics for progress in reporter.progress)
     assert reporter.progress[-1].rows_per_second > 0
