@@ -11,9 +11,11 @@ import pytest
 
 from tests.trainer.fakes import eventually, make_settings, within
 from tests.trainer.toy_child import PROGRAM
+from tests.twofold.samples import sample_record
 from tests.valkey import Valkey
 from trainer import app, childproc
 from twofold.config import TrainerSettings, UnusableSettings
+from twofold.principal import LOCAL
 from twofold.v1 import spec_pb2, training_pb2, training_pb2_grpc
 
 
@@ -218,15 +220,16 @@ async def test_an_address_that_is_taken_is_refused(
             await app.run(settings, asyncio.Event())
 
 
-async def test_the_depth_of_the_queue_is_measured(
-    tmp_path: Path, valkey: Valkey, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_the_depth_of_the_queue_is_measured(tmp_path: Path, valkey: Valkey) -> None:
     settings = settings_for(tmp_path, valkey, role="api")
     async with app._opened(settings) as trainer:
+        await trainer.ledger.create(LOCAL, sample_record())
         measuring = asyncio.create_task(app._measure_depth(trainer))
         registry = trainer.metrics.registry
         name = "twofold_trainer_queue_depth"
-        await eventually(lambda: registry.get_sample_value(name, {"kind": "waiting"}) == 0)
+        await eventually(lambda: registry.get_sample_value(name, {"kind": "dead"}) is not None)
         measuring.cancel()
         await asyncio.wait([measuring])
-    del caplog
+
+    kinds = ("waiting", "delayed", "running", "dead")
+    assert [registry.get_sample_value(name, {"kind": kind}) for kind in kinds] == [1, 0, 0, 0]
