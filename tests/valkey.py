@@ -5,7 +5,6 @@ import os
 import platform
 import shutil
 import signal
-import socket
 import subprocess
 import time
 from pathlib import Path
@@ -130,10 +129,3 @@ class Valkey:
             assert self.is_running(), (self.folder / "valkey.log").read_text()
             time.sleep(_INTERVAL_S)
         raise TimeoutError("the server did not start")
-
-
-def free_port() -> int:
-    """A TCP port of the loopback that is free now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return cast("tuple[str, int]", probe.getsockname())[1]

@@ -56,8 +56,8 @@ async def _run(options: Options) -> int:
     with stopped_by_signals(stopping):
         async with folder.locked(options.directory) as place:
             place.make()
-            addresses = Addresses.of(options)
-            with valkey.socket_path(place.path) as socket:
+            with ports.Reserved() as reserved, valkey.socket_path(place.path) as socket:
+                addresses = Addresses.of(options, reserved)
                 cluster = Cluster(parts_of(options, addresses, place, socket), stopping)
                 async with _metrics_page(addresses, cluster):
                     return await cluster.run(lambda: _announce(addresses))
@@ -87,13 +87,13 @@ class Addresses:
     pages: dict[str, str]
 
     @classmethod
-    def of(cls, options: Options) -> "Addresses":
+    def of(cls, options: Options, reserved: ports.Reserved) -> "Addresses":
         """The addresses that were asked for, checked, and free ones for the parts' own pages."""
         return cls(
-            ports.resolve("--train-address", options.train_address),
-            ports.resolve("--infer-address", options.infer_address),
-            ports.resolve("--metrics-address", options.metrics_address),
-            {"trainer": ports.free_address(), "inferer": ports.free_address()},
+            reserved.resolve("--train-address", options.train_address),
+            reserved.resolve("--infer-address", options.infer_address),
+            reserved.resolve("--metrics-address", options.metrics_address),
+            {"trainer": reserved.free(), "inferer": reserved.free()},
         )
 
 

@@ -3,7 +3,8 @@ import pytest
 from grpc_health.v1 import health_pb2
 from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 
-from twofold.cluster import health, ports
+from twofold.cluster import health
+from twofold.cluster.ports import Reserved
 
 STATES = {
     "": HealthCheckResponse.SERVING,
@@ -29,8 +30,8 @@ def make_server(address: str) -> grpc.aio.Server:
     return server
 
 
-async def test_only_serving_is_healthy() -> None:
-    address = ports.free_address()
+async def test_only_serving_is_healthy(ports: Reserved) -> None:
+    address = ports.free()
     server = make_server(address)
     await server.start()
     try:
@@ -41,7 +42,9 @@ async def test_only_serving_is_healthy() -> None:
     assert not await health.is_serving(address, timeout_s=0.5)
 
 
-def test_the_command_line_answers_by_exit_code(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_line_answers_by_exit_code(
+    ports: Reserved, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert health.main([]) == 2
     assert "usage" in capsys.readouterr().err
-    assert health.main([ports.free_address()]) == 1
+    assert health.main([ports.free()]) == 1

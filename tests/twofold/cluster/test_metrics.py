@@ -5,8 +5,9 @@ from contextlib import asynccontextmanager
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from twofold.cluster import metrics, ports
+from twofold.cluster import metrics
 from twofold.cluster.metrics import PartFigures
+from twofold.cluster.ports import Reserved
 from twofold.config import split_address
 
 PAGE = "# HELP twofold_rows_total Rows.\n# TYPE twofold_rows_total counter\ntwofold_rows_total 3\n"
@@ -40,11 +41,11 @@ def figures() -> list[PartFigures]:
     return [PartFigures("trainer", is_running=True, restart_count=2)]
 
 
-async def test_one_page_holds_the_pages_of_all_parts() -> None:
+async def test_one_page_holds_the_pages_of_all_parts(ports: Reserved) -> None:
     ok = b"HTTP/1.0 200 OK\r\n\r\n" + PAGE.encode()
-    address = ports.free_address()
+    address = ports.free()
     async with answering(ok) as trainer:
-        pages = {"trainer": trainer, "inferer": ports.free_address()}
+        pages = {"trainer": trainer, "inferer": ports.free()}
         server = await metrics.serve(address, pages, figures)
         async with server:
             status, body = await get(address, b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
@@ -73,8 +74,10 @@ async def test_one_page_holds_the_pages_of_all_parts() -> None:
         (b"GET /" + b"x" * 100_000 + b"\r\n\r\n", b""),
     ],
 )
-async def test_anything_but_the_page_is_refused(request_bytes: bytes, status: bytes) -> None:
-    address = ports.free_address()
+async def test_anything_but_the_page_is_refused(
+    ports: Reserved, request_bytes: bytes, status: bytes
+) -> None:
+    address = ports.free()
     server = await metrics.serve(address, {}, figures)
     async with server:
         try:

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from tests.waiting import until
-from twofold.cluster import folder, ports, up
+from twofold.cluster import folder, up
+from twofold.cluster.ports import Reserved
 from twofold.cluster.supervise import Part, Policy
 
 FAST = Policy(first_delay_s=0.01, longest_delay_s=0.02)
@@ -134,13 +135,14 @@ def test_unusable_addresses_end_with_code_2(
 
 
 async def test_the_parts_get_the_clusters_settings(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ports: Reserved, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TWOFOLD_DRAIN_S", "3")
     addresses = up.Addresses.of(
         up.Options(
             train_address="127.0.0.1:0", infer_address="127.0.0.1:0", metrics_address="127.0.0.1:0"
-        )
+        ),
+        ports,
     )
     async with folder.locked(tmp_path) as place:
         groups = up.parts_of(up.Options(tmp_path), addresses, place, tmp_path / "s")
@@ -159,9 +161,11 @@ async def test_the_parts_get_the_clusters_settings(
     assert addresses.metrics not in pages
 
 
-async def test_an_existing_server_is_used_instead_of_an_own_one(tmp_path: Path) -> None:
+async def test_an_existing_server_is_used_instead_of_an_own_one(
+    ports: Reserved, tmp_path: Path
+) -> None:
     options = up.Options(tmp_path, redis_url="redis://127.0.0.1:7777/0")
-    address = ports.free_address()
+    address = ports.free()
     addresses = up.Addresses(address, address, address, {"trainer": "", "inferer": ""})
     async with folder.locked(tmp_path) as place:
         (services,) = up.parts_of(options, addresses, place, tmp_path / "s")
