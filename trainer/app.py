@@ -26,7 +26,7 @@ from twofold.config import TrainerSettings, UnusableSettings, is_insecure_accept
 from twofold.jobs import Policy
 from twofold.lifecycle import Ledger
 from twofold.queue import RedisQueue
-from twofold.seams import SystemClock, SystemRandomness
+from twofold.seams import SystemClock, SystemRandomness, World
 from twofold.store import LocalStore, StoreError
 
 logger = logging.getLogger(__name__)
@@ -86,7 +86,7 @@ async def _opened(settings: TrainerSettings) -> AsyncGenerator[Trainer]:
         max_queued_jobs=settings.max_queued_jobs,
     )
     async with RedisQueue(settings.redis_url) as queue:
-        ledger = Ledger(store, queue, SystemClock(), SystemRandomness(), policy)
+        ledger = Ledger(store, queue, World(), policy)
         yield Trainer(settings, store, queue, ledger, Metrics())
 
 

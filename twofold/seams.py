@@ -3,7 +3,12 @@
 import asyncio
 import secrets
 import time
-from typing import Protocol
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import ParamSpec, Protocol, TypeVar
+
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
 
 
 class Clock(Protocol):
@@ -60,3 +65,25 @@ class SystemRandomness:
     def uniform(self) -> float:
         """See Randomness."""
         return secrets.randbelow(1 << 53) / (1 << 53)
+
+
+class OffLoop(Protocol):
+    """Runs a function that blocks."""
+
+    async def __call__(self, act: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
+        """What `act` returns or raises."""
+        ...
+
+
+async def in_thread(act: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
+    """See OffLoop: on another thread, so that the event loop goes on."""
+    return await asyncio.to_thread(act, *args, **kwargs)
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """All of it; the default is the machine's."""
+
+    clock: Clock = field(default_factory=SystemClock)
+    randomness: Randomness = field(default_factory=SystemRandomness)
+    off_loop: OffLoop = in_thread

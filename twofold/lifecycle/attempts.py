@@ -1,6 +1,5 @@
 """The workers' side of the ledger: claim, heartbeat, and the ways an attempt ends."""
 
-import asyncio
 import logging
 import re
 import signal
@@ -96,12 +95,12 @@ class Attempts(Core):
             Fenced: the attempt lost the job before the outcome was decided.
             Corrupt: the artifact is not what the manifest says.
         """
-        standing = await asyncio.to_thread(
+        standing = await self._off_loop(
             publish.read_outcome, self._store, claim.tenant, claim.job.id
         )
         if standing is None:
             await self.beat(claim, Phase.JOB_PHASE_PUBLISHING)
-        outcome = await asyncio.to_thread(self._publish_now, claim, manifest)
+        outcome = await self._off_loop(self._publish_now, claim, manifest)
         fault("ledger.published")
         verdict = verdict_of(outcome)
         await self._apply(claim.tenant, claim.job.id, Decided(verdict))
@@ -171,7 +170,7 @@ class Attempts(Core):
     async def _begin(self, tenant: str, worker: str, entry: Entry) -> Claim | None:
         """The claim of a received entry; None where it stands for nothing, or the job is over."""
         fault("ledger.received")
-        found = await asyncio.to_thread(self._look_up, tenant, entry.job)
+        found = await self._off_loop(self._look_up, tenant, entry.job)
         if isinstance(found, Verdict):
             await self._apply(tenant, entry.job, Decided(found))
             await self._queue.drop(tenant, entry.id)

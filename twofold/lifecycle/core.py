@@ -1,6 +1,5 @@
 """What all sides of the ledger share: one event at a time, decided, made final, applied."""
 
-import asyncio
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -14,7 +13,7 @@ from twofold.internal.v1 import record_pb2
 from twofold.jobs import Job, Policy, State, Verdict, cancelled, outcome_of, verdict_of
 from twofold.principal import LOCAL
 from twofold.queue import RedisQueue
-from twofold.seams import Clock, Randomness
+from twofold.seams import World
 from twofold.store import Store
 from twofold.transitions import Decided, Event, decide
 
@@ -44,17 +43,17 @@ class Core:
         self,
         store: Store,
         queue: RedisQueue,
-        clock: Clock,
-        randomness: Randomness,
+        world: World,
         policy: Policy,
         tenants: Sequence[str] = (LOCAL.tenant,),
     ) -> None:
         self._store = store
         self._queue = queue
-        self._clock = clock
-        self._randomness = randomness
+        self._clock = world.clock
+        self._randomness = world.randomness
         self._policy = policy
         self._tenants = tuple(tenants)
+        self._off_loop = world.off_loop
         # attempt -> monotonic second until which its last heartbeat counts. Owned by the event
         # loop's thread; read by publishing threads.
         self._held_until_s: dict[str, float] = {}
@@ -87,7 +86,7 @@ class Core:
 
     async def _settle(self, tenant: str, job: Job, verdict: Verdict) -> Verdict:
         """Decides in the store how the job ends; the verdict that stands, maybe another."""
-        return await asyncio.to_thread(self._settle_now, tenant, job, verdict)
+        return await self._off_loop(self._settle_now, tenant, job, verdict)
 
     def _settle_now(self, tenant: str, job: Job, verdict: Verdict) -> Verdict:
         proposed = outcome_of(verdict, job.model, job.attempt)

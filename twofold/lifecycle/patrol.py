@@ -1,6 +1,5 @@
 """What keeps jobs moving when their workers do not: lost leases, due jobs; and figures."""
 
-import asyncio
 import logging
 
 from twofold.errors import TwofoldError, Unavailable
@@ -55,7 +54,7 @@ class Patrol(Core):
 
     async def _reap_entry(self, tenant: str, entry: Entry) -> bool:
         """Whether the entry's job moved on."""
-        verdict = await asyncio.to_thread(self._standing_verdict, tenant, entry.job)
+        verdict = await self._off_loop(self._standing_verdict, tenant, entry.job)
         event = LeaseLost(entry.id) if verdict is None else Decided(verdict)
         job = await self._apply(tenant, entry.job, event)
         if verdict is not None:

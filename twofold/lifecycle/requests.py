@@ -1,6 +1,5 @@
 """The users' side of the ledger: create, read, watch, cancel, retry."""
 
-import asyncio
 import hashlib
 import re
 from collections.abc import AsyncIterator, Sequence
@@ -50,13 +49,13 @@ class Requests(Core):
         filled = self._filled(principal, record)
         job_id = self._ulid()
         data = filled.SerializeToString(deterministic=True)
-        await asyncio.to_thread(self._store.create, keys.job_spec(tenant, job_id), data)
+        await self._off_loop(self._store.create, keys.job_spec(tenant, job_id), data)
         fault("ledger.journaled")
         return await self._enqueue(principal, job_id, filled)
 
     async def get(self, principal: Principal, job_id: str) -> training_pb2.TrainingJob:
         """The job as it stands; raises InvalidField, NotFound."""
-        record = await asyncio.to_thread(self._read_record, principal.tenant, job_id)
+        record = await self._off_loop(self._read_record, principal.tenant, job_id)
         job, _ = await self._queue.read(principal.tenant, job_id)
         return await self._shown(principal.tenant, job_id, job, record)
 
@@ -73,7 +72,7 @@ class Requests(Core):
         `states` and `model`: only such jobs; empty: all. Of a large store a call looks at a part
         only: a page may then be short, even empty, and still have a token.
         """
-        candidates = await asyncio.to_thread(self._older_jobs, principal.tenant, page_token)
+        candidates = await self._off_loop(self._older_jobs, principal.tenant, page_token)
         found: _Jobs = []
         for begin in range(0, min(len(candidates), _SCAN_LIMIT), _SCAN_CHUNK):
             chunk = candidates[begin : begin + _SCAN_CHUNK]
@@ -95,7 +94,7 @@ class Requests(Core):
         if cursor and not _is_cursor(cursor):
             raise InvalidField.of("cursor", cursor, "the cursor of an event")
         tenant, position = principal.tenant, cursor or "0-0"
-        record = await asyncio.to_thread(self._read_record, tenant, job_id)
+        record = await self._off_loop(self._read_record, tenant, job_id)
         block_s = 0.0
         while True:
             for event in await self._queue.events(tenant, job_id, position, block_s):
@@ -121,10 +120,10 @@ class Requests(Core):
         job will not succeed. CANCELLING lasts until its worker has let go.
         """
         tenant = principal.tenant
-        record = await asyncio.to_thread(self._read_record, tenant, job_id)
+        record = await self._off_loop(self._read_record, tenant, job_id)
         known, now_ms = await self._queue.read(tenant, job_id)
         job = known or new_job(job_id, record)
-        outcome = await asyncio.to_thread(self._cancel_in_store, tenant, job, now_ms)
+        outcome = await self._off_loop(self._cancel_in_store, tenant, job, now_ms)
         fault("ledger.cancelled")
         if outcome.state == State.JOB_STATE_CANCELLED:
             changed = await self._apply(tenant, job_id, CancelAsked())
@@ -142,7 +141,7 @@ class Requests(Core):
             WrongState: it has not ended.
             RequestIdReused, LimitExceeded: see `create`.
         """
-        record = await asyncio.to_thread(self._read_record, principal.tenant, job_id)
+        record = await self._off_loop(self._read_record, principal.tenant, job_id)
         job, _ = await self._queue.read(principal.tenant, job_id)
         shown = await self._shown(principal.tenant, job_id, job, record)
         if shown.state not in TERMINAL:
@@ -210,7 +209,7 @@ class Requests(Core):
         job, _ = await self._queue.read(tenant, job_id)
         if job is not None:
             return  # an earlier try went through, and only its answer was lost
-        await asyncio.to_thread(self._store.remove, keys.job(tenant, job_id))
+        await self._off_loop(self._store.remove, keys.job(tenant, job_id))
 
     async def _repeated(
         self, principal: Principal, record: record_pb2.JobRecord, found: Requested
@@ -247,7 +246,7 @@ class Requests(Core):
     ) -> training_pb2.TrainingJob:
         """The job as users see it; from the store alone where the queue has forgotten it."""
         if job is None:
-            job = await asyncio.to_thread(self._stored_job, tenant, job_id, record)
+            job = await self._off_loop(self._stored_job, tenant, job_id, record)
         return to_proto(job, record.spec)
 
     def _stored_job(self, tenant: str, job_id: str, record: record_pb2.JobRecord) -> Job:
@@ -262,7 +261,7 @@ class Requests(Core):
         return [name for name in reversed(found) if not page_token or name < page_token]
 
     async def _read_chunk(self, tenant: str, job_ids: Sequence[str]) -> _Jobs:
-        records = await asyncio.to_thread(self._read_records, tenant, job_ids)
+        records = await self._off_loop(self._read_records, tenant, job_ids)
         jobs = await self._queue.read_many(tenant, list(records))
         return [
             await self._shown(tenant, job_id, job, record)

@@ -10,7 +10,7 @@ import logging
 import random
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Self, TypeVar, cast
+from typing import Protocol, Self, TypeVar, cast
 
 from redis import exceptions
 from redis.asyncio import Redis
@@ -45,6 +45,36 @@ class NoGroup(Exception):
 
 class GroupExists(Exception):
     """The consumer group is there already."""
+
+
+class Commands(Protocol):
+    """What the queue asks of a server; `Connection` is the real one, simulations have theirs."""
+
+    async def close(self) -> None:
+        """See Connection."""
+        ...
+
+    def steady_s(self) -> float:
+        """See Connection."""
+        ...
+
+    async def call(self, *arguments: Argument) -> Reply:
+        """See Connection."""
+        ...
+
+    async def block(self, timeout_s: float, *arguments: Argument) -> Reply:
+        """See Connection."""
+        ...
+
+    async def call_all(self, commands: Sequence[Sequence[Argument]]) -> list[Reply]:
+        """See Connection."""
+        ...
+
+    async def evaluate(
+        self, script: "Script", keys: Sequence[str], arguments: Sequence[Argument]
+    ) -> Reply:
+        """See Connection."""
+        ...
 
 
 class Connection:

@@ -1,7 +1,7 @@
 """The queue in Redis: reads jobs, and applies what `twofold.transitions.decide` said."""
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from importlib import resources
 from typing import Self, cast
@@ -13,6 +13,7 @@ from twofold.queue.connection import (
     BLOCK_LIMIT_S,
     PATIENCE_S,
     Argument,
+    Commands,
     Connection,
     GroupExists,
     NoGroup,
@@ -89,8 +90,13 @@ class RedisQueue:
     Every call may raise errors.Unavailable, after some seconds of trying.
     """
 
-    def __init__(self, url: str, patience_s: float = PATIENCE_S) -> None:
-        self._connection = Connection(url, patience_s)
+    def __init__(
+        self,
+        url: str,
+        patience_s: float = PATIENCE_S,
+        connect: Callable[[str, float], Commands] = Connection,
+    ) -> None:
+        self._connection = connect(url, patience_s)
         self._strict, self._permitted = _scripts()
 
     async def __aenter__(self) -> Self:

@@ -5,7 +5,7 @@ from typing import cast
 
 from twofold.config import INSECURE_VALUE, INSECURE_VARIABLE, UnusableSettings
 from twofold.errors import Internal
-from twofold.queue.connection import Connection, Reply
+from twofold.queue.connection import Commands, Reply
 
 #: Commands of this release are used: script flags, XAUTOCLAIM's list of deleted entries.
 COMMAND_FLOOR = (7, 0, 0)
@@ -57,7 +57,7 @@ def find_setting_problems(settings: dict[str, str]) -> list[str]:
     ]
 
 
-async def check_server(connection: Connection, *, insecure: bool) -> None:
+async def check_server(connection: Commands, *, insecure: bool) -> None:
     """Refuses a server that is unfit; with `insecure` unsafe settings are only logged.
 
     Raises:
@@ -78,7 +78,7 @@ async def check_server(connection: Connection, *, insecure: bool) -> None:
         _log.warning("the queue's server is unsafe", extra={"problem": unsafe})
 
 
-async def _read_settings(connection: Connection) -> dict[str, str]:
+async def _read_settings(connection: Commands) -> dict[str, str]:
     """The required settings as they are; empty where the server does not let us read them."""
     try:
         reply = await connection.call("CONFIG", "GET", *[name for name, _, _ in REQUIRED])

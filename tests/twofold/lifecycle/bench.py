@@ -14,7 +14,7 @@ from twofold.jobs import Policy
 from twofold.lifecycle import Claim, Ledger
 from twofold.principal import LOCAL
 from twofold.queue import RedisQueue, schema
-from twofold.seams import SystemClock, SystemRandomness
+from twofold.seams import SystemClock, World
 from twofold.store import LocalStore
 from twofold.v1 import training_pb2
 
@@ -41,7 +41,7 @@ class Bench:
         self.store = LocalStore(root)
         self.clock = SystemClock()
         self.queue = BenchQueue(valkey.url)
-        self.ledger = Ledger(self.store, self.queue, self.clock, SystemRandomness(), policy)
+        self.ledger = Ledger(self.store, self.queue, World(self.clock), policy)
 
     async def __aenter__(self) -> Self:
         return self

@@ -16,6 +16,7 @@ from twofold.lifecycle import Claim
 from twofold.lifecycle.attempts import newest_checkpoint
 from twofold.principal import LOCAL
 from twofold.queue import schema
+from twofold.seams import World
 from twofold.store import LocalStore
 from twofold.v1 import training_pb2
 
@@ -64,7 +65,7 @@ async def test_claim_without_a_job_returns_after_its_wait(bench: Bench) -> None:
 
 async def test_claim_serves_every_tenant(bench: Bench) -> None:
     two = type(bench.ledger)(
-        bench.store, bench.queue, bench.clock, bench.ledger._randomness, POLICY, ("other", TENANT)
+        bench.store, bench.queue, World(bench.clock), POLICY, ("other", TENANT)
     )
     job_id = await bench.create()
 
