@@ -1,13 +1,72 @@
 """Fault points: `fault("publish.claimed")` marks a step; tests arm what happens there.
 
-A no-op unless something is armed. TWOFOLD_FAULTS arms points in a process that a test starts:
-"publish.claimed=kill" or "publish.claimed=kill@3" (at the third hit), "stop" and "exit" likewise;
-several are separated by commas.
+A no-op unless something is armed. TWOFOLD_FAULTS arms points in a process that a test starts, as
+entries "point=action" or "point=action@3" (at the third hit only, else at the first) or
+"point=action@3+" (at the third hit and each later one), separated by commas. Actions:
+
+  kill, stop   the process gets SIGKILL or SIGSTOP
+  exit         it exits with status 70, without clean-up
+  errno:EIO    OSError of that errno is raised; within the store it is taken for the disk's
+  sleep:0.5    the calling thread sleeps that many seconds
 """
 
+import errno
 import os
 import signal
+import time
 from collections.abc import Callable
+
+#: Every point there is, by what has just happened when it is reached; a test keeps this in step
+#: with the code. What a process does between two points of one row is one step to a fault.
+POINTS = frozenset(
+    {
+        # twofold.store: a file written, fsynced, given its name, the name fsynced. Also link and
+        # adopt come through the last two.
+        "store.create.written",
+        "store.create.synced",
+        "store.adopt.synced",
+        "store.create.linked",
+        "store.create.named",
+        # twofold.publish: number claimed, files linked, manifest staged, outcome decided, visible.
+        "publish.claimed",
+        "publish.linked",
+        "publish.staged",
+        "publish.decided",
+        "publish.visible",
+        # twofold.lifecycle, users' side: spec stored, then enqueued; cancel file written, then
+        # the outcome decided.
+        "ledger.journaled",
+        "ledger.enqueued",
+        "ledger.cancel_asked",
+        "ledger.cancelled",
+        # twofold.lifecycle, workers' side: entry received, job claimed; version published; about
+        # to write how an attempt ended, and the end written.
+        "ledger.received",
+        "ledger.claimed",
+        "ledger.published",
+        "ledger.settling",
+        "ledger.settled",
+        # twofold.lifecycle, patrol: a job of the store looked at; what was missing enqueued.
+        "reconcile.read",
+        "reconcile.enqueued",
+        # trainer's supervisor: job claimed, child given its order, child trained, end told.
+        "worker.claimed",
+        "worker.ordered",
+        "worker.trained",
+        "worker.concluded",
+        # trainer's child: an epoch done, a checkpoint written, the artifact written.
+        "child.epoch",
+        "child.checkpointed",
+        "child.exported",
+        # Data sets: a chunk received; bytes in place, before the record; record gone, before them.
+        "upload.chunk",
+        "dataset.adopted",
+        "dataset.hidden",
+        # inferer: a version's bytes read, its engine warm.
+        "inferer.read",
+        "inferer.warm",
+    }
+)
 
 #: What happens at a point; filled by `arm`. Owned by the test that arms it.
 _armed: dict[str, Callable[[], None]] = {}
@@ -20,7 +79,9 @@ def fault(name: str) -> None:
 
 
 def arm(name: str, action: Callable[[], None]) -> None:
-    """Makes `fault(name)` call `action` from now on."""
+    """Makes `fault(name)` call `action` from now on; raises ValueError for an unknown point."""
+    if name not in POINTS:
+        raise ValueError(f"no fault point is called {name!r}")
     _armed[name] = action
 
 
@@ -30,11 +91,28 @@ def disarm() -> None:
 
 
 def arm_from(text: str) -> None:
-    """Arms what TWOFOLD_FAULTS says; raises ValueError for an unknown action."""
+    """Arms what TWOFOLD_FAULTS says; raises ValueError for what it cannot mean."""
     for entry in filter(None, text.split(",")):
         name, _, action = entry.partition("=")
         kind, _, hit = action.partition("@")
-        arm(name, _at_hit(int(hit or 1), _ACTIONS[kind]))
+        first = int(hit.removesuffix("+") or 1)
+        arm(name, _from_hit(first, _action(kind), repeat=hit.endswith("+")))
+
+
+def _action(text: str) -> Callable[[], None]:
+    kind, _, detail = text.partition(":")
+    if kind == "errno" and isinstance(number := getattr(errno, detail, None), int):
+        return lambda: _fail(number)
+    if kind == "sleep":
+        delay_s = float(detail)
+        return lambda: time.sleep(delay_s)
+    if text not in _ACTIONS:
+        raise ValueError(f"no action of a fault point is called {text!r}")
+    return _ACTIONS[text]
+
+
+def _fail(number: int) -> None:
+    raise OSError(number, os.strerror(number))
 
 
 def _signal_self(number: signal.Signals) -> Callable[[], None]:
@@ -48,13 +126,13 @@ _ACTIONS: dict[str, Callable[[], None]] = {
 }
 
 
-def _at_hit(hit: int, action: Callable[[], None]) -> Callable[[], None]:
-    remaining = hit
+def _from_hit(first: int, action: Callable[[], None], *, repeat: bool) -> Callable[[], None]:
+    hits = 0
 
-    def count_down() -> None:
-        nonlocal remaining
-        remaining -= 1
-        if remaining == 0:
+    def count() -> None:
+        nonlocal hits
+        hits += 1
+        if hits == first or (repeat and hits > first):
             action()
 
-    return count_down
+    return count
