@@ -5,17 +5,25 @@ A call is two events: "invoke", then one of "ok", "fail" (it certainly had no ef
 Processes write their own files, merged afterwards by time: CLOCK_MONOTONIC is the machine's, not
 the process's; under simulation it is the virtual clock.
 
-Operations and their fields (answers after the arrow):
+An "invoke" has the operation's name as "op" beside its fields; the answer's fields stand in "ok";
+"fail" and "unknown" have "code", the status' name. `call` is unique within the whole run.
+
+Operations and their fields (answers after the arrow; a state is a name such as "CANCELLED"):
   create         request_id, model            -> job
   retry          job, request_id              -> job
   cancel         job                          -> state
   get            job                          -> state, version (0: none)
-  versions       model                        -> numbers (the visible ones)
+  versions       model                        -> numbers (the visible ones); broken: those of them
+                                                 whose files fail their digests, if looked at
   predict        model, reference             -> version, is_right (as that version computes)
 Facts:
   train_begin    job, attempt                 an attempt begins to train
   train_end      job, attempt, how            trained | failed | cancelled | lost | handed_back
-  fault          what                         the harness broke something; which, where
+  retry_wait     job, wait_ms, full_ms        a failed attempt is repeated after this wait; what
+                                              the wait would be without jitter
+  fault          what, which                  the harness broke something: "kill", "stop", "clock",
+                                              "lost", "slow" ...; which: the actor's name, or
+                                              "redis", "store" for what all share
   wipe           -                            Redis lost its data, all or the latest part
   quiet          -                            no more faults; from here on everything must settle
   settled        -                            everything has; absent if it did not in time
