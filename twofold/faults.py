@@ -21,12 +21,13 @@ from collections.abc import Callable
 POINTS = frozenset(
     {
         # twofold.store: a file written, fsynced, given its name, the name fsynced. Also link and
-        # adopt come through the last two.
+        # adopt come through the last two. And a file about to be read.
         "store.create.written",
         "store.create.synced",
         "store.adopt.synced",
         "store.create.linked",
         "store.create.named",
+        "store.read",
         # twofold.publish: number claimed, files linked, manifest staged, outcome decided, visible.
         "publish.claimed",
         "publish.linked",

@@ -2,7 +2,8 @@
 
 A file appears whole or not at all and is durable before `create`, `link` or `adopt` return: written
 under a temporary name, fsynced, linked to its key, and the folder fsynced. kill -9 does not test
-that order (the page cache survives it); the tests assert the calls themselves.
+that order (the page cache survives it); the tests assert the calls themselves, and simulations
+run it over a disk that forgets.
 
 Every call blocks; asyncio code goes through `asyncio.to_thread`.
 """
@@ -10,31 +11,24 @@ Every call blocks; asyncio code goes through `asyncio.to_thread`.
 import contextlib
 import errno
 import hashlib
-import os
+import logging
 import re
-import secrets
-import shutil
-import stat
 from collections.abc import Generator
 from pathlib import Path
 from typing import Protocol
 
+from twofold.disk import Disk, OsDisk, Parts, is_absence
 from twofold.errors import Corrupt, Unavailable
 from twofold.faults import fault
 
 #: One part of a key: a checked name, a ULID, a digest or one of the layout's own words.
 _PART = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
-_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-#: Non-blocking, or opening a planted FIFO would wait for a writer for ever.
-_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-#: Not there: absent, or something that we never make and so never follow.
-_ABSENT = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP})
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 #: Folders known to be durable are remembered up to this many, then all are forgotten.
 _SETTLED_LIMIT = 10_000
-_CHUNK = 1 << 20
-#: Owner and group: an inferer may read as another user of the group.
-_MODE = 0o750
+#: Files on their way in; outside of every tenant.
+_TEMPORARY = "tmp"
+_log = logging.getLogger(__name__)
 
 
 class StoreError(Unavailable):
@@ -93,9 +87,9 @@ class Store(Protocol):
         ...
 
 
-def split_key(key: str) -> list[str]:
+def split_key(key: str) -> Parts:
     """The parts of a key; raises ValueError for what `twofold.keys` cannot have made."""
-    parts = key.split("/")
+    parts = tuple(key.split("/"))
     for part in parts:
         if _PART.fullmatch(part) is None or ".." in part:
             raise ValueError(f"not a key of the store: {key[:200]!r}")
@@ -112,268 +106,182 @@ def _translated() -> Generator[None, None, None]:
         raise StoreError(f"{text}; try again later") from error
 
 
-class LocalStore:
-    """A Store in a folder of a local file system that has hard links."""
+@contextlib.contextmanager
+def _absence_is_fine() -> Generator[None, None, None]:
+    """Goes on after the block where nothing is there; a failing disk is not that."""
+    try:
+        yield
+    except OSError as error:
+        if not is_absence(error):
+            raise
 
-    def __init__(self, root: Path, *, read_only: bool = False) -> None:
+
+class LocalStore:
+    """A Store on a disk that has hard links, by default a folder of a local file system."""
+
+    def __init__(self, root: Path, *, read_only: bool = False, disk: Disk | None = None) -> None:
         self._root = root.absolute()
         self._read_only = read_only
+        self._disk = disk or OsDisk(root)
         # Folders whose names are durable up to the root. Shared by threads: only add, discard and
         # clear, each atomic; forgetting one costs an fsync, nothing else.
-        self._settled: set[str] = set()
+        self._settled: set[Parts] = set()
 
     def __repr__(self) -> str:
         return f"LocalStore({str(self._root)!r}{', read_only=True' if self._read_only else ''})"
 
     def read(self, key: str, limit_bytes: int = 64 << 20) -> bytes | None:
         """See Store."""
-        with _translated(), self._reading(key) as descriptor:
-            if descriptor is None:
-                return None
-            if os.fstat(descriptor).st_size > limit_bytes:
+        parts = split_key(key)
+        with _translated(), _absence_is_fine():
+            fault("store.read")
+            data = self._disk.read(parts, limit_bytes)
+            if len(data) > limit_bytes:
                 raise Corrupt(f"a stored file is larger than {limit_bytes} bytes")
-            with os.fdopen(descriptor, "rb", closefd=False) as file:
-                return file.read(limit_bytes + 1)[:limit_bytes]
+            return data
+        return None
 
     def digest(self, key: str) -> tuple[int, str] | None:
         """See Store."""
-        with _translated(), self._reading(key) as descriptor:
-            if descriptor is None:
-                return None
+        parts = split_key(key)
+        with _translated(), _absence_is_fine():
+            fault("store.read")
             sha256, size = hashlib.sha256(), 0
-            while chunk := os.read(descriptor, _CHUNK):
-                sha256.update(chunk)
-                size += len(chunk)
+            for piece in self._disk.pieces(parts):
+                sha256.update(piece)
+                size += len(piece)
             return size, sha256.hexdigest()
+        return None
 
     def create(self, key: str, data: bytes) -> bool:
         """See Store."""
-        temporary = self.temporary()
-        with _translated(), _removed(temporary):
-            with open(temporary, "xb") as file:  # noqa: PTH123 - "xb" of pathlib is the same
+        parts = split_key(key)
+        temporary = self._temporary()
+        with _translated(), self._discarded(temporary):
+            with self._disk.new_file(temporary) as file:
                 file.write(data)
-                file.flush()
                 fault("store.create.written")
-                os.fsync(file.fileno())
+                file.sync()
             fault("store.create.synced")
-            return self._name(str(temporary), key)
+            return self._name(temporary, parts)
 
     def link(self, source: str, target: str) -> bool:
         """See Store."""
         with _translated():
-            folder, name = self._folder_of(source)
-            try:
-                return self._name(name, target, folder)
-            finally:
-                os.close(folder)
+            return self._name(split_key(source), split_key(target))
 
     def adopt(self, temporary: Path, key: str) -> bool:
         """See Store; raises StoreError for what is not a regular file in the temporary folder."""
-        with _translated(), _removed(temporary):
-            descriptor = os.open(temporary, _FILE)
-            try:
-                _check_regular(descriptor)
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
+        parts = split_key(key)
+        ours = (_TEMPORARY, temporary.name)
+        if temporary != self._disk.path(ours):
+            raise StoreError("not a file of the temporary folder")
+        with _translated(), self._discarded(ours):
+            self._disk.sync_file(ours)
             fault("store.adopt.synced")
-            return self._name(str(temporary), key)
+            return self._name(ours, parts)
 
     def temporary(self) -> Path:
         """See Store."""
-        self._check_writable()
-        folder = self._root / "tmp"
-        with _translated():
-            self._make_root()
-            folder.mkdir(_MODE, exist_ok=True)
-        return folder / secrets.token_hex(16)
+        return self._disk.path(self._temporary())
 
     def path(self, key: str) -> Path:
         """See Store."""
-        return self._root.joinpath(*split_key(key))
+        return self._disk.path(split_key(key))
 
     def make_folder(self, key: str) -> Path:
         """See Store."""
+        parts = split_key(key)
         with _translated():
-            os.close(self._made(split_key(key)))
-        return self.path(key)
+            self._make_durable(parts)
+        return self._disk.path(parts)
 
     def names(self, key: str) -> list[str]:
         """See Store."""
-        with _translated():
-            try:
-                descriptor = self._open_folder(split_key(key))
-            except OSError as error:
-                if error.errno in _ABSENT:
-                    return []
-                raise
-            try:
-                return sorted(os.listdir(descriptor))  # noqa: PTH208 - pathlib takes no descriptor
-            finally:
-                os.close(descriptor)
+        parts = split_key(key)
+        with _translated(), _absence_is_fine():
+            return sorted(self._disk.names(parts))
+        return []
 
     def exists(self, key: str) -> bool:
         """See Store."""
         with _translated():
-            try:
-                folder, name = self._folder_of(key)
-            except OSError as error:
-                if error.errno in _ABSENT:
-                    return False
-                raise
-            try:
-                found = os.stat(name, dir_fd=folder, follow_symlinks=False)
-            except FileNotFoundError:
-                return False
-            finally:
-                os.close(folder)
-            return not stat.S_ISLNK(found.st_mode)
+            return self._disk.kind(split_key(key)) is not None
 
     def sync_folder(self, key: str) -> None:
         """See Store."""
         with _translated():
-            descriptor = self._open_folder(split_key(key))
-            try:
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
+            self._disk.sync_folder(split_key(key))
 
     def remove(self, key: str) -> None:
         """See Store."""
         self._check_writable()
+        parts = split_key(key)
         self._settled.clear()  # a folder below may be made again, and must be made durable again
-        with _translated():
-            try:
-                folder, name = self._folder_of(key)
-            except OSError as error:
-                if error.errno in _ABSENT:
-                    return
-                raise
-            try:
-                _remove_at(name, folder)
-                os.fsync(folder)
-            finally:
-                os.close(folder)
+        with _translated(), _absence_is_fine():
+            with contextlib.suppress(FileNotFoundError):
+                self._disk.remove(parts)
+            self._disk.sync_folder(parts[:-1])
 
     def _check_writable(self) -> None:
         if self._read_only:
             raise StoreError("the store is read-only here")
 
-    @contextlib.contextmanager
-    def _reading(self, key: str) -> Generator[int | None, None, None]:
-        """A descriptor of a regular file; None where there is none."""
-        try:
-            folder, name = self._folder_of(key)
-            try:
-                descriptor = os.open(name, _FILE, dir_fd=folder)
-            finally:
-                os.close(folder)
-        except OSError as error:
-            if error.errno not in _ABSENT:
-                raise
-            yield None
-            return
-        try:
-            yield descriptor if stat.S_ISREG(os.fstat(descriptor).st_mode) else None
-        finally:
-            os.close(descriptor)
-
-    def _folder_of(self, key: str) -> tuple[int, str]:
-        """A descriptor of the folder of a key, to be closed, and the last part."""
-        parts = split_key(key)
-        return self._open_folder(parts[:-1]), parts[-1]
-
-    def _open_folder(self, parts: list[str]) -> int:
-        """A descriptor of a folder, reached without following any link below the root."""
-        descriptor = os.open(self._root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        for part in parts:
-            try:
-                below = os.open(part, _FOLDER, dir_fd=descriptor)
-            finally:
-                os.close(descriptor)
-            descriptor = below
-        return descriptor
-
-    def _name(self, source: str, key: str, folder: int | None = None) -> bool:
-        """Links a durable file to a key and makes the name durable; False where it was taken."""
-        *parents, name = split_key(key)
-        target = self._made(parents)
-        try:
-            try:
-                os.link(source, name, src_dir_fd=folder, dst_dir_fd=target, follow_symlinks=False)
-            except FileExistsError:
-                # Whoever acts on the other's file must find it after a crash too.
-                os.fsync(target)
-                return False
-            fault("store.create.linked")
-            os.fsync(target)
-            fault("store.create.named")
-            return True
-        finally:
-            os.close(target)
-
-    def _make_root(self) -> None:
-        """Makes the root and what is missing above it, durably."""
-        missing = [self._root, *self._root.parents]
-        while missing and missing[-1].is_dir():
-            missing.pop()
-        for folder in reversed(missing):
-            folder.mkdir(_MODE, exist_ok=True)
-            descriptor = os.open(folder.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-            try:
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
-
-    def _made(self, parts: list[str]) -> int:
-        """A descriptor of a folder that exists and is durable."""
+    def _temporary(self) -> Parts:
+        """A new path in the temporary folder, which need not be durable."""
         self._check_writable()
-        descriptor, known = self._settled_folder(parts)
-        for number, part in enumerate(parts[known:], known + 1):
-            try:
-                with contextlib.suppress(FileExistsError):
-                    os.mkdir(part, _MODE, dir_fd=descriptor)
-                below = os.open(part, _FOLDER, dir_fd=descriptor)
-                # Also where it existed: whoever made it may not have come to this line yet.
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
-            descriptor = below
-            self._settled.add("/".join(parts[:number]))
-        return descriptor
+        with _translated():
+            self._disk.make_root()
+            self._disk.make_folder((_TEMPORARY,))
+        return _TEMPORARY, self._disk.unused_name()
 
-    def _settled_folder(self, parts: list[str]) -> tuple[int, int]:
-        """A descriptor of the deepest folder known to be durable, and its depth."""
+    @contextlib.contextmanager
+    def _discarded(self, temporary: Parts) -> Generator[None, None, None]:
+        """Removes a temporary name afterwards; what it was linked to stays."""
+        try:
+            yield
+        finally:
+            try:
+                self._disk.remove(temporary)
+            except FileNotFoundError:
+                pass
+            except OSError:
+                # What was asked for is done, or has failed for a reason of its own.
+                _log.warning("a temporary file could not be removed", exc_info=True)
+
+    def _name(self, source: Parts, target: Parts) -> bool:
+        """Links a durable file to a key and makes the name durable; False where it was taken."""
+        folder = target[:-1]
+        self._make_durable(folder)
+        try:
+            self._disk.link(source, target)
+        except FileExistsError:
+            # Whoever acts on the other's file must find it after a crash too.
+            self._disk.sync_folder(folder)
+            return False
+        fault("store.create.linked")
+        self._disk.sync_folder(folder)
+        fault("store.create.named")
+        return True
+
+    def _make_durable(self, folder: Parts) -> None:
+        """Lets a folder exist and be durable, with those above it."""
+        self._check_writable()
+        for depth in range(self._settled_depth(folder), len(folder)):
+            below = folder[: depth + 1]
+            self._disk.make_folder(below)
+            # Also where it existed: whoever made it may not have come to this line yet.
+            self._disk.sync_folder(folder[:depth])
+            self._settled.add(below)
+
+    def _settled_depth(self, folder: Parts) -> int:
+        """The depth of the deepest folder on the way that is known to be durable."""
         if len(self._settled) >= _SETTLED_LIMIT:
             self._settled.clear()
-        for depth in range(len(parts), 0, -1):
-            if "/".join(parts[:depth]) in self._settled:
-                with contextlib.suppress(FileNotFoundError):
-                    return self._open_folder(parts[:depth]), depth
+        for depth in range(len(folder), 0, -1):
+            if folder[:depth] in self._settled:
+                if self._disk.kind(folder[:depth]) == "folder":
+                    return depth
                 self._settled.clear()  # another removed it; who knows what else
-        self._make_root()
-        return self._open_folder([]), 0
-
-
-def _check_regular(descriptor: int) -> None:
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        raise OSError(errno.EINVAL, "not a regular file")
-
-
-@contextlib.contextmanager
-def _removed(temporary: Path) -> Generator[None, None, None]:
-    """Removes a temporary name afterwards; what it was linked to stays."""
-    try:
-        yield
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def _remove_at(name: str, folder: int) -> None:
-    """Removes a file or a folder with all in it, following no link."""
-    try:
-        os.unlink(name, dir_fd=folder)
-    except FileNotFoundError:
-        return
-    except (IsADirectoryError, PermissionError):  # Linux says the first, POSIX the second
-        shutil.rmtree(name, dir_fd=folder)
+        self._disk.make_root()
+        return 0

@@ -92,6 +92,15 @@ def test_adopt_refuses_a_fifo(store: LocalStore) -> None:
         store.adopt(temporary, "t/a")
 
 
+def test_adopt_refuses_a_file_from_elsewhere(store: LocalStore, tmp_path: Path) -> None:
+    elsewhere = tmp_path / "data"
+    elsewhere.write_bytes(b"data")
+
+    with pytest.raises(StoreError):
+        store.adopt(elsewhere, "t/a")
+    assert elsewhere.exists()
+
+
 def test_links_are_never_followed(store: LocalStore, tmp_path: Path) -> None:
     outside = tmp_path / "outside"
     outside.mkdir()
@@ -259,3 +268,41 @@ def test_unreadable_folder_is_an_error_not_absence(
             act("t/a")
     with pytest.raises(StoreError):
         store.remove("t/a")
+
+
+def test_remove_that_is_not_permitted_is_an_error(
+    store: LocalStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.create("t/a", b"")
+
+    def refuse(path: str, *, dir_fd: int | None = None) -> None:
+        raise PermissionError(errno.EPERM, "not permitted")
+
+    with monkeypatch.context() as patch, pytest.raises(StoreError):
+        patch.setattr(os, "unlink", refuse)
+        store.remove("t/a")
+
+    assert store.exists("t/a")
+
+
+def test_folder_removed_by_two_at_once_is_gone_for_both(store: LocalStore) -> None:
+    with ThreadPoolExecutor(4) as pool:
+        for number in range(20):
+            for name in "abcdefgh":
+                store.create(f"t/{number}/{name}", b"")
+            list(pool.map(store.remove, [f"t/{number}"] * 4))
+
+            assert not store.exists(f"t/{number}")
+
+
+def test_temporary_file_that_stays_does_not_undo_what_was_done(
+    store: LocalStore, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(path: str, *, dir_fd: int | None = None) -> None:
+        raise OSError(errno.EIO, "disk")
+
+    monkeypatch.setattr(os, "unlink", fail)
+
+    assert store.create("t/a", b"one")
+    assert store.read("t/a") == b"one"
+    assert "could not be removed" in caplog.text
