@@ -10,6 +10,7 @@ Every call blocks; asyncio code goes through `asyncio.to_thread`.
 
 import contextlib
 import errno
+import functools
 import hashlib
 import logging
 import re
@@ -87,6 +88,7 @@ class Store(Protocol):
         ...
 
 
+@functools.lru_cache(maxsize=1024)
 def split_key(key: str) -> Parts:
     """The parts of a key; raises ValueError for what `twofold.keys` cannot have made."""
     parts = tuple(key.split("/"))
