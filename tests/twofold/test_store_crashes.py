@@ -1,0 +1,150 @@
+"""The store over a disk that forgets: what it acknowledged stands, all else is whole or absent."""
+
+import contextlib
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.chaos.sim.disk import Dead, SimDisk, SimHandle, SimNewFile
+from tests.twofold.samples import FILES, JOB, TENANT, export, sample_attempt, trained_manifest
+from twofold import keys, publish, versions
+from twofold.internal.v1 import record_pb2
+from twofold.jobs import State
+from twofold.seams import SystemClock
+from twofold.store import LocalStore, Store
+
+#: Chances of loss: everything, some, and what the seed decides.
+CHANCES = (1.0, 0.5, None)
+
+
+@dataclass
+class Machine:
+    """A disk, and processes on it that are killed at a step."""
+
+    disk: SimDisk
+
+    def store(self, kill_at: int = 0) -> LocalStore:
+        """A process's store; the machine's power goes at its `kill_at`th step."""
+        steps = 0
+
+        def count(_: str) -> None:
+            nonlocal steps
+            steps += 1
+            if steps == kill_at:
+                handle.kill()
+
+        handle = self.disk.handle(count)
+        return LocalStore(Path("/simulated"), disk=handle)
+
+
+def machine_of(seed: int) -> Machine:
+    return Machine(SimDisk(random.Random(seed)))  # noqa: S311 - a schedule, not a secret
+
+
+def crashes(act: Callable[[Store], object]) -> list[tuple[Machine, bool]]:
+    """Machines after a crash at every step of `act`, and whether it had returned before."""
+    found: list[tuple[Machine, bool]] = []
+    for seed, chance in enumerate(CHANCES * 3):
+        kill_at, is_done = 0, False
+        while not is_done:
+            kill_at += 1
+            machine = machine_of(1000 * seed + kill_at)
+            prepare(machine.store())
+            try:
+                act(machine.store(kill_at))
+                is_done = True
+            except Dead:
+                pass
+            machine.disk.crash(chance)
+            found.append((machine, is_done))
+    return found
+
+
+def prepare(store: Store) -> None:
+    """What stands already, durably."""
+    store.create("t/base", b"base")
+    export(store, sample_attempt())
+
+
+def create(store: Store) -> bool:
+    return store.create("t/jobs/1/outcome", b"decided")
+
+
+def link(store: Store) -> bool:
+    return store.link("t/base", "t/models/m/base")
+
+
+@pytest.mark.parametrize(
+    ("act", "key", "data"),
+    [(create, "t/jobs/1/outcome", b"decided"), (link, "t/models/m/base", b"base")],
+)
+def test_file_is_whole_or_absent_and_stands_once_acknowledged(
+    act: Callable[[Store], bool], key: str, data: bytes
+) -> None:
+    after = crashes(act)
+
+    assert {machine.store().read(key) for machine, _ in after} == {None, data}
+    assert all(machine.store().read(key) == data for machine, is_done in after if is_done)
+
+
+def test_loser_of_a_race_can_rely_on_the_winners_file() -> None:
+    """The winner dies before it syncs its name; the loser was told that the key is taken."""
+    for kill_at in range(1, 40):
+        machine = machine_of(kill_at)
+        machine.store().create("t/base", b"")
+        with contextlib.suppress(Dead):
+            machine.store(kill_at).create("t/a", b"one")
+        loser = machine.store().create("t/a", b"two")
+        machine.disk.crash(chance=1)
+
+        assert machine.store().read("t/a") == (b"two" if loser else b"one")
+
+
+def publish_sample(store: Store) -> record_pb2.JobOutcome:
+    return publish.publish(
+        store, SystemClock(), sample_attempt(), trained_manifest(), may_decide=lambda: True
+    )
+
+
+def test_crashed_publish_leaves_no_half_version_and_its_repeat_succeeds() -> None:
+    for machine, is_done in crashes(publish_sample):
+        store = machine.store()
+        seen = [state.number for state in versions.visible_versions(store, TENANT, "digits")]
+        outcome = publish.read_outcome(store, TENANT, JOB)
+        assert all(is_whole(store, number) for number in seen)
+        assert seen == [1] if is_done else seen in ([], [1])
+        assert outcome is not None or not seen
+
+        decided = publish_sample(store)
+
+        assert decided.state == State.JOB_STATE_SUCCEEDED
+        assert outcome is None or outcome == decided
+        seen = [state.number for state in versions.visible_versions(store, TENANT, "digits")]
+        assert seen == [decided.version]
+        assert is_whole(store, decided.version)
+
+
+def is_whole(store: Store, number: int) -> bool:
+    """Whether a version's manifest can be read and its files are the manifest's."""
+    found, _ = versions.read_manifest(store, TENANT, "digits", number)
+    folder = keys.version(TENANT, "digits", number)
+    expected = {file.name: (file.size_bytes, file.sha256) for file in found.files}
+    return {name: store.digest(f"{folder}/{name}") for name in FILES} == expected
+
+
+@pytest.mark.parametrize(("owner", "name"), [(SimHandle, "sync_folder"), (SimNewFile, "sync")])
+def test_store_that_left_out_a_sync_would_be_found(
+    monkeypatch: pytest.MonkeyPatch, owner: type, name: str
+) -> None:
+    def left_out(*_: object) -> None: ...
+
+    monkeypatch.setattr(owner, name, left_out)
+
+    assert any(
+        machine.store().read("t/jobs/1/outcome") != b"decided"
+        for machine, is_done in crashes(create)
+        if is_done
+    )
