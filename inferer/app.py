@@ -12,10 +12,9 @@ from collections.abc import AsyncIterator, Callable
 from inferer.batcher import Limits
 from inferer.engine import Engine
 from inferer.health import Health
-from inferer.lane import Lane
-from inferer.loading import Loader
+from inferer.loading import Loader, load_lane
 from inferer.metrics import MetricsPage
-from inferer.models import Models, Served
+from inferer.models import Models
 from inferer.service import InferenceService
 from inferer.transport import Server
 from inferer.transport.grpcio import GrpcioServer
@@ -65,7 +64,8 @@ class App:
         store = LocalStore(self._settings.store, read_only=True)
         with self._engine() as engine:
             loader = Loader(store, engine, self._limits.max_batch_size)
-            models = Models(functools.partial(self._load, loader), self._clock)
+            load = functools.partial(load_lane, loader, LOCAL.tenant, self._limits, self._clock)
+            models = Models(load, self._clock)
             watcher = Watcher(
                 StoreReader(store, LOCAL.tenant),
                 models,
@@ -84,15 +84,6 @@ class App:
         except ValueError as error:
             text = f"TWOFOLD_INFER_DEVICE is {device!r}, but {error}; use cpu"
             raise UnusableSettings(text) from error
-
-    async def _load(self, loader: Loader, name: str, number: int) -> Served:
-        """Loads on the loader's thread; the lane is made where it will live, on the loop."""
-        loop, engine = asyncio.get_running_loop(), loader.engine
-        loaded = await loop.run_in_executor(engine.loader, loader.load, LOCAL.tenant, name, number)
-        lane = Lane(
-            loaded.signature.resource, loaded.program, self._limits, engine.slow, self._clock
-        )
-        return Served(loaded.manifest, loaded.manifest_sha256, loaded.signature, lane)
 
     def _events(self) -> Callable[[], AsyncIterator[None]] | None:
         url = self._settings.redis_url

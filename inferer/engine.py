@@ -6,7 +6,7 @@ batches that are too long for the loop. Loading never runs on a thread that answ
 # pyright: reportUnknownMemberType=false
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from typing import Self
 
@@ -17,7 +17,7 @@ from google.protobuf.message import DecodeError
 from safetensors import SafetensorError
 
 from inferer import golden
-from inferer.convert import Signature
+from inferer.artifact import GRAPH, WEIGHTS
 from inferer.lane import Executed
 from inferer.statistics import Timing
 from twofold.errors import Corrupt, InvalidField
@@ -27,8 +27,6 @@ from twofold.nets.load import Net, load
 from twofold.tensors import Array
 from twofold.v1 import graph_pb2, model_pb2
 
-GRAPH, WEIGHTS = "graph.pb", "weights.safetensors"
-FILES = (GRAPH, WEIGHTS, golden.FILE)
 #: Warm-up: the larger batch size, and how often each is run. The fastest run counts: anything
 #: slower was a core taken away.
 _WARM_UP_ROWS = 64
@@ -88,11 +86,15 @@ class TorchProgram:
         return self._net.head(self._net(*inputs)).cpu().numpy()
 
     def replay(self, examples: golden.Golden, tolerance: model_pb2.Tolerance) -> None:
-        """Raises Corrupt unless the golden examples give the expected answers."""
-        examples.check(self._answer(examples.inputs), tolerance)
+        """See loading.Network."""
+        try:
+            answers = self._answer(examples.inputs)
+        except (RuntimeError, ValueError, IndexError) as error:
+            raise Corrupt("golden replay: the network does not run on its own examples") from error
+        examples.check(answers, tolerance)
 
     def warm_up(self, examples: golden.Golden) -> None:
-        """Runs both ends of the usual batch sizes until they are warm, and measures them."""
+        """See loading.Network; the usual batch sizes are one row and _WARM_UP_ROWS."""
         one_s = self._fastest_s({name: rows[:1] for name, rows in examples.inputs.items()})
         many = {
             name: np.resize(rows, (_WARM_UP_ROWS, *rows.shape[1:]))
@@ -140,6 +142,7 @@ class Engine:
             raise ValueError("torch finds no CUDA device here")
         self._threads = threads
         self._device = torch.device(device)
+        self.device_type = self._device.type
 
     def __enter__(self) -> Self:
         # Before the threads start: each takes the number over when it first computes.
@@ -153,19 +156,15 @@ class Engine:
         self.loader.shutdown(wait=False, cancel_futures=True)
         self.slow.shutdown(wait=False, cancel_futures=True)
 
-    def load(
-        self, manifest: model_pb2.Manifest, files: Mapping[str, bytes], signature: Signature
-    ) -> TorchProgram:
-        """A version's program, replayed and warm. For the loader's thread.
+    def load(self, manifest: model_pb2.Manifest, files: Mapping[str, bytes]) -> TorchProgram:
+        """A version's program, neither replayed nor warm yet. For the loader's thread.
 
         Args:
             manifest: the version's.
-            files: the very bytes whose digests were verified, by name; all of FILES.
-            signature: the manifest's.
+            files: the very bytes whose digests were verified, by name; all of artifact.FILES.
 
         Raises:
-            Corrupt: the files are not a network, or not this manifest's; or the golden examples
-                give other answers.
+            Corrupt: the files are not a network, or not this manifest's.
         """
         net = _net(files)
         score_count, label_count = _score_count(manifest), len(manifest.features.labels)
@@ -174,12 +173,7 @@ class Engine:
         expected = wire_signature(manifest.features, score_count)
         if (list(manifest.inputs), list(manifest.outputs)) != expected:
             raise Corrupt("the manifest's signature is not that of its columns and labels")
-        program = TorchProgram(net.to(self._device), manifest.features, self._device)
-        examples = golden.Golden.parse(files[golden.FILE], signature)
-        tolerance = golden.tolerance_for(manifest, self._device.type)
-        _refusing(lambda: program.replay(examples, tolerance))
-        program.warm_up(examples)
-        return program
+        return TorchProgram(net.to(self._device), manifest.features, self._device)
 
 
 def _net(files: Mapping[str, bytes]) -> Net:
@@ -197,11 +191,3 @@ def _net(files: Mapping[str, bytes]) -> Net:
 def _score_count(manifest: model_pb2.Manifest) -> int:
     """Width of the scores: classes or targets."""
     return next((spec.shape[1] for spec in manifest.outputs if len(spec.shape) > 1), 0)
-
-
-def _refusing(replay: Callable[[], None]) -> None:
-    """A network that cannot even run its own examples is refused like one that runs them wrong."""
-    try:
-        replay()
-    except (RuntimeError, ValueError, IndexError) as error:
-        raise Corrupt("golden replay: the network does not run on its own examples") from error

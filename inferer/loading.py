@@ -1,17 +1,52 @@
-"""From the store to a program: read once, verify, load those very bytes."""
+"""From the store to a program: read once, verify, load those very bytes, replay, warm up."""
 
+import asyncio
 from collections.abc import Mapping
+from concurrent.futures import Executor
 from dataclasses import dataclass
+from typing import Protocol
 
+from inferer.artifact import FILES
+from inferer.batcher import Limits
 from inferer.convert import Signature, signature_of
-from inferer.engine import FILES, Engine, TorchProgram
-from inferer.models import Refused
+from inferer.golden import FILE as GOLDEN
+from inferer.golden import Golden, tolerance_for
+from inferer.lane import Lane, Program
+from inferer.models import Refused, Served
 from twofold import keys
 from twofold.errors import Corrupt, TwofoldError, Unavailable
 from twofold.faults import fault
 from twofold.manifest import LIMIT_BYTES, decode, sha256_hex, verify_files
+from twofold.seams import Clock
 from twofold.store import Store
 from twofold.v1 import model_pb2
+
+
+class Network(Program, Protocol):
+    """A program that was just built. It may serve once it was replayed and is warm."""
+
+    def replay(self, examples: Golden, tolerance: model_pb2.Tolerance) -> None:
+        """Raises Corrupt unless the golden examples give the expected answers."""
+        ...
+
+    def warm_up(self, examples: Golden) -> None:
+        """Runs the usual batch sizes until they are warm, and measures them."""
+        ...
+
+
+class Engine(Protocol):
+    """Builds programs and has the threads that run them; see inferer.engine."""
+
+    #: Loads run here.
+    loader: Executor
+    #: Batches run here that are too long for the event loop.
+    slow: Executor
+    #: "cpu" or "cuda": which tolerance counts.
+    device_type: str
+
+    def load(self, manifest: model_pb2.Manifest, files: Mapping[str, bytes]) -> Network:
+        """A version's network; raises Corrupt where the files are none."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +56,7 @@ class Loaded:
     manifest: model_pb2.Manifest
     manifest_sha256: str
     signature: Signature
-    program: TorchProgram
+    program: Program
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +95,10 @@ class Loader:
         fault("inferer.read")
         verify_files(manifest, files)
         signature = signature_of(manifest, self.max_batch_size)
-        program = self.engine.load(manifest, files, signature)
+        program = self.engine.load(manifest, files)
+        examples = Golden.parse(files[GOLDEN], signature)
+        program.replay(examples, tolerance_for(manifest, self.engine.device_type))
+        program.warm_up(examples)
         fault("inferer.warm")
         return Loaded(manifest, digest, signature, program)
 
@@ -72,3 +110,14 @@ class Loader:
         # A file larger than its manifest says is refused before it is read.
         found = {name: self.store.read(f"{folder}/{name}", size) for name, size in sizes.items()}
         return {name: content for name, content in found.items() if content is not None}
+
+
+async def load_lane(
+    loader: Loader, tenant: str, limits: Limits, clock: Clock, model: str, number: int
+) -> Served:
+    """Loads on the loader's thread; the lane is made where it will live, on the loop."""
+    engine = loader.engine
+    loop = asyncio.get_running_loop()
+    loaded = await loop.run_in_executor(engine.loader, loader.load, tenant, model, number)
+    lane = Lane(loaded.signature.resource, loaded.program, limits, engine.slow, clock)
+    return Served(loaded.manifest, loaded.manifest_sha256, loaded.signature, lane)

@@ -8,6 +8,7 @@ import torch
 from inferer.app import App
 from inferer.convert import signature_of
 from inferer.engine import Engine, TorchProgram
+from inferer.golden import Golden, tolerance_for
 from tests.inferer import artifacts
 from twofold import config
 from twofold.errors import Corrupt
@@ -18,12 +19,16 @@ Made = tuple[model_pb2.FeatureSpec, Net]
 
 
 def load(made: Made, **files: bytes) -> TorchProgram:
-    """Loads an artifact as published, with some of its files replaced."""
+    """Loads an artifact as published, with some of its files replaced; replayed and warm."""
     changed = {name.replace("_", "."): data for name, data in files.items()}
     contents = {**artifacts.files_of(*made), **changed}
     manifest = artifacts.manifest_of("m", *made, contents)
     with Engine() as engine:
-        return engine.load(manifest, contents, signature_of(manifest, 64))
+        program = engine.load(manifest, contents)
+        examples = Golden.parse(contents["golden.safetensors"], signature_of(manifest, 64))
+        program.replay(examples, tolerance_for(manifest, engine.device_type))
+        program.warm_up(examples)
+        return program
 
 
 @pytest.mark.parametrize("make", [artifacts.classifier, lambda: artifacts.constant(3)])
@@ -131,7 +136,7 @@ def test_more_labels_than_scores_are_refused() -> None:
     manifest.features.labels.append("newt")
 
     with Engine() as engine, pytest.raises(Corrupt, match="4 labels for 3 scores"):
-        engine.load(manifest, contents, signature_of(manifest, 64))
+        engine.load(manifest, contents)
 
 
 def test_a_signature_that_does_not_follow_from_the_columns_is_refused() -> None:
@@ -141,7 +146,7 @@ def test_a_signature_that_does_not_follow_from_the_columns_is_refused() -> None:
     manifest.features.numeric_columns.append("c")
 
     with Engine() as engine, pytest.raises(Corrupt, match="signature"):
-        engine.load(manifest, contents, signature_of(manifest, 64))
+        engine.load(manifest, contents)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
