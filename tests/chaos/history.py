@@ -91,6 +91,10 @@ class JsonLines:
         line = [event.at_ns, event.actor, event.kind, event.call, dict(event.fields)]
         self._file.write(json.dumps(line).encode() + b"\n")
 
+    def close(self) -> None:
+        """Closes the file."""
+        self._file.close()
+
 
 def read(paths: Iterable[Path]) -> list[Event]:
     """The events of several files, by time."""
