@@ -34,8 +34,9 @@ POINTS = frozenset(
         "publish.staged",
         "publish.decided",
         "publish.visible",
-        # twofold.lifecycle, users' side: spec stored, then enqueued; cancel file written, then
-        # the outcome decided.
+        # twofold.lifecycle, users' side: request bound to a job, spec stored, enqueued; cancel
+        # file written, then the outcome decided.
+        "ledger.bound",
         "ledger.journaled",
         "ledger.enqueued",
         "ledger.cancel_asked",

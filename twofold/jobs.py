@@ -61,6 +61,8 @@ class Job:
     failure_count: int = 0
     #: ULID of the attempt that holds the job; empty while none does.
     attempt: str = ""
+    #: The last attempt that gave the job up by itself; the repeat of its word changes nothing.
+    ended_attempt: str = ""
     #: The worker that holds it.
     owner: str = ""
     #: Its entry in the stream; empty: a fresh one is made as the change is applied.

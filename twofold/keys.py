@@ -19,6 +19,31 @@ def dataset_record(tenant: str, sha256: str) -> str:
     return f"{tenant}/datasets/{sha256}/dataset.json"
 
 
+def upload_part(tenant: str, sha256: str) -> str:
+    """What has come so far of a file, where the store's own temporary files stand."""
+    return f"tmp/{tenant}.{sha256}.part"
+
+
+def upload_lock(tenant: str, sha256: str) -> str:
+    """Held by whoever writes to a part or to the file's data set; see `twofold.locks`."""
+    return f"tmp/{tenant}.{sha256}.lock"
+
+
+def collector_lock(tenant: str) -> str:
+    """Held by whoever removes what is of no use any more."""
+    return f"tmp/{tenant}.collector.lock"
+
+
+def requests(tenant: str) -> str:
+    """The folder of all bindings of requests."""
+    return f"{tenant}/requests"
+
+
+def request(tenant: str, request_id: str) -> str:
+    """twofold.internal.v1.RequestRecord; its exclusive create binds a request to one job."""
+    return f"{tenant}/requests/{request_id}"
+
+
 def jobs(tenant: str) -> str:
     """The folder of all jobs."""
     return f"{tenant}/jobs"

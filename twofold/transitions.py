@@ -47,6 +47,8 @@ class Changes:
     job: Job | None = None
     #: Must be decided in the store, then applied as Decided.
     verdict: Verdict | None = None
+    #: The attempt whose word that is; empty for others' words.
+    ended_attempt: str = ""
     #: An entry of the stream that stands for nothing and is to be deleted.
     drop: str = ""
 
@@ -77,6 +79,17 @@ def _held(job: Job | None, attempt: str) -> Job:
     if job is None or job.is_terminal or not attempt or job.attempt != attempt:
         raise Fenced(attempt)
     return job
+
+
+def _is_repeat(job: Job | None, attempt: str) -> bool:
+    """Whether `attempt` has given the job up before, and only the answer was lost."""
+    return job is not None and bool(attempt) and job.ended_attempt == attempt
+
+
+def _given_up(changes: Changes, attempt: str) -> Changes:
+    """The changes, remembered as the word of `attempt`."""
+    job = changes.job and replace(changes.job, ended_attempt=attempt)
+    return replace(changes, job=job, ended_attempt=attempt if changes.verdict else "")
 
 
 def _requeued(job: Job) -> Job:
@@ -217,7 +230,11 @@ class Failed:
 
     def on(self, job: Job | None, now_ms: int, policy: Policy) -> Changes:
         """See Event."""
-        held = _held(job, self.attempt)
+        if _is_repeat(job, self.attempt):
+            return Changes()
+        return _given_up(self._decide(_held(job, self.attempt), now_ms, policy), self.attempt)
+
+    def _decide(self, held: Job, now_ms: int, policy: Policy) -> Changes:
         can_pass = self.reason in PASSING or (held.retry_user_errors and self.reason in USER_ERRORS)
         if (
             held.state == State.JOB_STATE_CANCELLING
@@ -252,7 +269,10 @@ class Evicted:
 
     def on(self, job: Job | None, now_ms: int, policy: Policy) -> Changes:
         """See Event."""
-        return _evict(_held(job, self.attempt), now_ms, policy, self.message)
+        if _is_repeat(job, self.attempt):
+            return Changes()
+        lost = _evict(_held(job, self.attempt), now_ms, policy, self.message)
+        return _given_up(lost, self.attempt)
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,10 +284,12 @@ class HandedBack:
     def on(self, job: Job | None, now_ms: int, policy: Policy) -> Changes:
         """See Event."""
         del policy
+        if _is_repeat(job, self.attempt):
+            return Changes()
         held = _held(job, self.attempt)
         if held.state == State.JOB_STATE_CANCELLING:
-            return _end(held, now_ms, cancelled())
-        return Changes(_requeued(held))
+            return _given_up(_end(held, now_ms, cancelled()), self.attempt)
+        return _given_up(Changes(_requeued(held)), self.attempt)
 
 
 @dataclass(frozen=True, slots=True)
@@ -279,10 +301,12 @@ class Stopped:
     def on(self, job: Job | None, now_ms: int, policy: Policy) -> Changes:
         """See Event."""
         del policy
+        if _is_repeat(job, self.attempt):
+            return Changes()
         held = _held(job, self.attempt)
         if held.state != State.JOB_STATE_CANCELLING:
             return Changes()
-        return _end(held, now_ms, cancelled())
+        return _given_up(_end(held, now_ms, cancelled()), self.attempt)
 
 
 @dataclass(frozen=True, slots=True)
@@ -303,10 +327,32 @@ class LeaseLost:
 
 
 @dataclass(frozen=True, slots=True)
+class Restored:
+    """The job is missing where it must stand: in the stream, or among the delayed ones.
+
+    That was so at `revision`; a later change has put it where it belongs.
+    """
+
+    revision: int
+
+    def on(self, job: Job | None, now_ms: int, policy: Policy) -> Changes:
+        """See Event."""
+        del policy
+        if job is None or job.is_terminal or job.revision != self.revision:
+            return Changes()
+        if job.state == State.JOB_STATE_CANCELLING:
+            return _end(job, now_ms, cancelled())
+        if job.phase in WAITING:
+            return Changes(job)  # applying it puts the job among the delayed ones again
+        return Changes(_requeued(job))
+
+
+@dataclass(frozen=True, slots=True)
 class Decided:
-    """The store holds the job's outcome."""
+    """The store holds the job's outcome; `ended_attempt` is the one whose word led to it."""
 
     verdict: Verdict
+    ended_attempt: str = ""
 
     def on(self, job: Job | None, now_ms: int, policy: Policy) -> Changes:
         """See Event."""
@@ -322,6 +368,7 @@ class Decided:
                 reason=verdict.reason,
                 message=verdict.message,
                 version=verdict.version,
+                ended_attempt=self.ended_attempt or job.ended_attempt,
                 end_ms=verdict.end_ms or now_ms,
                 attempt_count=max(job.attempt_count, verdict.attempt_count),
                 eviction_count=max(job.eviction_count, verdict.eviction_count),

@@ -15,7 +15,7 @@ from twofold.principal import LOCAL
 from twofold.queue import RedisQueue
 from twofold.seams import World
 from twofold.store import Store
-from twofold.transitions import Decided, Event, decide
+from twofold.transitions import CancelAsked, Decided, Event, decide
 
 FORMAT_VERSION = 1
 #: Every conflict means that another's change went through; so many in a row mean a defect.
@@ -74,7 +74,8 @@ class Core:
             if changes.drop:
                 await self._queue.drop(tenant, changes.drop)
             if changes.verdict and job:
-                event = Decided(await self._settle(tenant, job, changes.verdict))
+                verdict = await self._settle(tenant, job, changes.verdict)
+                event = Decided(verdict, changes.ended_attempt)
                 continue
             if changes.job is None or job is None:
                 return job
@@ -83,6 +84,12 @@ class Core:
                 _report(job, stored)
                 return stored
         raise Conflict("the job changed too often; try again", resource=f"jobs/{job_id}")
+
+    async def _apply_verdict(self, tenant: str, job_id: str, verdict: Verdict) -> Job | None:
+        """The job after what the store has decided; a cancelled one's worker may yet let go."""
+        if verdict.state == State.JOB_STATE_CANCELLED:
+            return await self._apply(tenant, job_id, CancelAsked())
+        return await self._apply(tenant, job_id, Decided(verdict))
 
     async def _settle(self, tenant: str, job: Job, verdict: Verdict) -> Verdict:
         """Decides in the store how the job ends; the verdict that stands, maybe another."""
@@ -97,7 +104,15 @@ class Core:
         return verdict_of(winner)
 
     def _standing_verdict(self, tenant: str, job_id: str) -> Verdict | None:
-        """The verdict that stands in the store, its version made visible; None: undecided.
+        """The verdict that stands in the store, its version made visible; None: undecided."""
+        outcome = self._standing_outcome(tenant, job_id)
+        if outcome is None:
+            return None
+        publish.complete(self._store, tenant, outcome)
+        return verdict_of(outcome)
+
+    def _standing_outcome(self, tenant: str, job_id: str) -> record_pb2.JobOutcome | None:
+        """The outcome that stands in the store; None: undecided.
 
         Where only the cancel file stands, its writer died: CANCELLED is decided on its behalf.
         """
@@ -105,10 +120,7 @@ class Core:
         if outcome is None and self._store.exists(keys.job_cancel(tenant, job_id)):
             proposed = replace(cancelled(), end_ms=self._clock.time_ms())
             outcome = publish.decide_outcome(self._store, tenant, job_id, outcome_of(proposed))
-        if outcome is None:
-            return None
-        publish.complete(self._store, tenant, outcome)
-        return verdict_of(outcome)
+        return outcome
 
     def _read_record(self, tenant: str, job_id: str) -> record_pb2.JobRecord:
         """What was asked; raises InvalidField, NotFound, Corrupt."""

@@ -20,9 +20,11 @@ class Patrol(Core):
         """Moves jobs on whose lease is lost; how many.
 
         Does nothing until server and network have been up for two leases: right after an outage
-        every lease looks lost.
+        every lease looks lost. One below half a lease makes no living worker lose its own: there
+        are several heartbeats in a lease.
         """
-        if not await self._queue.is_steady(2 * self._policy.lease_ms):
+        lease_ms = self._policy.lease_ms
+        if not await self._queue.is_steady(2 * lease_ms, lease_ms // 2):
             return 0
         count = 0
         for tenant in self._tenants:

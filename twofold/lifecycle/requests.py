@@ -5,16 +5,24 @@ import re
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 
+from google.protobuf.message import DecodeError
+
 from twofold import keys, names, publish
-from twofold.errors import InvalidField, LimitExceeded, NotFound, RequestIdReused, WrongState
+from twofold.errors import (
+    Corrupt,
+    InvalidField,
+    LimitExceeded,
+    NotFound,
+    RequestIdReused,
+    WrongState,
+)
 from twofold.faults import fault
 from twofold.internal.v1 import record_pb2
 from twofold.jobs import TERMINAL, Job, State, cancelled, new_job, outcome_of, to_proto, verdict_of
 from twofold.lifecycle.core import FORMAT_VERSION, Core
 from twofold.principal import Principal
-from twofold.queue import Requested
 from twofold.queue.connection import BLOCK_LIMIT_S
-from twofold.transitions import CancelAsked, Created, Decided, decide, ended_job
+from twofold.transitions import Created, decide, ended_job
 from twofold.v1 import training_pb2
 
 _CURSOR = re.compile(r"([0-9]{1,20})-([0-9]{1,20})")
@@ -36,22 +44,27 @@ class Requests(Core):
     ) -> training_pb2.TrainingJob:
         """Stores and enqueues a job; durable when it returns. A repeat returns the first job.
 
+        The request is bound to one job first; then come the job's record and the queue. Each step
+        is there already or is made, so a repeat completes what a crash left unfinished. Refusals
+        come before the first step; after it a failure is Unavailable: the job may come to life.
+
         Raises:
             RequestIdReused: the request_id was used with another request.
-            LimitExceeded: too many jobs wait.
+            LimitExceeded: too many jobs wait, or the queue's memory is full. Of creates that run at
+                once, several may find the same last place.
         """
         tenant = principal.tenant
-        if record.request_id:
-            found = await self._queue.find_request(tenant, record.request_id)
-            if found is not None:
-                return await self._repeated(principal, record, found)
-        await self._check_room(tenant)
+        bound = await self._off_loop(self._read_binding, tenant, record)
+        if not bound:
+            await self._check_room(tenant)
+            bound = await self._off_loop(self._bind, tenant, record)
+            fault("ledger.bound")
         filled = self._filled(principal, record)
-        job_id = self._ulid()
-        data = filled.SerializeToString(deterministic=True)
-        await self._off_loop(self._store.create, keys.job_spec(tenant, job_id), data)
+        is_new = await self._off_loop(self._journal, tenant, bound, filled)
         fault("ledger.journaled")
-        return await self._enqueue(principal, job_id, filled)
+        if is_new:
+            return await self._enqueue(tenant, bound, filled)
+        return await self._repeated(tenant, bound)
 
     async def get(self, principal: Principal, job_id: str) -> training_pb2.TrainingJob:
         """The job as it stands; raises InvalidField, NotFound."""
@@ -125,10 +138,7 @@ class Requests(Core):
         job = known or new_job(job_id, record)
         outcome = await self._off_loop(self._cancel_in_store, tenant, job, now_ms)
         fault("ledger.cancelled")
-        if outcome.state == State.JOB_STATE_CANCELLED:
-            changed = await self._apply(tenant, job_id, CancelAsked())
-        else:
-            changed = await self._apply(tenant, job_id, Decided(verdict_of(outcome)))
+        changed = await self._apply_verdict(tenant, job_id, verdict_of(outcome))
         return await self._shown(tenant, job_id, changed, record)
 
     async def retry(
@@ -169,8 +179,55 @@ class Requests(Core):
             filled.create_time.FromMilliseconds(self._clock.time_ms())
         return filled
 
+    def _read_binding(self, tenant: str, record: record_pb2.JobRecord) -> str:
+        """The job that the request made before, "" for none; raises RequestIdReused, Corrupt."""
+        if not record.request_id:
+            return ""
+        data = self._store.read(keys.request(tenant, record.request_id))
+        if data is None:
+            return ""
+        try:
+            binding = record_pb2.RequestRecord.FromString(data)
+        except DecodeError as error:
+            raise Corrupt("a request's record cannot be read") from error
+        if binding.format_version != FORMAT_VERSION:
+            raise Corrupt(
+                f"a request's record is of format {binding.format_version}; this release reads "
+                f"{FORMAT_VERSION}"
+            )
+        if binding.request_sha256 != record.request_sha256:
+            raise RequestIdReused(
+                f"request_id {record.request_id} made {binding.job} from another request; "
+                "use a new one",
+                request_id=record.request_id,
+                job=binding.job,
+            )
+        return names.resource_id("job", binding.job, "jobs")
+
+    def _bind(self, tenant: str, record: record_pb2.JobRecord) -> str:
+        """A new job's identifier, or that of whoever bound the same request at the same time."""
+        job_id = self._ulid()
+        if not record.request_id:
+            return job_id
+        binding = record_pb2.RequestRecord(
+            format_version=FORMAT_VERSION,
+            job=f"jobs/{job_id}",
+            request_sha256=record.request_sha256,
+        )
+        binding.create_time.FromMilliseconds(self._clock.time_ms())
+        data = binding.SerializeToString(deterministic=True)
+        if self._store.create(keys.request(tenant, record.request_id), data):
+            return job_id
+        return self._read_binding(tenant, record) or job_id
+
+    def _journal(self, tenant: str, job_id: str, record: record_pb2.JobRecord) -> bool:
+        """Writes the job's record; False where it was there."""
+        data = record.SerializeToString(deterministic=True)
+        return self._store.create(keys.job_spec(tenant, job_id), data)
+
     async def _check_room(self, tenant: str) -> None:
-        """Spares the store a write; the queue checks again as it enqueues."""
+        """Refuses before anything is written."""
+        await self._queue.check_memory()
         depth = await self._queue.depth(tenant)
         waiting, allowed = depth.waiting + depth.delayed, self._policy.max_queued_jobs
         if waiting >= allowed:
@@ -182,47 +239,33 @@ class Requests(Core):
             )
 
     async def _enqueue(
-        self, principal: Principal, job_id: str, record: record_pb2.JobRecord
+        self, tenant: str, job_id: str, record: record_pb2.JobRecord
     ) -> training_pb2.TrainingJob:
+        """The job, made live unless it is."""
         now_ms = await self._queue.time_ms()
-        event = Created(new_job(job_id, record))
-        created = decide(None, event, now_ms, self._policy).job
-        try:
-            stored = await self._queue.create(
-                principal.tenant,
-                created or event.job,
-                request_sha256=record.request_sha256,
-                max_waiting=self._policy.max_queued_jobs,
-                token=self._ulid(),
-            )
-        except LimitExceeded:
-            await self._forget(principal.tenant, job_id)
-            raise
+        created = decide(None, Created(new_job(job_id, record)), now_ms, self._policy).job
+        assert created is not None  # noqa: S101 - Created of no job always makes one
+        stored = await self._queue.create(tenant, created, self._ulid())
         fault("ledger.enqueued")
-        if isinstance(stored, Job):
-            return to_proto(stored, record.spec)
-        await self._forget(principal.tenant, job_id)
-        return await self._repeated(principal, record, stored)
+        if stored is None:  # another was quicker: a repeat, or whoever reconciles
+            stored, _ = await self._queue.read(tenant, job_id)
+        return await self._shown(tenant, job_id, stored, record)
 
-    async def _forget(self, tenant: str, job_id: str) -> None:
-        """Removes the record of a job that was refused."""
+    async def _repeated(self, tenant: str, job_id: str) -> training_pb2.TrainingJob:
+        """The job that the request made before, made live unless it is or has ended."""
+        record = await self._off_loop(self._read_record, tenant, job_id)
         job, _ = await self._queue.read(tenant, job_id)
-        if job is not None:
-            return  # an earlier try went through, and only its answer was lost
-        await self._off_loop(self._store.remove, keys.job(tenant, job_id))
-
-    async def _repeated(
-        self, principal: Principal, record: record_pb2.JobRecord, found: Requested
-    ) -> training_pb2.TrainingJob:
-        """The job that the request made before, if it is the same request."""
-        if found.sha256 != record.request_sha256:
-            raise RequestIdReused(
-                f"request_id {record.request_id} made jobs/{found.job} from another request; "
-                "use a new one",
-                request_id=record.request_id,
-                job=f"jobs/{found.job}",
-            )
-        return await self.get(principal, found.job)
+        verdict = await self._off_loop(self._standing_verdict, tenant, job_id)
+        if job is not None or verdict is not None:
+            return await self._shown(tenant, job_id, job, record)
+        shown = await self._enqueue(tenant, job_id, record)
+        # Who ended the job meanwhile did not find it in the queue.
+        verdict = await self._off_loop(self._standing_verdict, tenant, job_id)
+        if verdict is None:
+            return shown
+        return await self._shown(
+            tenant, job_id, await self._apply_verdict(tenant, job_id, verdict), record
+        )
 
     def _cancel_in_store(self, tenant: str, job: Job, now_ms: int) -> record_pb2.JobOutcome:
         """The outcome that stands: CANCELLED, unless another was decided before."""

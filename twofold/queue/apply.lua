@@ -10,7 +10,9 @@
 --   twofold:{tenant}:queue         stream  one entry per QUEUED, RUNNING or CANCELLING job, field
 --                                          "job"; consumer group "workers". Permanent.
 --   twofold:{tenant}:delayed       zset    DELAYED and RETRY_WAIT jobs by due time in ms. Permanent.
---   twofold:{tenant}:request:<id>  string  "<job> <sha256 of the request>". 24 h.
+--   twofold:{tenant}:checked       hash    "born": a token made with the key; "done": the server's
+--                                          run id and that token, as they were before the jobs of
+--                                          the store were last compared with the queue. Permanent.
 --   twofold:{tenant}:dead          stream  jobs given up, field "job"; about 1,000. Permanent.
 --   twofold:{tenant}:versions      stream  "look at the store": a version, alias or withdrawal
 --                                          changed; about 100. Permanent.
@@ -20,8 +22,7 @@
 -- ARGV[2] the token of this change; a repeat after a lost answer finds it and changes nothing.
 -- ARGV[3..] operations: name, number of the key, count of arguments, arguments.
 --
--- Answers {status, detail}: 1 applied, the job's entry; 0 the revision differs, the one found; 2 the
--- request key is taken, its value; 3 no room, how many jobs wait.
+-- Answers {status, detail}: 1 applied, the job's entry; 0 the revision differs, the one found.
 
 local job = KEYS[1]
 if redis.call('HGET', job, 'change') == ARGV[2] then
@@ -32,26 +33,6 @@ if revision ~= ARGV[1] then
   return {0, revision}
 end
 
--- Guards come first in the list: they may end the script before anything is written.
-local guards = {}
-
--- The request key must be free.
-function guards.UNUSED(key)
-  local value = redis.call('GET', key)
-  return value and {2, value}
-end
-
--- Fewer than args[1] jobs may wait: entries never delivered, and delayed jobs (key args[2]).
-function guards.ROOM(key, args)
-  local held = 0
-  local pending = redis.pcall('XPENDING', key, 'workers')
-  if type(pending) == 'table' and not pending.err then
-    held = pending[1]
-  end
-  local waiting = redis.call('XLEN', key) - held + redis.call('ZCARD', KEYS[tonumber(args[2])])
-  return waiting >= tonumber(args[1]) and {3, tostring(waiting)}
-end
-
 local next_argument = 3
 while next_argument <= #ARGV do
   local name = ARGV[next_argument]
@@ -59,12 +40,7 @@ while next_argument <= #ARGV do
   local count = tonumber(ARGV[next_argument + 2])
   local args = {unpack(ARGV, next_argument + 3, next_argument + 2 + count)}
   next_argument = next_argument + 3 + count
-  if guards[name] then
-    local refusal = guards[name](key, args)
-    if refusal then
-      return refusal
-    end
-  elseif name == 'ENQUEUE' then
+  if name == 'ENQUEUE' then
     -- A fresh entry, remembered in the job. The group is made with its stream, not by the first
     -- worker: XGROUP is refused while memory is full, and reading is not.
     if redis.call('EXISTS', key) == 0 then

@@ -13,7 +13,15 @@ _DEFAULTS: dict[str, object] = {field.name: field.default for field in fields(Jo
 _NAMES = tuple(_DEFAULTS)
 #: Not in events: users never see them.
 _INTERNAL = frozenset(
-    {"owner", "entry", "lease_until_ms", "failure_count", "max_retries", "retry_user_errors"}
+    {
+        "owner",
+        "entry",
+        "ended_attempt",
+        "lease_until_ms",
+        "failure_count",
+        "max_retries",
+        "retry_user_errors",
+    }
 )
 
 

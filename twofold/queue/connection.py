@@ -23,6 +23,8 @@ Argument = str | bytes | int
 #: A reply of RESP2.
 Reply = bytes | int | list["Reply"] | None
 Result = TypeVar("Result")
+#: Keys and arguments of one run of a script.
+Run = tuple[Sequence[str], Sequence[Argument]]
 
 #: Half-open connections are noticed after this long; blocking reads must stay below it.
 REPLY_TIMEOUT_S = 5.0
@@ -33,8 +35,8 @@ PATIENCE_S = 1.5
 _PAUSES_S = (0.02, 0.05, 0.1, 0.2, 0.4)
 #: More than every watcher, worker and handler of one process needs at once.
 _MAX_CONNECTIONS = 1_024
-#: A command this slow means that the server, or we, stood still for a while.
-_SLOW_S = 1.0
+#: Stalls shorter than this are not remembered: no lease is so short.
+_SHORT_S = 0.1
 
 _log = logging.getLogger(__name__)
 
@@ -54,7 +56,7 @@ class Commands(Protocol):
         """See Connection."""
         ...
 
-    def steady_s(self) -> float:
+    def steady_s(self, stall_s: float) -> float:
         """See Connection."""
         ...
 
@@ -73,6 +75,10 @@ class Commands(Protocol):
     async def evaluate(
         self, script: "Script", keys: Sequence[str], arguments: Sequence[Argument]
     ) -> Reply:
+        """See Connection."""
+        ...
+
+    async def evaluate_all(self, script: "Script", runs: Sequence["Run"]) -> list[Reply]:
         """See Connection."""
         ...
 
@@ -95,9 +101,9 @@ class Connection:
             client_name="twofold",
         )
         self._client.response_callbacks.clear()
-        #: Monotonic time of the last sign that server or network had stood still.
-        self._trouble_s = float("-inf")
-        self._healthy = True
+        self._stalls = Stalls()
+        #: Since when commands have failed, in monotonic seconds; None: the last one worked.
+        self._away_since_s: float | None = None
 
     async def __aenter__(self) -> Self:
         return self
@@ -109,9 +115,12 @@ class Connection:
         """Closes all connections."""
         await self._client.aclose()
 
-    def steady_s(self) -> float:
-        """Seconds since the last trouble; infinite where there was none."""
-        return time.monotonic() - self._trouble_s
+    def steady_s(self, stall_s: float) -> float:
+        """Seconds since server or network last stood still for `stall_s`; infinite: never seen."""
+        now_s = time.monotonic()
+        if self._away_since_s is not None and now_s - self._away_since_s >= stall_s:
+            return 0.0
+        return now_s - self._stalls.last_end_s(stall_s)
 
     async def call(self, *arguments: Argument) -> Reply:
         """One command, which must be safe to repeat.
@@ -138,6 +147,11 @@ class Connection:
         """Runs a script that is safe to repeat, loading it where the server has lost it."""
         return await self._patiently(lambda: self._evaluate(script, keys, arguments))
 
+    async def evaluate_all(self, script: "Script", runs: Sequence[Run]) -> list[Reply]:
+        """As `evaluate`, several runs in one round trip; each may find what the others did."""
+        commands = [("EVALSHA", script.sha1, len(keys), *keys, *rest) for keys, rest in runs]
+        return await self._patiently(lambda: self._evaluate_pipelined(script, commands))
+
     async def _execute(self, arguments: Sequence[Argument]) -> Reply:
         # redis-py leaves it untyped: without callbacks the answer is the parsed reply.
         execute = cast("Callable[..., Awaitable[Reply]]", self._client.execute_command)  # pyright: ignore[reportUnknownMemberType]
@@ -147,7 +161,12 @@ class Connection:
         async with self._client.pipeline(transaction=False) as pipeline:
             for command in commands:
                 pipeline.execute_command(*command)  # pyright: ignore[reportUnknownMemberType] - redis-py
-            return cast("list[Reply]", await pipeline.execute())
+            # Errors raised by redis-py name the command in their text, in front of the code.
+            replies = await pipeline.execute(raise_on_error=False)
+        for reply in replies:
+            if isinstance(reply, Exception):
+                raise reply
+        return cast("list[Reply]", replies)
 
     async def _evaluate(
         self, script: "Script", keys: Sequence[str], arguments: Sequence[Argument]
@@ -159,6 +178,15 @@ class Connection:
             # Its cache is empty after a restart; EVAL is not permitted by our ACL.
             await self._execute(("SCRIPT", "LOAD", script.text))
             return await self._execute(("EVALSHA", script.sha1, *rest))
+
+    async def _evaluate_pipelined(
+        self, script: "Script", commands: Sequence[Sequence[Argument]]
+    ) -> list[Reply]:
+        try:
+            return await self._pipelined(commands)
+        except exceptions.NoScriptError:
+            await self._execute(("SCRIPT", "LOAD", script.text))
+            return await self._pipelined(commands)
 
     async def _patiently(
         self, act: Callable[[], Awaitable[Result]], block_s: float = 0.0
@@ -173,7 +201,7 @@ class Connection:
                 failure = self._translated(error)
                 if not isinstance(failure, Unavailable):
                     raise failure from error
-                self._note_trouble(error)
+                self._note_failure(error, begun)
                 if time.monotonic() - begun + pause_s > self._patience_s:
                     raise failure from error
             else:
@@ -183,18 +211,16 @@ class Connection:
             await asyncio.sleep(pause_s * (0.5 + random.random() / 2))  # noqa: S311
         raise Unavailable("the queue's server is out of reach; try again later")
 
-    def _note_trouble(self, error: Exception) -> None:
-        self._trouble_s = time.monotonic()
-        if self._healthy:
-            self._healthy = False
+    def _note_failure(self, error: Exception, begun_s: float) -> None:
+        if self._away_since_s is None:
+            self._away_since_s = begun_s
             _log.warning("the queue's server is away", extra={"error": type(error).__name__})
 
     def _note_success(self, expected_s: float) -> None:
-        now = time.monotonic()
-        if now - expected_s > _SLOW_S:
-            self._trouble_s = now
-        if not self._healthy:
-            self._healthy = True
+        since_s = expected_s if self._away_since_s is None else self._away_since_s
+        self._stalls.add(time.monotonic(), time.monotonic() - since_s)
+        if self._away_since_s is not None:
+            self._away_since_s = None
             _log.info("the queue's server is back")
 
     @staticmethod
@@ -203,7 +229,7 @@ class Connection:
         text = str(error)
         if isinstance(error, exceptions.OutOfMemoryError):
             return LimitExceeded("the queue's memory is full; try again later", limit="memory")
-        if isinstance(error, exceptions.ResponseError):
+        if isinstance(error, exceptions.ResponseError) and not isinstance(error, _PASSING_TYPES):
             if text.startswith("NOGROUP") or "no such key" in text:
                 return NoGroup()
             if text.startswith("BUSYGROUP"):
@@ -214,17 +240,36 @@ class Connection:
         return Unavailable("the queue's server is out of reach; try again later")
 
 
-#: Error replies that pass: disk trouble, a replica, a server that loads or is busy.
-_PASSING = (
-    "MISCONF",
-    "READONLY",
-    "LOADING",
-    "BUSY",
-    "MASTERDOWN",
-    "CLUSTERDOWN",
-    "TRYAGAIN",
-    "NOREPLICAS",
+#: Error replies that pass: disk trouble, a replica, a server that is busy or changes its role.
+_PASSING = ("MISCONF", "BUSY", "NOREPLICAS", "UNBLOCKED")
+#: Of these redis-py knows the code, and takes it off the text.
+_PASSING_TYPES = (
+    exceptions.ReadOnlyError,
+    exceptions.MasterDownError,
+    exceptions.ClusterDownError,
+    exceptions.TryAgainError,
 )
+
+
+class Stalls:
+    """When server or network last stood still for how long, in seconds of one monotonic clock."""
+
+    def __init__(self) -> None:
+        # (end, length), each later and shorter than the one before: others tell nothing more.
+        self._found: list[tuple[float, float]] = []
+
+    def add(self, end_s: float, length_s: float) -> None:
+        """One more, after all others."""
+        if length_s < _SHORT_S:
+            return
+        while self._found and self._found[-1][1] <= length_s:
+            self._found.pop()
+        self._found.append((end_s, length_s))
+
+    def last_end_s(self, length_s: float) -> float:
+        """When the last one of at least `length_s` ended; minus infinity: there was none."""
+        ends = [end_s for end_s, stall_s in self._found if stall_s >= length_s]
+        return ends[-1] if ends else float("-inf")
 
 
 class Script:

@@ -6,8 +6,7 @@ from dataclasses import dataclass, replace
 from importlib import resources
 from typing import Self, cast
 
-from twofold.errors import LimitExceeded
-from twofold.jobs import Job
+from twofold.jobs import WAITING, Job
 from twofold.queue import codec, schema
 from twofold.queue.connection import (
     BLOCK_LIMIT_S,
@@ -70,18 +69,23 @@ class Depth:
 
 
 @dataclass(frozen=True, slots=True)
-class Requested:
-    """The request key was taken: the job that the request made, and the request's digest."""
+class Origin:
+    """The server's run, and its data since they were last empty: both change if data are lost."""
 
-    job: str
-    sha256: str
+    mark: str
+    is_checked: bool
 
 
-def _scripts() -> tuple[Script, Script]:
-    """The one script, strict and as it runs while the server's memory is full."""
+def _script() -> Script:
+    """The one script. It also runs while the server's memory is full: see `check_memory`."""
     body = resources.files("twofold.queue").joinpath("apply.lua").read_text("utf-8")
-    # A full memory refuses new jobs, but running ones must beat, finish and be acknowledged.
-    return Script("#!lua\n" + body), Script("#!lua flags=allow-oom\n" + body)
+    return Script("#!lua flags=allow-oom\n" + body)
+
+
+#: Without that flag a server whose memory is full refuses a script, whatever it does.
+_PROBE = Script("#!lua\nreturn 1")
+#: A command on one key that must work also then.
+_PERMITTED = Script("#!lua flags=allow-oom\nreturn redis.call(ARGV[1], KEYS[1], unpack(ARGV, 2))")
 
 
 class RedisQueue:
@@ -97,7 +101,7 @@ class RedisQueue:
         connect: Callable[[str, float], Commands] = Connection,
     ) -> None:
         self._connection = connect(url, patience_s)
-        self._strict, self._permitted = _scripts()
+        self._script = _script()
 
     async def __aenter__(self) -> Self:
         return self
@@ -132,49 +136,30 @@ class RedisQueue:
         found = await self._connection.call_all(commands)
         return [codec.restored(codec.pairs(reply)) for reply in found]
 
-    async def find_request(self, tenant: str, request_id: str) -> Requested | None:
-        """The job that a request made within the last 24 hours."""
-        value = await self._connection.call("GET", schema.request(tenant, request_id))
-        return _requested(value) if value is not None else None
+    async def check_memory(self) -> None:
+        """Raises LimitExceeded while the server's memory is full.
 
-    async def create(
-        self, tenant: str, job: Job, *, request_sha256: str, max_waiting: int, token: str
-    ) -> Job | Requested:
-        """Stores and enqueues a new job, unless its request made one before.
-
-        Raises:
-            LimitExceeded: `max_waiting` jobs wait already, or the server's memory is full.
+        For new work only: what is accepted must be enqueued, beat, end and be acknowledged.
         """
-        plan = Plan(tenant, job.id)
-        request = schema.request(tenant, job.request_id) if job.request_id else ""
-        if request:
-            # First: a repeat gets its job also where there is no room for another.
-            plan.add("UNUSED", request)
-        plan.add("ROOM", schema.queue(tenant), max_waiting, plan.key(schema.delayed(tenant)))
-        if request:
-            life = ("PX", schema.REQUEST_LIFE_MS)
-            plan.add("SET", request, f"{job.id} {request_sha256}", *life)
-        plan_change(plan, None, job)
-        status, detail = await self._run(self._strict, plan, 0, token)
-        if status == _TAKEN:
-            return _requested(detail)
-        if status == _NO_ROOM:
-            waiting = int(detail)
-            raise LimitExceeded(
-                f"{waiting} jobs wait; allowed: {max_waiting}; try again later",
-                limit="max_queued_jobs",
-                value=waiting,
-                allowed=max_waiting,
-            )
-        # A differing revision means that an earlier try went through and a worker was quick.
-        return replace(job, entry=detail.decode()) if status == _APPLIED else job
+        await self._connection.evaluate(_PROBE, [], [])
+
+    async def create(self, tenant: str, job: Job, token: str) -> Job | None:
+        """Stores and enqueues a new job; None where there is one of its id already."""
+        (created,) = await self.create_all(tenant, [(job, token)])
+        return created
+
+    async def create_all(self, tenant: str, jobs: Sequence[tuple[Job, str]]) -> list[Job | None]:
+        """As `create`, for each job with the token of its change, in one round trip."""
+        plans = [(_change(tenant, None, job), token) for job, token in jobs]
+        runs = [(plan.keys, ["0", token, *plan.operations]) for plan, token in plans]
+        replies = await self._connection.evaluate_all(self._script, runs)
+        return [_applied(job, reply) for (job, _), reply in zip(jobs, replies, strict=True)]
 
     async def apply(self, tenant: str, old: Job, new: Job, token: str) -> Job | None:
         """Turns `old` into `new`; the job as stored, or None where `old` is no longer current."""
-        plan = Plan(tenant, new.id)
-        plan_change(plan, old, new)
-        status, detail = await self._run(self._permitted, plan, old.revision, token)
-        return replace(new, entry=detail.decode()) if status == _APPLIED else None
+        plan = _change(tenant, old, new)
+        arguments = [str(old.revision), token, *plan.operations]
+        return _applied(new, await self._connection.evaluate(self._script, plan.keys, arguments))
 
     async def drop(self, tenant: str, entry: str) -> None:
         """Deletes an entry that stands for nothing."""
@@ -248,14 +233,50 @@ class RedisQueue:
                 name = cast("bytes", about[b"name"])
                 await self._connection.call("XGROUP", "DELCONSUMER", key, schema.GROUP, name)
 
-    async def is_steady(self, for_ms: int) -> bool:
+    async def is_steady(self, for_ms: int, stall_ms: int) -> bool:
         """Whether server and network have been up for `for_ms`, as far as we saw.
 
-        After an outage every entry looks abandoned, until its holder could beat again.
+        After an outage every entry looks abandoned, until its holder could beat again. Outages
+        below `stall_ms` do not count: no lease ends because of one.
         """
         about = parse_info(await self._connection.call("INFO", "server"))
         up_ms = int(about.get("uptime_in_seconds", "0")) * 1000
-        return up_ms > for_ms and self._connection.steady_s() * 1000 > for_ms
+        return up_ms > for_ms and self._connection.steady_s(stall_ms / 1000) * 1000 > for_ms
+
+    async def lost_members(self, tenant: str, jobs: Sequence[Job]) -> list[Job]:
+        """Those of live jobs that stand in neither the stream nor the delayed ones, as they must.
+
+        Only as of now: decide again on each job as it then is.
+        """
+        commands: list[tuple[Argument, ...]] = [
+            ("ZSCORE", schema.delayed(tenant), job.id)
+            if job.phase in WAITING
+            else ("XRANGE", schema.queue(tenant), job.entry or "0-1", job.entry or "0-1")
+            for job in jobs
+        ]
+        found = await self._connection.call_all(commands) if commands else []
+        return [job for job, reply in zip(jobs, found, strict=True) if not reply]
+
+    async def origin(self, tenant: str, token: str) -> Origin:
+        """Where the server's data come from, and whether they were compared with the store.
+
+        `token` is unique; it marks data without a mark.
+        """
+        key = schema.checked(tenant)
+        look: list[tuple[Argument, ...]] = [("HGETALL", key), ("INFO", "server")]
+        fields, about = await self._connection.call_all(look)
+        if "born" not in codec.pairs(fields):
+            await self._connection.evaluate(_PERMITTED, [key], ["HSETNX", "born", token])
+            fields, about = await self._connection.call_all(look)
+        found = codec.pairs(fields)
+        run_id = parse_info(about).get("run_id", "")
+        mark = f"{run_id} {found.get('born', b'').decode()}"
+        return Origin(mark, found.get("done", b"").decode() == mark)
+
+    async def set_checked(self, tenant: str, origin: Origin) -> None:
+        """Notes that data of this origin were compared with the store."""
+        key = schema.checked(tenant)
+        await self._connection.evaluate(_PERMITTED, [key], ["HSET", "done", origin.mark])
 
     async def last_cursor(self, tenant: str, job_id: str) -> str:
         """The cursor of a job's newest event; "0-0" where there is none."""
@@ -301,23 +322,20 @@ class RedisQueue:
                 *("XGROUP", "CREATE", schema.queue(tenant), schema.GROUP, "0", "MKSTREAM")
             )
 
-    async def _run(
-        self, script: Script, plan: Plan, revision: int, token: str
-    ) -> tuple[int, bytes]:
-        arguments = [str(revision), token, *plan.operations]
-        reply = await self._connection.evaluate(script, plan.keys, arguments)
-        status, detail = cast("tuple[int, bytes]", tuple(cast("list[Reply]", reply)))
-        return status, detail
-
 
 _APPLIED = 1
-_TAKEN = 2
-_NO_ROOM = 3
 
 
-def _requested(value: Reply) -> Requested:
-    job, _, sha256 = cast("bytes", value).decode().partition(" ")
-    return Requested(job, sha256)
+def _change(tenant: str, old: Job | None, new: Job) -> Plan:
+    plan = Plan(tenant, new.id)
+    plan_change(plan, old, new)
+    return plan
+
+
+def _applied(job: Job, reply: Reply) -> Job | None:
+    """The job with its entry; None where another revision stood."""
+    status, entry = cast("tuple[int, bytes]", tuple(cast("list[Reply]", reply)))
+    return replace(job, entry=entry.decode()) if status == _APPLIED else None
 
 
 def _time_ms(reply: Reply) -> int:

@@ -7,13 +7,12 @@ RECORD_FORMAT = 1
 
 JOB_LIFE_MS = 7 * 24 * 3_600_000
 EVENTS_LIFE_MS = 24 * 3_600_000
-REQUEST_LIFE_MS = 24 * 3_600_000
 EVENTS_LENGTH = 1_000
 DEAD_LENGTH = 1_000
 VERSIONS_LENGTH = 100
 
 #: Last words of the keys that never expire; "job:" and "events:" only until their job is terminal.
-PERMANENT = ("queue", "delayed", "dead", "versions", "job:", "events:")
+PERMANENT = ("queue", "delayed", "dead", "versions", "checked", "job:", "events:")
 
 
 def _key(tenant: str, rest: str) -> str:
@@ -40,9 +39,9 @@ def delayed(tenant: str) -> str:
     return _key(tenant, "delayed")
 
 
-def request(tenant: str, request_id: str) -> str:
-    """The job that a request made."""
-    return _key(tenant, f"request:{request_id}")
+def checked(tenant: str) -> str:
+    """What the server's data were when they were last compared with the store."""
+    return _key(tenant, "checked")
 
 
 def dead(tenant: str) -> str:

@@ -29,8 +29,8 @@ class BenchQueue(RedisQueue):
 
     assume_steady = True
 
-    async def is_steady(self, for_ms: int) -> bool:
-        return self.assume_steady or await super().is_steady(for_ms)
+    async def is_steady(self, for_ms: int, stall_ms: int) -> bool:
+        return self.assume_steady or await super().is_steady(for_ms, stall_ms)
 
 
 class Bench:

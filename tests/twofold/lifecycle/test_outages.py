@@ -15,7 +15,7 @@ from twofold.errors import Unavailable
 from twofold.jobs import Phase, State
 from twofold.principal import LOCAL
 from twofold.queue import RedisQueue, follow_versions
-from twofold.queue.connection import Connection
+from twofold.queue.connection import Connection, Stalls
 from twofold.store import LocalStore
 
 REQUEST = "6fa459ea-ee8a-4ca4-894e-db77e160355e"
@@ -157,22 +157,18 @@ async def test_cancel_without_the_server_is_kept_by_the_store(
     assert bench.visible() == []
 
 
-async def test_server_that_stands_still_is_noticed_and_nothing_is_reaped_after_it(
-    bench: Bench, other: Bench, monkeypatch: pytest.MonkeyPatch
+async def test_server_that_stands_still_is_noticed_unless_that_was_short(
+    bench: Bench, other: Bench
 ) -> None:
-    monkeypatch.setattr("twofold.queue.connection._SLOW_S", 0.0)
-    other.queue.assume_steady = False
-    job_id = await bench.create()
-    await bench.claim()
+    await other.queue.time_ms()
     bench.valkey.pause()
     asking = asyncio.create_task(other.queue.time_ms())
-    await asyncio.sleep(0.05)  # the server must stand still for a while
+    await asyncio.sleep(0.3)  # the server must stand still for a while
     bench.valkey.resume()
     await asking
-    bench.lose_lease(job_id)
 
-    assert other.queue._connection.steady_s() < 30
-    assert await other.ledger.reap() == 0
+    assert other.queue._connection.steady_s(0.25) < 60
+    assert other.queue._connection.steady_s(60) == float("inf")
 
 
 async def test_followers_of_versions_hear_of_changes_and_of_reconnects(bench: Bench) -> None:
@@ -230,10 +226,27 @@ async def test_wiped_server_fences_running_attempts(bench: Bench, store: LocalSt
     assert await bench.ledger.reap() == 0
 
 
-async def test_connection_counts_time_since_trouble(bench: Bench) -> None:
-    async with Connection(bench.valkey.url) as connection:
+async def test_connection_counts_time_since_an_outage_that_was_long_enough(bench: Bench) -> None:
+    async with Connection(bench.valkey.url, patience_s=0) as connection:
         await connection.call("PING")
-        assert connection.steady_s() == float("inf")
-        bench.valkey.restart()
+        bench.valkey.kill()
+        with pytest.raises(Unavailable):
+            await connection.call("PING")
+        await asyncio.sleep(0.2)  # the outage must last
+        assert connection.steady_s(0.1) == 0
+        bench.valkey.start()
+        with suppress(Unavailable):  # a connection that died meanwhile
+            await connection.call("PING")
         await connection.call("PING")
-        assert connection.steady_s() < 60 or connection.steady_s() == float("inf")
+
+        assert 0 < connection.steady_s(0.2) < 60
+        assert connection.steady_s(60) == float("inf")
+
+
+async def test_stalls_remember_the_last_one_of_each_length() -> None:
+    stalls = Stalls()
+    for end_s, length_s in ((10, 5), (20, 1), (30, 3), (40, 2), (50, 0.01)):
+        stalls.add(end_s, length_s)
+
+    assert [stalls.last_end_s(length_s) for length_s in (0.5, 2, 2.5, 4)] == [40, 40, 30, 10]
+    assert stalls.last_end_s(6) == float("-inf")

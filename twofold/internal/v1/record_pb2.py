@@ -27,7 +27,7 @@ from twofold.v1 import spec_pb2 as twofold_dot_v1_dot_spec__pb2
 from twofold.v1 import training_pb2 as twofold_dot_v1_dot_training__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n twofold/internal/v1/record.proto\x12\x13twofold.internal.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x15twofold/v1/spec.proto\x1a\x19twofold/v1/training.proto\"\x82\x02\n\tJobRecord\x12\x16\n\x0e\x66ormat_version\x18\x01 \x01(\x05\x12&\n\x04spec\x18\x02 \x01(\x0b\x32\x18.twofold.v1.TrainingSpec\x12\x11\n\tprincipal\x18\x03 \x01(\t\x12\x12\n\nrequest_id\x18\x04 \x01(\t\x12/\n\x0b\x63reate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08retry_of\x18\x06 \x01(\t\x12\x33\n\x0fnot_before_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x16\n\x0erequest_sha256\x18\x08 \x01(\t\"\xa8\x02\n\nJobOutcome\x12\x16\n\x0e\x66ormat_version\x18\x01 \x01(\x05\x12#\n\x05state\x18\x02 \x01(\x0e\x32\x14.twofold.v1.JobState\x12%\n\x06reason\x18\x03 \x01(\x0e\x32\x15.twofold.v1.JobReason\x12\x0f\n\x07message\x18\x04 \x01(\t\x12\r\n\x05model\x18\x05 \x01(\t\x12\x0f\n\x07version\x18\x06 \x01(\x03\x12\x17\n\x0fmanifest_sha256\x18\x07 \x01(\t\x12\x0f\n\x07\x61ttempt\x18\x08 \x01(\t\x12,\n\x08\x65nd_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x15\n\rattempt_count\x18\n \x01(\x05\x12\x16\n\x0e\x65viction_count\x18\x0b \x01(\x05\"u\n\x0cVersionClaim\x12\x16\n\x0e\x66ormat_version\x18\x01 \x01(\x05\x12\x0b\n\x03job\x18\x02 \x01(\t\x12\x0f\n\x07\x61ttempt\x18\x03 \x01(\t\x12/\n\x0b\x63reate_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"z\n\x0b\x41liasRecord\x12\x16\n\x0e\x66ormat_version\x18\x01 \x01(\x05\x12\x0f\n\x07version\x18\x02 \x01(\x03\x12\x11\n\tprincipal\x18\x03 \x01(\t\x12/\n\x0b\x63reate_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestampb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n twofold/internal/v1/record.proto\x12\x13twofold.internal.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x15twofold/v1/spec.proto\x1a\x19twofold/v1/training.proto\"\x82\x02\n\tJobRecord\x12\x16\n\x0e\x66ormat_version\x18\x01 \x01(\x05\x12&\n\x04spec\x18\x02 \x01(\x0b\x32\x18.twofold.v1.TrainingSpec\x12\x11\n\tprincipal\x18\x03 \x01(\t\x12\x12\n\nrequest_id\x18\x04 \x01(\t\x12/\n\x0b\x63reate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08retry_of\x18\x06 \x01(\t\x12\x33\n\x0fnot_before_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x16\n\x0erequest_sha256\x18\x08 \x01(\t\"}\n\rRequestRecord\x12\x16\n\x0e\x66ormat_version\x18\x01 \x01(\x05\x12\x0b\n\x03job\x18\x02 \x01(\t\x12\x16\n\x0erequest_sha256\x18\x03 \x01(\t\x12/\n\x0b\x63reate_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xa8\x02\n\nJobOutcome\x12\x16\n\x0e\x66ormat_version\x18\x01 \x01(\x05\x12#\n\x05state\x18\x02 \x01(\x0e\x32\x14.twofold.v1.JobState\x12%\n\x06reason\x18\x03 \x01(\x0e\x32\x15.twofold.v1.JobReason\x12\x0f\n\x07message\x18\x04 \x01(\t\x12\r\n\x05model\x18\x05 \x01(\t\x12\x0f\n\x07version\x18\x06 \x01(\x03\x12\x17\n\x0fmanifest_sha256\x18\x07 \x01(\t\x12\x0f\n\x07\x61ttempt\x18\x08 \x01(\t\x12,\n\x08\x65nd_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x15\n\rattempt_count\x18\n \x01(\x05\x12\x16\n\x0e\x65viction_count\x18\x0b \x01(\x05\"u\n\x0cVersionClaim\x12\x16\n\x0e\x66ormat_version\x18\x01 \x01(\x05\x12\x0b\n\x03job\x18\x02 \x01(\t\x12\x0f\n\x07\x61ttempt\x18\x03 \x01(\t\x12/\n\x0b\x63reate_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"z\n\x0b\x41liasRecord\x12\x16\n\x0e\x66ormat_version\x18\x01 \x01(\x05\x12\x0f\n\x07version\x18\x02 \x01(\x03\x12\x11\n\tprincipal\x18\x03 \x01(\t\x12/\n\x0b\x63reate_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestampb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,10 +36,12 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_JOBRECORD']._serialized_start=141
   _globals['_JOBRECORD']._serialized_end=399
-  _globals['_JOBOUTCOME']._serialized_start=402
-  _globals['_JOBOUTCOME']._serialized_end=698
-  _globals['_VERSIONCLAIM']._serialized_start=700
-  _globals['_VERSIONCLAIM']._serialized_end=817
-  _globals['_ALIASRECORD']._serialized_start=819
-  _globals['_ALIASRECORD']._serialized_end=941
+  _globals['_REQUESTRECORD']._serialized_start=401
+  _globals['_REQUESTRECORD']._serialized_end=526
+  _globals['_JOBOUTCOME']._serialized_start=529
+  _globals['_JOBOUTCOME']._serialized_end=825
+  _globals['_VERSIONCLAIM']._serialized_start=827
+  _globals['_VERSIONCLAIM']._serialized_end=944
+  _globals['_ALIASRECORD']._serialized_start=946
+  _globals['_ALIASRECORD']._serialized_end=1068
 # @@protoc_insertion_point(module_scope)

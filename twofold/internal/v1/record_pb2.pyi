@@ -30,6 +30,18 @@ class JobRecord(_message.Message):
     request_sha256: str
     def __init__(self, format_version: _Optional[int] = ..., spec: _Optional[_Union[_spec_pb2.TrainingSpec, _Mapping]] = ..., principal: _Optional[str] = ..., request_id: _Optional[str] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., retry_of: _Optional[str] = ..., not_before_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., request_sha256: _Optional[str] = ...) -> None: ...
 
+class RequestRecord(_message.Message):
+    __slots__ = ("format_version", "job", "request_sha256", "create_time")
+    FORMAT_VERSION_FIELD_NUMBER: _ClassVar[int]
+    JOB_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_SHA256_FIELD_NUMBER: _ClassVar[int]
+    CREATE_TIME_FIELD_NUMBER: _ClassVar[int]
+    format_version: int
+    job: str
+    request_sha256: str
+    create_time: _timestamp_pb2.Timestamp
+    def __init__(self, format_version: _Optional[int] = ..., job: _Optional[str] = ..., request_sha256: _Optional[str] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+
 class JobOutcome(_message.Message):
     __slots__ = ("format_version", "state", "reason", "message", "model", "version", "manifest_sha256", "attempt", "end_time", "attempt_count", "eviction_count")
     FORMAT_VERSION_FIELD_NUMBER: _ClassVar[int]

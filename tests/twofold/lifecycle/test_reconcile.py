@@ -1,0 +1,281 @@
+"""The store alone says which jobs there are: a queue that was lost is rebuilt from it."""
+
+import asyncio
+from collections.abc import Sequence
+
+import pytest
+
+from tests.twofold.lifecycle.bench import TENANT, Bench
+from tests.twofold.samples import JOB
+from twofold import faults, keys
+from twofold.jobs import Job, Phase, State
+from twofold.lifecycle import Depth, Reconciled
+from twofold.principal import LOCAL
+from twofold.queue import schema
+
+REQUEST = "6fa459ea-ee8a-4ca4-894e-db77e160355e"
+
+
+class Crash(Exception):
+    """Armed at fault points."""
+
+
+def crash() -> None:
+    raise Crash
+
+
+async def test_wiped_queue_is_rebuilt(bench: Bench) -> None:
+    waiting, delayed = await bench.create(), await bench.create_delayed()
+    ended = await bench.create()
+    await bench.ledger.cancel(LOCAL, ended)
+    bench.valkey.command("FLUSHALL")
+
+    assert await bench.ledger.reconcile() == Reconciled(jobs=3, enqueued=2)
+
+    assert await bench.ledger.depth() == Depth(waiting=1, delayed=1)
+    assert (await bench.get(delayed)).phase == Phase.JOB_PHASE_DELAYED
+    assert (await bench.claim()).job.id == waiting
+    assert (await bench.get(ended)).state == State.JOB_STATE_CANCELLED
+
+
+async def test_reconciling_again_changes_nothing(bench: Bench) -> None:
+    await bench.create()
+    await bench.create_delayed()
+    running = await bench.create()
+    await bench.claim()
+    before = [await bench.queue.read(TENANT, job_id) for job_id in _jobs(bench)]
+
+    assert await bench.ledger.reconcile() == Reconciled(jobs=3)
+
+    after = [await bench.queue.read(TENANT, job_id) for job_id in _jobs(bench)]
+    assert [job for job, _ in after] == [job for job, _ in before]
+    assert running in _jobs(bench)
+
+
+async def test_job_whose_create_died_before_the_queue_comes_to_life(bench: Bench) -> None:
+    faults.arm("ledger.journaled", crash)
+    with pytest.raises(Crash):
+        await bench.create(REQUEST)
+    faults.disarm()
+
+    assert (await bench.ledger.reconcile()).enqueued == 1
+
+    claim = await bench.claim()
+    assert await bench.create(REQUEST) == claim.job.id
+
+
+async def test_ended_job_is_not_trained_again(bench: Bench) -> None:
+    await bench.create()
+    await bench.publish(await bench.claim())
+    bench.valkey.command("FLUSHALL")
+
+    assert await bench.ledger.reconcile() == Reconciled(jobs=1)
+
+    assert await bench.ledger.claim("w2", 0) is None
+    assert bench.visible() == [1]
+
+
+async def test_decided_version_becomes_visible(bench: Bench) -> None:
+    """Its publisher died right after the decision, and the queue was lost with it."""
+    await bench.create()
+    claim = await bench.claim()
+    faults.arm("publish.decided", crash)
+    with pytest.raises(Crash):
+        await bench.publish(claim)
+    bench.valkey.command("FLUSHALL")
+    assert bench.visible() == []
+
+    await bench.ledger.reconcile()
+
+    assert bench.visible() == [1]
+
+
+async def test_job_that_ended_in_the_store_only_ends_in_the_queue(bench: Bench) -> None:
+    job_id = await bench.create()
+    claim = await bench.claim()
+    faults.arm("ledger.published", crash)
+    with pytest.raises(Crash):
+        await bench.publish(claim)
+
+    assert await bench.ledger.reconcile() == Reconciled(jobs=1, ended=1)
+
+    job, _ = await bench.queue.read(TENANT, job_id)
+    assert job is not None
+    assert job.state == State.JOB_STATE_SUCCEEDED
+    assert await bench.ledger.depth() == Depth()
+
+
+async def test_cancel_file_alone_is_a_cancellation(bench: Bench) -> None:
+    job_id = await bench.create()
+    faults.arm("ledger.cancel_asked", crash)
+    with pytest.raises(Crash):
+        await bench.ledger.cancel(LOCAL, job_id)
+    bench.valkey.command("FLUSHALL")
+
+    await bench.ledger.reconcile()
+
+    assert (await bench.get(job_id)).state == State.JOB_STATE_CANCELLED
+    assert await bench.ledger.claim("w", 0) is None
+
+
+async def test_cancelled_job_whose_worker_lives_lets_it_finish(bench: Bench) -> None:
+    """A replica knew the job as running: its worker learns of the cancellation as always."""
+    job_id = await bench.create()
+    claim = await bench.claim()
+    faults.arm("ledger.cancelled", crash)
+    with pytest.raises(Crash):
+        await bench.ledger.cancel(LOCAL, job_id)
+
+    await bench.ledger.reconcile()
+
+    job = await bench.ledger.beat(claim, Phase.JOB_PHASE_TRAINING)
+    assert job.state == State.JOB_STATE_CANCELLING
+    assert (await bench.ledger.cancelled(claim)).state == State.JOB_STATE_CANCELLED
+
+
+async def test_attempts_that_left_checkpoints_are_counted(bench: Bench) -> None:
+    await bench.create()
+    claim = await bench.claim()
+    folder = keys.attempt_checkpoints(TENANT, claim.job.id, claim.attempt)
+    bench.store.create(f"{folder}/17.checkpoint", b"weights")
+    bench.valkey.command("FLUSHALL")
+
+    await bench.ledger.reconcile()
+
+    second = await bench.claim()
+    assert second.job.attempt_count == 2
+    assert second.resume_path == f"{folder}/17.checkpoint"
+
+
+@pytest.mark.parametrize("state", ["queued", "running"])
+async def test_live_job_whose_entry_is_gone_is_queued_again(bench: Bench, state: str) -> None:
+    job_id = await bench.create()
+    if state == "running":
+        await bench.claim()
+    bench.valkey.command("DEL", schema.queue(TENANT))
+
+    assert await bench.ledger.reconcile() == Reconciled(jobs=1, enqueued=1)
+
+    assert (await bench.claim("w2")).job.id == job_id
+    assert await bench.ledger.depth() == Depth(running=1)
+
+
+async def test_cancelling_job_whose_entry_is_gone_is_cancelled(bench: Bench) -> None:
+    job_id = await bench.create()
+    await bench.claim()
+    await bench.ledger.cancel(LOCAL, job_id)
+    bench.valkey.command("DEL", schema.queue(TENANT))
+
+    assert await bench.ledger.reconcile() == Reconciled(jobs=1, enqueued=1)
+
+    assert (await bench.get(job_id)).state == State.JOB_STATE_CANCELLED
+
+
+async def test_delayed_job_that_is_nowhere_is_delayed_again(bench: Bench) -> None:
+    job_id = await bench.create_delayed()
+    bench.valkey.command("DEL", schema.delayed(TENANT))
+
+    assert await bench.ledger.reconcile() == Reconciled(jobs=1, enqueued=1)
+
+    await bench.promote(job_id)
+    assert (await bench.claim()).job.id == job_id
+
+
+async def test_what_is_no_job_is_left_alone(bench: Bench) -> None:
+    good = await bench.create()
+    bench.store.make_folder(f"{keys.jobs(TENANT)}/junk")
+    bench.store.make_folder(keys.job(TENANT, JOB))
+    bench.store.create(keys.job_spec(TENANT, "01J0000000000000000000000B"), b"\xff")
+    bench.store.create(keys.job_outcome(TENANT, "01J0000000000000000000000C"), b"\xff")
+    bench.valkey.command("FLUSHALL")
+
+    assert (await bench.ledger.reconcile()).enqueued == 1
+
+    assert (await bench.claim()).job.id == good
+    assert await bench.ledger.claim("w2", 0) is None
+
+
+async def test_reconcilers_side_by_side_enqueue_once(bench: Bench, other: Bench) -> None:
+    for _ in range(5):
+        await bench.create()
+    bench.valkey.command("FLUSHALL")
+
+    done = await asyncio.gather(*(side.ledger.reconcile() for side in (bench, other) * 2))
+
+    assert sum(one.enqueued for one in done) == 5
+    assert await bench.ledger.depth() == Depth(waiting=5)
+
+
+async def test_end_during_a_reconcile_is_not_overtaken_by_it(
+    bench: Bench, other: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The job is cancelled after reconciling has read it, and before it has enqueued it."""
+    job_id = await bench.create()
+    bench.valkey.command("FLUSHALL")
+    enqueue = bench.queue.create_all
+
+    async def cancel_first(tenant: str, jobs: Sequence[tuple[Job, str]]) -> list[Job | None]:
+        await other.ledger.cancel(LOCAL, job_id)
+        return await enqueue(tenant, jobs)
+
+    monkeypatch.setattr(bench.queue, "create_all", cancel_first)
+    await bench.ledger.reconcile()
+
+    assert (await bench.get(job_id)).state == State.JOB_STATE_CANCELLED
+    assert await bench.ledger.depth() == Depth()
+
+
+@pytest.mark.parametrize("point", ["reconcile.read", "reconcile.enqueued"])
+async def test_reconcile_that_died_is_done_again_by_the_next_look(
+    bench: Bench, other: Bench, point: str
+) -> None:
+    job_id = await bench.create()
+    bench.valkey.command("FLUSHALL")
+    faults.arm(point, crash)
+    with pytest.raises(Crash):
+        await bench.ledger.recover()
+    faults.disarm()
+
+    assert await other.ledger.recover() is not None
+
+    assert (await bench.claim()).job.id == job_id
+    assert await bench.ledger.depth() == Depth(running=1)
+
+
+async def test_look_finds_nothing_to_do_until_data_may_be_lost(bench: Bench, other: Bench) -> None:
+    await bench.create()
+    assert await bench.ledger.recover() is not None
+
+    assert await bench.ledger.recover() is None
+    assert await other.ledger.recover() is None
+    bench.valkey.command("FLUSHALL")
+    assert await other.ledger.recover() == Reconciled(jobs=1, enqueued=1)
+    bench.valkey.restart()
+    assert await bench.ledger.recover() == Reconciled(jobs=1)
+    assert await other.ledger.recover() is None
+
+
+async def test_wipe_during_a_reconcile_is_found_by_the_next_look(bench: Bench) -> None:
+    job_id = await bench.create()
+
+    def wipe() -> None:
+        bench.valkey.command("FLUSHALL")
+
+    faults.arm("reconcile.read", wipe)
+    await bench.ledger.recover()
+    faults.disarm()
+
+    assert await bench.ledger.recover() == Reconciled(jobs=1, enqueued=1)
+
+    assert (await bench.claim()).job.id == job_id
+
+
+async def test_data_are_compared_also_while_the_memory_is_full(bench: Bench) -> None:
+    bench.valkey.command("CONFIG", "SET", "maxmemory", 1)
+
+    assert await bench.ledger.recover() is not None
+    assert await bench.ledger.recover() is None
+
+
+def _jobs(bench: Bench) -> list[str]:
+    return bench.store.names(keys.jobs(TENANT))
