@@ -3,19 +3,19 @@
 import asyncio
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from tests.chaos.real.nursery import Nursery
+from tests.chaos.real.options import Options
 from tests.chaos.real.plan import draw
 from tests.chaos.real.proxy import Proxy
 from tests.chaos.real.scenario import play
-from tests.chaos.real.site import Site, folder
+from tests.chaos.real.site import folder
 from tests.waiting import is_running, until_gone
 
-SEEDS = (1, 2, 5)
+SEEDS = range(6)
 
 
 @pytest.fixture(scope="module")
@@ -111,9 +111,16 @@ async def test_proxy_resets_what_is_open() -> None:
 
 
 async def test_processes_end_with_the_nursery(tmp_path: Path) -> None:
-    with folder() as path, Nursery() as nursery:
-        options = Site(path, nursery).options("worker", "w")
-        pid = nursery.fork(replace(options, url=f"unix://{tmp_path}/nobody"))
+    with Nursery() as nursery:
+        options = Options(
+            role="worker",
+            name="w",
+            url=f"unix://{tmp_path}/nobody",
+            store=str(tmp_path / "store"),
+            history=str(tmp_path / "history"),
+            log=str(tmp_path / "log"),
+        )
+        pid = nursery.fork(options)
         assert is_running(pid)
 
     await until_gone(pid)

@@ -3,6 +3,7 @@
 For unix sockets; each process gets one of its own. What it does may change at any time:
 
   delay_s      every piece waits that long, both ways
+  freeze()     what is open now is black for ever, new connections work
   is_black     nothing passes, nothing is closed, as a cable that was pulled; healing closes what
                had to wait, since a real one would have forgotten the connection
   cut_after    that many more bytes of answers pass, then every connection is reset
@@ -10,16 +11,22 @@ For unix sockets; each process gets one of its own. What it does may change at a
 """
 
 import asyncio
-import socket
-import struct
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
 from trainer import tasks
 
 _CHUNK = 1 << 16
-_ABORT = struct.pack("ii", 1, 0)
+
+
+@dataclass(eq=False, slots=True)
+class _Link:
+    """A connection through the proxy, by its side to our process."""
+
+    writer: asyncio.StreamWriter
+    is_frozen: bool = False
 
 
 class Proxy:
@@ -35,7 +42,7 @@ class Proxy:
         self._target = target
         self._server: asyncio.Server | None = None
         self._pumps: set[asyncio.Task[None]] = set()
-        self._writers: set[asyncio.StreamWriter] = set()
+        self._links: set[_Link] = set()
 
     async def __aenter__(self) -> Self:
         self._server = await asyncio.start_unix_server(self._serve, self._path)
@@ -48,8 +55,13 @@ class Proxy:
 
     def reset(self) -> None:
         """Resets every connection."""
-        for writer in list(self._writers):
-            _abort(writer)
+        for link in list(self._links):
+            link.writer.transport.abort()
+
+    def freeze(self) -> None:
+        """What is open now passes nothing any more and is not closed, as if half-open."""
+        for link in self._links:
+            link.is_frozen = True
 
     def heal(self) -> None:
         """Passes everything again, over new connections where old ones were broken."""
@@ -62,21 +74,22 @@ class Proxy:
         task = asyncio.current_task()
         assert task is not None
         self._pumps.add(task)
-        self._writers.add(writer)
+        link = _Link(writer)
+        self._links.add(link)
         try:
-            await self._pump_both(reader, writer)
+            await self._pump_both(reader, link)
         except (OSError, asyncio.CancelledError):
             pass
         finally:
-            self._writers.discard(writer)
+            self._links.discard(link)
             self._pumps.discard(task)
-            _abort(writer)
+            writer.transport.abort()
 
-    async def _pump_both(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _pump_both(self, reader: asyncio.StreamReader, link: "_Link") -> None:
         there, onward = await asyncio.open_unix_connection(self._target)
         pumps = [
-            asyncio.create_task(self._pump(reader, onward, is_answer=False)),
-            asyncio.create_task(self._pump(there, writer, is_answer=True)),
+            asyncio.create_task(self._pump(link, reader, onward)),
+            asyncio.create_task(self._pump(link, there, link.writer)),
         ]
         try:
             await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
@@ -85,21 +98,25 @@ class Proxy:
             onward.close()
 
     async def _pump(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, is_answer: bool
+        self, link: "_Link", reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
+        is_answer = writer is link.writer
         with suppress(OSError):
             while data := await reader.read(_CHUNK):
                 if self.delay_s:
                     await asyncio.sleep(self.delay_s)
-                if self.is_black:
+                if self._is_lost(link):
                     continue
                 writer.write(self._spoiled(data) if is_answer else data)
                 await writer.drain()
                 if is_answer and self.cut_after == 0:
                     self.cut_after = None
                     self.reset()
-        if self.is_black:
-            await asyncio.Event().wait()  # the other side must not hear of the end
+        if is_answer and self._is_lost(link):
+            await asyncio.Event().wait()  # our side must not hear of the end
+
+    def _is_lost(self, link: "_Link") -> bool:
+        return self.is_black or link.is_frozen
 
     def _spoiled(self, data: bytes) -> bytes:
         if self.cut_after is not None:
@@ -111,12 +128,3 @@ class Proxy:
                 self.flip_at = None
                 return data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :]
         return data
-
-
-def _abort(writer: asyncio.StreamWriter) -> None:
-    """Closes without a word, as a reset."""
-    connection: socket.socket | None = writer.get_extra_info("socket")
-    if connection is not None and connection.family != socket.AF_UNIX:
-        with suppress(OSError):
-            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _ABORT)
-    writer.transport.abort()

@@ -13,12 +13,13 @@ from tests.chaos.final import state_name
 from tests.chaos.history import JsonLines
 from tests.chaos.real.options import Options
 from tests.chaos.real.toy import ToyChild
+from trainer import tasks
 from trainer.childproc import Child
 from trainer.metrics import Metrics
-from trainer.outage import Outages
+from trainer.outage import PASSING, Outages
 from trainer.site import Site
 from trainer.warm import WarmChild
-from trainer.worker import Worker
+from trainer.worker import PATROL_S, Worker
 from twofold.config import TrainerSettings
 from twofold.errors import TwofoldError
 from twofold.internal.v1 import record_pb2
@@ -32,19 +33,23 @@ from twofold.v1 import training_pb2
 
 #: More than the wait of any toy job, so that no child is replaced for its age.
 _JOBS_PER_CHILD = 1_000_000
+HOUR_MS = 3_600_000
 _LINE_LIMIT = 1 << 16
 
 logger = logging.getLogger(__name__)
 
 
 class SkewedClock(SystemClock):
-    """A machine whose wall clock is wrong; may be set anew while it runs."""
+    """A machine whose wall clock is wrong, and jumps an hour ahead at SIGUSR1, back at SIGUSR2."""
 
     def __init__(self, skew_ms: int) -> None:
         self.skew_ms = skew_ms
 
     def time_ms(self) -> int:
         return super().time_ms() + self.skew_ms
+
+    def jump(self, by_ms: int) -> None:
+        self.skew_ms += by_ms
 
 
 async def run(options: Options) -> None:
@@ -53,15 +58,27 @@ async def run(options: Options) -> None:
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
     store = LocalStore(Path(options.store))
     clock = SkewedClock(options.skew_ms)
+    asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, clock.jump, HOUR_MS)
+    asyncio.get_running_loop().add_signal_handler(signal.SIGUSR2, clock.jump, -HOUR_MS)
     policy = Policy(
         lease_ms=int(options.lease_s * 1000), retry_backoff_ms=int(options.retry_backoff_s * 1000)
     )
     async with RedisQueue(options.url) as queue:
         ledger = Ledger(store, queue, World(clock), policy)
+        recovering = asyncio.create_task(_recover(ledger))
         if options.role == "worker":
             await _work(options, _site(options, ledger, store, clock), stop)
         else:
             await _answer(options, ledger, stop)
+        await tasks.end(recovering)
+
+
+async def _recover(ledger: Ledger) -> None:
+    """Rebuilds the queue after its server lost data, as every trainer process does."""
+    while True:
+        with suppress(*PASSING):
+            await ledger.recover()
+        await asyncio.sleep(PATROL_S)
 
 
 def _site(options: Options, ledger: Ledger, store: LocalStore, clock: SystemClock) -> Site:

@@ -1,7 +1,8 @@
 """A child that trains nothing, in the worker's own process: it waits, and writes real files.
 
 An epoch takes `epoch_s` and ends with a checkpoint. What a job does beyond that its model's name
-says: "fails..." fails in its last epoch, "dies..." dies there by a signal.
+says: "fails..." fails after its last epoch, "relapses..." does if it resumed, "dies..." dies there
+by a signal.
 """
 
 import asyncio
@@ -10,7 +11,7 @@ import signal
 import time
 from pathlib import Path
 
-from tests.chaos.history import Event, Sink
+from tests.chaos.history import Event, Sink, Value
 from trainer import durable, tasks
 from trainer.childproc import Child
 from twofold.faults import fault
@@ -83,15 +84,15 @@ class ToyChild(Child):
             self._say(failed=child_pb2.ChildFailed(reason=internal, message="the disk failed"))
 
     async def _train(self, order: child_pb2.TrainRequest) -> None:
-        self._note("train_begin", job=order.job, attempt=order.attempt)
         first = int(Path(order.resume_path).stem) if order.resume_path else 0
+        self._note("train_begin", job=order.job, attempt=order.attempt, resumed_epoch=first)
         for epoch in range(first + 1, max(1, order.spec.training.epochs) + 1):
             if await self._stopped_within(self._epoch_s):
                 self._end(order, "handed_back")
                 return self._say(stopped=child_pb2.Stopped())
             fault("child.epoch")
             self._report(order, epoch, first)
-        self._finish(order)
+        self._finish(order, is_resumed=first > 0)
         return None
 
     async def _stopped_within(self, wait_s: float) -> bool:
@@ -114,11 +115,12 @@ class ToyChild(Child):
         )
         self._say(progressed=child_pb2.Progressed(phase=_TRAINING, progress=progress))
 
-    def _finish(self, order: child_pb2.TrainRequest) -> None:
+    def _finish(self, order: child_pb2.TrainRequest, *, is_resumed: bool) -> None:
+        must_fail = order.spec.model.startswith("relapses") and is_resumed
         if order.spec.model.startswith("dies"):
             self._end(order, "failed")
             self._events.put_nowait(None)
-        elif order.spec.model.startswith("fails"):
+        elif must_fail or order.spec.model.startswith("fails"):
             self._end(order, "failed")
             diverged = training_pb2.JOB_REASON_DIVERGED
             self._say(failed=child_pb2.ChildFailed(reason=diverged, message="the loss became NaN"))
@@ -142,7 +144,7 @@ class ToyChild(Child):
         self._order = None
         self._note("train_end", job=order.job, attempt=order.attempt, how=how)
 
-    def _note(self, kind: str, **fields: str) -> None:
+    def _note(self, kind: str, **fields: Value) -> None:
         self._sink.add(Event(time.monotonic_ns(), self._actor, kind, fields=fields))
 
     def _say(
