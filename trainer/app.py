@@ -19,6 +19,7 @@ from trainer.api.usage import DatasetUsage
 from trainer.checker import FileChecker
 from trainer.metrics import Metrics, serve
 from trainer.outage import PASSING, Backoff, Outages
+from trainer.recovery import Recovery
 from trainer.site import Site
 from trainer.warm import WarmChild
 from trainer.worker import Worker
@@ -150,8 +151,12 @@ async def _is_queue_usable(trainer: Trainer, stop: asyncio.Event) -> bool:
 
 async def _work(trainer: Trainer, stop: asyncio.Event) -> None:
     """Runs the worker, if this role has one, until `stop` and then for the drain time at most."""
+    outages = Outages()
     measuring = asyncio.create_task(_measure_depth(trainer))
-    working = asyncio.create_task(_worker(trainer).run(stop)) if _has_worker(trainer) else None
+    recovering = asyncio.create_task(_recovery(trainer, outages).run())
+    working = (
+        asyncio.create_task(_worker(trainer, outages).run(stop)) if _has_worker(trainer) else None
+    )
     stopping = asyncio.create_task(stop.wait())
     decisive = [task for task in (working, stopping) if task is not None]
     try:
@@ -159,7 +164,7 @@ async def _work(trainer: Trainer, stop: asyncio.Event) -> None:
         if working is not None:
             await asyncio.wait((working,), timeout=trainer.settings.drain_s)
     finally:
-        await tasks.end(measuring, *decisive)
+        await tasks.end(measuring, recovering, *decisive)
     if working is not None and not working.cancelled():
         working.result()  # raises what ended it
 
@@ -168,7 +173,11 @@ def _has_worker(trainer: Trainer) -> bool:
     return trainer.settings.role != "api"
 
 
-def _worker(trainer: Trainer) -> Worker:
+def _recovery(trainer: Trainer, outages: Outages) -> Recovery:
+    return Recovery(trainer.ledger, SystemClock(), SystemRandomness(), outages)
+
+
+def _worker(trainer: Trainer, outages: Outages) -> Worker:
     settings = trainer.settings
     site = Site(
         ledger=trainer.ledger,
@@ -177,7 +186,7 @@ def _worker(trainer: Trainer) -> Worker:
         randomness=SystemRandomness(),
         settings=settings,
         metrics=trainer.metrics,
-        outages=Outages(),
+        outages=outages,
     )
     start_child = partial(childproc.start, nice=settings.nice)
     children = WarmChild(start_child, settings.jobs_per_child, trainer.metrics)

@@ -16,6 +16,7 @@ from tests.valkey import Valkey
 from trainer import app, childproc
 from twofold.config import TrainerSettings, UnusableSettings
 from twofold.principal import LOCAL
+from twofold.queue import schema
 from twofold.v1 import spec_pb2, training_pb2, training_pb2_grpc
 
 
@@ -106,6 +107,22 @@ async def test_a_running_job_is_cancelled(
         jobs = await watching
 
     assert jobs[-1].state == training_pb2.JOB_STATE_CANCELLED
+
+
+@pytest.mark.parametrize("role", ["both", "api"])
+async def test_a_wiped_queue_is_rebuilt_by_every_role(
+    tmp_path: Path, valkey: Valkey, caplog: pytest.LogCaptureFixture, role: str
+) -> None:
+    async with (
+        running(settings_for(tmp_path, valkey, role=role, drain_s=0.2), caplog) as address,
+        grpc.aio.insecure_channel(address) as channel,
+    ):
+        await create(channel, "stubborn")
+        await eventually(lambda: "reconciled" in caplog.text)
+        name = await create(channel, "good")
+        valkey.command("FLUSHALL")
+        wanted = {schema.job(LOCAL.tenant, name[5:]), schema.queue(LOCAL.tenant)}
+        await eventually(lambda: wanted <= set(valkey.keys()))
 
 
 async def test_a_running_job_outlives_a_crash_of_its_queue(
