@@ -1,0 +1,77 @@
+"""Finding a planted bug: plant it in a copy, run seeds there until one shows it."""
+
+import json
+import os
+import signal
+import subprocess
+import time
+from dataclasses import dataclass
+from typing import cast
+
+from tests.chaos.planted import tree
+from tests.chaos.planted.catalogue import Bug
+
+#: On top of the time to search: copying, importing, the end of the last seed.
+_MARGIN_S = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What a search came to."""
+
+    bug: Bug
+    #: The seed that shows the bug, or the last one tried.
+    seed: int
+    #: How many seeds were run.
+    count: int
+    violations: tuple[str, ...]
+    duration_s: float
+
+    @property
+    def is_found(self) -> bool:
+        """Whether the harness noticed."""
+        return bool(self.violations)
+
+
+def search(bug: Bug, first_seed: int, within_s: float, seeds: int = 0) -> Finding:
+    """Runs seeds from `first_seed` on (`seeds` of them; 0: as many as fit) against the bug.
+
+    Raises:
+        DoesNotApply: the patch must be made anew.
+        RuntimeError: the search itself broke; the text has its output.
+    """
+    begun_s = time.monotonic()
+    with tree.planted(bug) as folder:
+        arguments = [bug.finder, str(first_seed), str(seeds), str(within_s)]
+        output = _output(tree.start(folder, ["tests.chaos.planted.search", *arguments]), within_s)
+    try:
+        told = cast("dict[str, object]", json.loads(output.strip().splitlines()[-1]))
+        seed, count = cast("int", told["seed"]), cast("int", told["count"])
+        violations = cast("list[str]", told["violations"])
+    except (ValueError, KeyError, IndexError) as error:
+        raise RuntimeError(f"the search for {bug.slug} broke:\n{output}") from error
+    return Finding(bug, seed, count, tuple(violations), time.monotonic() - begun_s)
+
+
+def replay(bug: Bug) -> Finding:
+    """Runs the recorded seed against the bug."""
+    return search(bug, bug.seed, _MARGIN_S, seeds=1)
+
+
+def _output(process: subprocess.Popen[str], within_s: float) -> str:
+    """What it printed; it and all that it started are gone afterwards."""
+    with process:
+        try:
+            output, _ = process.communicate(timeout=within_s + _MARGIN_S)
+        except subprocess.TimeoutExpired:
+            output = ""
+        finally:
+            _end(process.pid)
+    return output
+
+
+def _end(group: int) -> None:
+    try:
+        os.killpg(group, signal.SIGKILL)
+    except ProcessLookupError:
+        return  # nothing of it is left
