@@ -22,7 +22,15 @@ from twofold.seams import Clock
 from twofold.store import Store
 from twofold.v1 import model_pb2
 
-__all__ = ["Attempt", "Fenced", "complete", "decide_outcome", "publish", "read_outcome"]
+__all__ = [
+    "Attempt",
+    "Fenced",
+    "complete",
+    "decide_outcome",
+    "publish",
+    "read_outcome",
+    "standing_outcome",
+]
 
 FORMAT_VERSION = 1
 _log = logging.getLogger(__name__)
@@ -57,7 +65,7 @@ def publish(
         Corrupt: a file of the attempt is missing or differs from `trained`.
         StoreError: the store failed; repeat.
     """
-    standing = read_outcome(store, attempt.tenant, attempt.job)
+    standing = standing_outcome(store, attempt.tenant, attempt.job)
     if standing is not None:
         complete(store, attempt.tenant, standing)
         return standing
@@ -83,8 +91,16 @@ def publish(
 def read_outcome(store: Store, tenant: str, job: str) -> record_pb2.JobOutcome | None:
     """How a job ended; None while that is undecided; raises Corrupt."""
     data = store.read(keys.job_outcome(tenant, job))
-    if data is None:
-        return None
+    return None if data is None else _parsed(data, job)
+
+
+def standing_outcome(store: Store, tenant: str, job: str) -> record_pb2.JobOutcome | None:
+    """Like `read_outcome`, for whoever acts on it: a crash cannot take it back any more."""
+    data = store.read_durable(keys.job_outcome(tenant, job))
+    return None if data is None else _parsed(data, job)
+
+
+def _parsed(data: bytes, job: str) -> record_pb2.JobOutcome:
     try:
         outcome = record_pb2.JobOutcome.FromString(data)
     except DecodeError as error:

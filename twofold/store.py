@@ -43,6 +43,13 @@ class Store(Protocol):
         """The file's bytes; None where it is not there; raises Corrupt above the limit."""
         ...
 
+    def read_durable(self, key: str) -> bytes | None:
+        """Like `read`, and the name is durable: for whoever acts on what another has made.
+
+        The other may have died between the name and its sync.
+        """
+        ...
+
     def digest(self, key: str) -> tuple[int, str] | None:
         """The file's size in bytes and SHA-256, read in pieces; None where it is not there."""
         ...
@@ -142,6 +149,14 @@ class LocalStore:
                 raise Corrupt(f"a stored file is larger than {limit_bytes} bytes")
             return data
         return None
+
+    def read_durable(self, key: str) -> bytes | None:
+        """See Store."""
+        data = self.read(key)
+        if data is not None:
+            with _translated():
+                self._disk.sync_folder(split_key(key)[:-1])
+        return data
 
     def digest(self, key: str) -> tuple[int, str] | None:
         """See Store."""

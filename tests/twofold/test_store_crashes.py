@@ -9,11 +9,21 @@ from pathlib import Path
 import pytest
 
 from tests.chaos.sim.disk import Dead, SimDisk, SimHandle, SimNewFile
-from tests.twofold.samples import FILES, JOB, TENANT, export, sample_attempt, trained_manifest
+from tests.twofold.samples import (
+    FILES,
+    JOB,
+    TENANT,
+    export,
+    sample_attempt,
+    sample_record,
+    trained_manifest,
+)
 from twofold import keys, publish, versions
 from twofold.internal.v1 import record_pb2
-from twofold.jobs import State
-from twofold.seams import SystemClock
+from twofold.jobs import Job, Policy, State
+from twofold.lifecycle import Ledger
+from twofold.queue import RedisQueue
+from twofold.seams import SystemClock, World
 from twofold.store import LocalStore, Store
 
 #: Chances of loss: everything, some, and what the seed decides.
@@ -125,6 +135,53 @@ def test_crashed_publish_leaves_no_half_version_and_its_repeat_succeeds() -> Non
         seen = [state.number for state in versions.visible_versions(store, TENANT, "digits")]
         assert seen == [decided.version]
         assert is_whole(store, decided.version)
+
+
+def publish_again(store: Store) -> record_pb2.JobOutcome | None:
+    return publish_sample(store)
+
+
+def reap(store: Store) -> record_pb2.JobOutcome | None:
+    ledger_over(store)._standing_verdict(TENANT, JOB)
+    return publish.read_outcome(store, TENANT, JOB)
+
+
+def cancel(store: Store) -> record_pb2.JobOutcome | None:
+    return ledger_over(store)._cancel_in_store(TENANT, Job(id=JOB, model="digits"), now_ms=1)
+
+
+def ledger_over(store: Store) -> Ledger:
+    return Ledger(store, RedisQueue("unix:///nowhere"), World(), Policy())
+
+
+@pytest.mark.parametrize("act", [publish_again, reap, cancel])
+def test_decision_of_a_killed_publisher_that_another_acts_on_survives_a_crash(
+    act: Callable[[Store], record_pb2.JobOutcome | None],
+) -> None:
+    """The publisher may have died between the name and its sync."""
+    for kill_at in range(1, 120):
+        machine = machine_of(kill_at)
+        prepare(machine.store())
+        with contextlib.suppress(Dead):
+            publish_sample(machine.store(kill_at))
+        decided = act(machine.store())
+        machine.disk.crash(chance=1)
+
+        store = machine.store()
+        assert publish.read_outcome(store, TENANT, JOB) == decided
+        assert decided is None or not decided.version or is_whole(store, decided.version)
+
+
+def test_binding_of_a_killed_request_that_its_repeat_acts_on_survives_a_crash() -> None:
+    record = sample_record(request_id="0c9f5a52-8b9f-4f3b-9a6e-3f9e4f1f7d11")
+    for kill_at in range(1, 30):
+        machine = machine_of(kill_at)
+        with contextlib.suppress(Dead):
+            ledger_over(machine.store(kill_at))._bind(TENANT, record)
+        bound = ledger_over(machine.store())._read_binding(TENANT, record)
+        machine.disk.crash(chance=1)
+
+        assert ledger_over(machine.store())._read_binding(TENANT, record) == bound
 
 
 def is_whole(store: Store, number: int) -> bool:

@@ -144,6 +144,17 @@ def test_crash_within_create_leaves_all_or_nothing(
     assert store.read("t/a") == (b"data" if is_there else None)
 
 
+def test_name_that_is_acted_on_is_synced_first(
+    store: LocalStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.create("t/a", b"data")
+    calls = Calls(monkeypatch)
+
+    assert store.read_durable("t/a") == b"data"
+    assert store.read_durable("t/none") is None
+    assert calls.seen == [("fsync", "t")]
+
+
 def test_sync_folder_syncs_it(store: LocalStore, monkeypatch: pytest.MonkeyPatch) -> None:
     store.make_folder("t/jobs")
     calls = Calls(monkeypatch)

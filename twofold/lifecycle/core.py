@@ -116,7 +116,7 @@ class Core:
 
         Where only the cancel file stands, its writer died: CANCELLED is decided on its behalf.
         """
-        outcome = publish.read_outcome(self._store, tenant, job_id)
+        outcome = publish.standing_outcome(self._store, tenant, job_id)
         if outcome is None and self._store.exists(keys.job_cancel(tenant, job_id)):
             proposed = replace(cancelled(), end_ms=self._clock.time_ms())
             outcome = publish.decide_outcome(self._store, tenant, job_id, outcome_of(proposed))

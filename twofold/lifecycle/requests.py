@@ -183,7 +183,7 @@ class Requests(Core):
         """The job that the request made before, "" for none; raises RequestIdReused, Corrupt."""
         if not record.request_id:
             return ""
-        data = self._store.read(keys.request(tenant, record.request_id))
+        data = self._store.read_durable(keys.request(tenant, record.request_id))
         if data is None:
             return ""
         try:
@@ -269,7 +269,7 @@ class Requests(Core):
 
     def _cancel_in_store(self, tenant: str, job: Job, now_ms: int) -> record_pb2.JobOutcome:
         """The outcome that stands: CANCELLED, unless another was decided before."""
-        standing = publish.read_outcome(self._store, tenant, job.id)
+        standing = publish.standing_outcome(self._store, tenant, job.id)
         if standing is None:
             self._store.create(keys.job_cancel(tenant, job.id), b"")
             fault("ledger.cancel_asked")
