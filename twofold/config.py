@@ -12,6 +12,8 @@ from typing import Annotated, Literal, TypeVar, cast
 from pydantic import AfterValidator, Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from twofold import collector, jobs
+
 INSECURE_VARIABLE = "TWOFOLD_INSECURE"
 INSECURE_VALUE = "i-know"
 
@@ -106,6 +108,42 @@ class TrainerSettings(CommonSettings):
     max_watch_streams: int = Field(
         64, ge=1, le=10_000, description="most open WatchTrainingJob streams, per principal"
     )
+    keep_versions: int = Field(
+        0, ge=0, le=1_000_000, description="newest versions kept of a model, beside aliased; 0: all"
+    )
+    keep_jobs_days: float = Field(
+        30.0, ge=1, le=36_500, description="days that jobs are kept after their end"
+    )
+    collect_grace_s: float = Field(
+        86_400.0,
+        ge=60,
+        le=31_536_000,
+        description="seconds that what is of no use stays: withdrawn, abandoned, half-written",
+    )
+    collect_interval_s: float = Field(
+        3_600.0,
+        ge=0,
+        le=604_800,
+        description="about so many seconds between two collections by the API's process; 0: none",
+    )
+
+    @property
+    def job_policy(self) -> jobs.Policy:
+        """What the queue goes by."""
+        return jobs.Policy(
+            lease_ms=int(self.lease_s * 1000),
+            retry_backoff_ms=int(self.retry_backoff_s * 1000),
+            max_queued_jobs=self.max_queued_jobs,
+        )
+
+    @property
+    def collector_policy(self) -> collector.Policy:
+        """What stays in the store."""
+        return collector.Policy(
+            keep_versions=self.keep_versions,
+            keep_jobs_ms=int(self.keep_jobs_days * 86_400_000),
+            grace_ms=int(self.collect_grace_s * 1000),
+        )
 
 
 class InfererSettings(CommonSettings):

@@ -3,8 +3,8 @@
 The steps, each durable before the next: claim a number (exclusive create), link the files and stage
 the manifest beside them, decide (exclusive create of the job's outcome: one file, one winner,
 whoever races), make visible (link the staged manifest to manifest.json). Anyone who reads the
-outcome may complete the last step. Nothing is renamed; numbers may have gaps and are never reused,
-because a claim is never removed.
+outcome may complete the last step. Nothing is renamed; numbers may have gaps and are never reused:
+the folder of a model's highest number is never removed, and who claims a lower one gives it up.
 """
 
 import logging
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from google.protobuf.message import DecodeError
 
-from twofold import keys, manifest, names
+from twofold import keys, manifest, names, versions
 from twofold.errors import Corrupt
 from twofold.faults import fault
 from twofold.internal.v1 import record_pb2
@@ -130,6 +130,8 @@ def decide_outcome(
 def complete(store: Store, tenant: str, outcome: record_pb2.JobOutcome) -> None:
     """Makes the version that `outcome` names visible; anyone may, any number of times.
 
+    One that was visible and has been removed since stays removed.
+
     Raises:
         Corrupt: the staged manifest is missing or is not the one that was decided on.
     """
@@ -140,12 +142,24 @@ def complete(store: Store, tenant: str, outcome: record_pb2.JobOutcome) -> None:
         # Another may have linked it a moment ago and not be durable yet.
         store.sync_folder(keys.version(tenant, outcome.model, outcome.version))
         return
+    if _is_removed(store, tenant, outcome):
+        return
     staged = keys.version_staged(tenant, outcome.model, outcome.version)
     data = store.read(staged, manifest.LIMIT_BYTES)
     if data is None or manifest.sha256_hex(data) != outcome.manifest_sha256:
         resource = f"models/{outcome.model}/versions/{outcome.version}"
         raise Corrupt("the staged manifest is not the one decided on", resource=resource)
     store.link(staged, visible)
+
+
+def _is_removed(store: Store, tenant: str, outcome: record_pb2.JobOutcome) -> bool:
+    """Whether a version without a manifest had one: a collector removes claim, then manifest.
+
+    Of the highest number it leaves the claim, but removes that one only when it is withdrawn.
+    """
+    withdrawn = keys.version_withdrawn(tenant, outcome.model, outcome.version)
+    claim = keys.version_claim(tenant, outcome.model, outcome.version)
+    return store.exists(withdrawn) or not store.exists(claim)
 
 
 def _claim(store: Store, clock: Clock, attempt: Attempt, model: str) -> int:
@@ -156,11 +170,21 @@ def _claim(store: Store, clock: Clock, attempt: Attempt, model: str) -> int:
     )
     claim.create_time.FromMilliseconds(clock.time_ms())
     data = claim.SerializeToString(deterministic=True)
-    taken = [int(name) for name in store.names(keys.model(attempt.tenant, model)) if name.isdigit()]
-    number = max(taken, default=0) + 1
-    while not store.create(keys.version_claim(attempt.tenant, model, number), data):
-        number += 1
-    return number
+    number = 0
+    while True:
+        number = max(number, _highest(store, attempt.tenant, model)) + 1
+        key = keys.version_claim(attempt.tenant, model, number)
+        if store.create(key, data):
+            # Were we stopped for long before this, the number may have been another's, and its
+            # folder removed since. Then a higher one stands now.
+            if _highest(store, attempt.tenant, model) == number:
+                return number
+            store.remove(key)
+
+
+def _highest(store: Store, tenant: str, model: str) -> int:
+    """The highest number that anyone claimed; 0 for none."""
+    return max(versions.numbers(store.names(keys.model(tenant, model))), default=0)
 
 
 def _link_files(store: Store, attempt: Attempt, trained: model_pb2.Manifest, number: int) -> None:

@@ -36,7 +36,7 @@ def visible_versions(store: Store, tenant: str, model: str) -> list[VersionState
     """The versions that have a manifest, ascending; none where the model is unknown."""
     return [
         VersionState(number, store.exists(keys.version_withdrawn(tenant, model, number)))
-        for number in _numbers(store.names(keys.model(tenant, model)))
+        for number in numbers(store.names(keys.model(tenant, model)))
         if store.exists(keys.version_manifest(tenant, model, number))
     ]
 
@@ -93,6 +93,12 @@ def set_alias(
     if not store.create(key, _stamp(clock, principal, version)):
         resource = f"models/{model}"
         raise Conflict(f"alias {alias} of {resource} was moved meanwhile", resource=resource)
+    try:
+        _require_visible(store, principal.tenant, model, version)
+    except NotFound:
+        # Removed a moment ago, by a collector that did not see this alias yet.
+        store.remove(key)
+        raise
 
 
 def withdraw(store: Store, clock: Clock, principal: Principal, model: str, version: int) -> None:
@@ -100,6 +106,14 @@ def withdraw(store: Store, clock: Clock, principal: Principal, model: str, versi
     _require_visible(store, principal.tenant, model, version)
     key = keys.version_withdrawn(principal.tenant, model, version)
     store.create(key, _stamp(clock, principal, version))
+
+
+def read_withdrawal(
+    store: Store, tenant: str, model: str, number: int
+) -> record_pb2.AliasRecord | None:
+    """Who withdrew a version and when; None where nobody did; raises Corrupt."""
+    data = store.read(keys.version_withdrawn(tenant, model, number))
+    return None if data is None else _record(data, f"models/{model}/versions/{number}")
 
 
 def _is_model(name: str) -> bool:
@@ -114,7 +128,7 @@ def _is_alias(name: str) -> bool:
     return _is_model(name) and not name.isdigit()
 
 
-def _numbers(found: Sequence[str]) -> list[int]:
+def numbers(found: Sequence[str]) -> list[int]:
     """Version or sequence numbers among names, ascending; "07" and huge ones are none of ours."""
     return sorted(
         int(name)
@@ -125,7 +139,7 @@ def _numbers(found: Sequence[str]) -> list[int]:
 
 def _last_sequence(store: Store, tenant: str, model: str, alias: str) -> int:
     found = store.names(f"{keys.aliases(tenant, model)}/{alias}")
-    return max(_numbers([name.removesuffix(".json") for name in found]), default=0)
+    return max(numbers([name.removesuffix(".json") for name in found]), default=0)
 
 
 def _require_visible(store: Store, tenant: str, model: str, version: int) -> None:

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from twofold import __version__
-from twofold.cli import datasets, jobs, models, predict, train, up_demo
+from twofold.cli import datasets, jobs, models, operator, predict, train, up_demo
 from twofold.cli.group import Group
 from twofold.client import Connection
 from twofold.client.channels import INFER_ADDRESS, TRAIN_ADDRESS
@@ -62,3 +62,5 @@ app.add_typer(datasets.app, name="datasets")
 app.add_typer(models.app, name="models")
 app.command("up")(up_demo.up)
 app.command("demo")(up_demo.demo)
+app.command("reconcile")(operator.reconcile)
+app.command("collect")(operator.collect)

@@ -1,5 +1,7 @@
 """What every command has in common: its client, and errors in one line."""
 
+import importlib.util
+
 import typer
 from typer._click.core import Context  # typer's own name of it is a subclass
 from typer.core import TyperGroup
@@ -13,6 +15,7 @@ from twofold.errors import TwofoldError
 FAILURE = 1
 #: Exit code after Ctrl-C: 128 + SIGINT, as shells have it.
 INTERRUPTED = 130
+_SERVER_PACKAGES = ("grpc_health", "pydantic_settings", "torch", "redis", "safetensors")
 
 
 class Group(TyperGroup):
@@ -31,3 +34,15 @@ def client_of(context: typer.Context) -> Client:
     """The client of a command's servers; the caller closes it."""
     connection = context.find_root().obj
     return Client(connection=connection if isinstance(connection, Connection) else None)
+
+
+def require_servers() -> None:
+    """Ends a command that needs the servers' packages where they are not installed."""
+    missing = [name for name in _SERVER_PACKAGES if importlib.util.find_spec(name) is None]
+    if missing:
+        typer.echo(
+            f"this command needs the servers, and {', '.join(missing)} is not installed: "
+            "pip install 'twofold[embedded]'",
+            err=True,
+        )
+        raise typer.Exit(2)

@@ -1,13 +1,13 @@
 """`twofold up` and `twofold demo`: the commands that run servers."""
 
-import importlib.util
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from twofold.cli.group import require_servers
+
 _ADDRESS = "HOST:PORT"
-_SERVER_PACKAGES = ("grpc_health", "pydantic_settings", "torch", "redis", "safetensors")
 
 
 def up(
@@ -39,7 +39,7 @@ def up(
 
     Example: twofold up --dir /srv/twofold
     """
-    _require_servers()
+    require_servers()
     from twofold.cluster import up as cluster  # noqa: PLC0415 - the client alone has no servers
 
     options = cluster.Options(directory, train_address, infer_address, metrics_address, redis_url)
@@ -60,18 +60,7 @@ def demo(
 
     Example: twofold demo
     """
-    _require_servers()
+    require_servers()
     from twofold import demo as show  # noqa: PLC0415 - the client alone has no servers
 
     raise typer.Exit(show.run(examples))
-
-
-def _require_servers() -> None:
-    missing = [name for name in _SERVER_PACKAGES if importlib.util.find_spec(name) is None]
-    if missing:
-        typer.echo(
-            f"this command runs servers, and {', '.join(missing)} is not installed: "
-            "pip install 'twofold[embedded]'",
-            err=True,
-        )
-        raise typer.Exit(2)

@@ -23,6 +23,8 @@ SURFACE = {
         "--redis-url",
     ],
     "demo": ["--examples"],
+    "reconcile": ["--dir", "--json"],
+    "collect": ["--dir", "--dry-run", "--json"],
     "jobs": [],
     "jobs list": ["--state", "--model", "--limit", "--json"],
     "jobs get": ["JOB", "--json"],

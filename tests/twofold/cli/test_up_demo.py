@@ -4,7 +4,7 @@ import pytest
 from typer.testing import CliRunner
 
 from twofold import demo
-from twofold.cli import up_demo
+from twofold.cli import group
 from twofold.cli.app import app
 from twofold.cluster import up
 from twofold.cluster.up import Options
@@ -48,11 +48,11 @@ def test_demo_passes_the_examples_on(ran: list[object]) -> None:
     assert ran == [Path("e"), None]
 
 
-@pytest.mark.parametrize("command", ["up", "demo"])
+@pytest.mark.parametrize("command", ["up", "demo", "collect", "reconcile"])
 def test_a_client_alone_is_told_what_to_install(
     ran: list[object], monkeypatch: pytest.MonkeyPatch, command: str
 ) -> None:
-    monkeypatch.setattr(up_demo, "_SERVER_PACKAGES", ("torch", "twofold_no_such_package"))
+    monkeypatch.setattr(group, "_SERVER_PACKAGES", ("torch", "twofold_no_such_package"))
     result = CliRunner().invoke(app, [command])
 
     assert result.exit_code == 2
@@ -62,7 +62,7 @@ def test_a_client_alone_is_told_what_to_install(
     assert ran == []
 
 
-@pytest.mark.parametrize("command", ["up", "demo"])
+@pytest.mark.parametrize("command", ["up", "demo", "collect", "reconcile"])
 def test_help_shows_a_working_example(command: str) -> None:
     result = CliRunner().invoke(app, [command, "--help"])
 
