@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.chaos.rows.whole import whole_versions
 from tests.chaos.sim.disk import Dead, SimDisk, SimHandle, SimNewFile
 from tests.twofold.samples import (
-    FILES,
     JOB,
     TENANT,
     export,
@@ -18,7 +18,7 @@ from tests.twofold.samples import (
     sample_record,
     trained_manifest,
 )
-from twofold import keys, publish, versions
+from twofold import publish
 from twofold.internal.v1 import record_pb2
 from twofold.jobs import Job, Policy, State
 from twofold.lifecycle import Ledger
@@ -122,9 +122,8 @@ def publish_sample(store: Store) -> record_pb2.JobOutcome:
 def test_crashed_publish_leaves_no_half_version_and_its_repeat_succeeds() -> None:
     for machine, is_done in crashes(publish_sample):
         store = machine.store()
-        seen = [state.number for state in versions.visible_versions(store, TENANT, "digits")]
+        seen = whole_versions(store)
         outcome = publish.read_outcome(store, TENANT, JOB)
-        assert all(is_whole(store, number) for number in seen)
         assert seen == [1] if is_done else seen in ([], [1])
         assert outcome is not None or not seen
 
@@ -132,9 +131,7 @@ def test_crashed_publish_leaves_no_half_version_and_its_repeat_succeeds() -> Non
 
         assert decided.state == State.JOB_STATE_SUCCEEDED
         assert outcome is None or outcome == decided
-        seen = [state.number for state in versions.visible_versions(store, TENANT, "digits")]
-        assert seen == [decided.version]
-        assert is_whole(store, decided.version)
+        assert whole_versions(store) == [decided.version]
 
 
 def publish_again(store: Store) -> record_pb2.JobOutcome | None:
@@ -169,7 +166,7 @@ def test_decision_of_a_killed_publisher_that_another_acts_on_survives_a_crash(
 
         store = machine.store()
         assert publish.read_outcome(store, TENANT, JOB) == decided
-        assert decided is None or not decided.version or is_whole(store, decided.version)
+        assert whole_versions(store) == ([decided.version] if decided and decided.version else [])
 
 
 def test_binding_of_a_killed_request_that_its_repeat_acts_on_survives_a_crash() -> None:
@@ -182,14 +179,6 @@ def test_binding_of_a_killed_request_that_its_repeat_acts_on_survives_a_crash() 
         machine.disk.crash(chance=1)
 
         assert ledger_over(machine.store())._read_binding(TENANT, record) == bound
-
-
-def is_whole(store: Store, number: int) -> bool:
-    """Whether a version's manifest can be read and its files are the manifest's."""
-    found, _ = versions.read_manifest(store, TENANT, "digits", number)
-    folder = keys.version(TENANT, "digits", number)
-    expected = {file.name: (file.size_bytes, file.sha256) for file in found.files}
-    return {name: store.digest(f"{folder}/{name}") for name in FILES} == expected
 
 
 @pytest.mark.parametrize(("owner", "name"), [(SimHandle, "sync_folder"), (SimNewFile, "sync")])
