@@ -30,11 +30,13 @@ def _flat(value: object) -> str | bytes | int:
 
 
 def changed(old: Job | None, new: Job) -> list[Argument]:
-    """Names and values, in turn, of the fields that a hash must get."""
+    """Names and values, in turn, of the fields that a hash must get; a new one: but defaults."""
     arguments: list[Argument] = [] if old else ["format", RECORD_FORMAT]
     for name in _NAMES:
-        value = cast("object", getattr(new, name))  # a field of ours, never a user's text
-        if old is None or value != cast("object", getattr(old, name)):
+        # A field of ours, never a user's text.
+        value = cast("object", getattr(new, name))
+        before = cast("object", getattr(old, name)) if old else _DEFAULTS[name]
+        if value != before:
             arguments += [name, _flat(value)]
     return arguments
 

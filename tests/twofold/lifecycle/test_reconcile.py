@@ -1,12 +1,15 @@
 """The store alone says which jobs there are: a queue that was lost is rebuilt from it."""
 
 import asyncio
+import time
 from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 
 from tests.twofold.lifecycle.bench import TENANT, Bench
-from tests.twofold.samples import JOB
+from tests.twofold.samples import JOB, sample_record
+from tests.valkey import Valkey
 from twofold import faults, keys
 from twofold.jobs import Job, Phase, State
 from twofold.lifecycle import Depth, Reconciled
@@ -279,3 +282,26 @@ async def test_data_are_compared_also_while_the_memory_is_full(bench: Bench) -> 
 
 def _jobs(bench: Bench) -> list[str]:
     return bench.store.names(keys.jobs(TENANT))
+
+
+@pytest.mark.slow
+async def test_ten_thousand_jobs_are_queued_again_in_ten_seconds(
+    valkey: Valkey, tmp_path: Path
+) -> None:
+    """Ten seconds of this process's work: what else the machine does must not decide."""
+    root = tmp_path / "store"
+    record = sample_record()
+    record.format_version = 1
+    data = record.SerializeToString()
+    for number in range(10_000):
+        folder = root / keys.job(TENANT, f"01J{number:023}")
+        folder.mkdir(parents=True)
+        (folder / "spec.pb").write_bytes(data)
+    async with Bench(valkey, root) as bench:
+        begun_s = time.process_time()
+        done = await bench.ledger.reconcile()
+        took_s = time.process_time() - begun_s
+
+        assert done == Reconciled(jobs=10_000, enqueued=10_000)
+        assert await bench.ledger.depth() == Depth(waiting=10_000)
+        assert took_s < 10
