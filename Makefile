@@ -1,5 +1,5 @@
 # Everything a checkout needs. `make demo` and `make test` do their own set-up; nothing below
-# `install` and `install-peers` needs a network.
+# `install`, `install-peers` and the first `bench-queues` needs a network.
 PYTHON ?= python3
 # For example TORCH_OPTIONS="--index-url ..." to take torch from another index, such as one with CUDA.
 TORCH_OPTIONS ?=
@@ -11,9 +11,10 @@ INSTALLED := $(VENV)/.installed
 TOOLS := .venv-tools/.installed
 PEERS := .venv-peers/.installed
 PB6 := .venv-pb6/.installed
+QUEUES := $(patsubst %,.venv-bench-%/.installed,rq celery dramatiq arq)
 PROTOBUF_6 := 'grpcio==1.81.*' 'grpcio-health-checking==1.81.*' 'protobuf>=6.33.5,<7' 'googleapis-common-protos>=1.66'
 
-.PHONY: help install install-peers test check demo bench protos protos-image clean
+.PHONY: help install install-peers test check demo bench bench-queues protos protos-image clean
 
 help: ## This list.
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 16
@@ -65,6 +66,14 @@ demo: install ## Shows everything once with real data.
 bench: install ## Measures latencies of the whole path.
 	$(BIN)/python -m bench.latency
 
+bench-queues: install $(QUEUES) ## Compares queues under the same kills, in environments of their own (12 min).
+	$(BIN)/python -m bench.queues
+
+$(QUEUES): .venv-bench-%/.installed: bench/peers/%.txt
+	$(PYTHON) -m venv .venv-bench-$*
+	.venv-bench-$*/bin/python $(PIP) install -r $<
+	@touch $@
+
 protos: $(INSTALLED) $(TOOLS) ## Makes the stubs from protos/.
 	tools/protos.sh
 
@@ -72,4 +81,4 @@ protos-image: $(INSTALLED) ## Takes today's protos as what `buf breaking` compar
 	cd protos && ../$(BIN)/buf build --exclude-source-info -o image.binpb
 
 clean: ## Removes what the targets above made.
-	rm -rf .venv .venv-tools .venv-peers .venv-pb6 .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage .coverage.* build dist *.egg-info
+	rm -rf .venv .venv-tools .venv-peers .venv-pb6 .venv-bench-* .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage .coverage.* build dist *.egg-info
