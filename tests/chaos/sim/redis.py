@@ -1,0 +1,391 @@
+"""A Redis in memory: only the commands that the queue uses, the script run by a real Lua.
+
+Times are the schedule's. Nothing acknowledged is lost by a kill, as with appendfsync always;
+a wipe and a failover lose what they say.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias, cast
+
+from lupa.lua51 import LuaRuntime
+
+from tests.chaos.sim.streams import ZERO, Group, Stream, id_of, text_of
+from twofold.errors import LimitExceeded
+from twofold.queue.connection import Argument, GroupExists, NoGroup, Reply, Script
+
+Hash: TypeAlias = dict[bytes, bytes]
+_GROWING = frozenset({b"SET", b"HSET", b"XADD", b"ZADD", b"XGROUP"})
+
+
+class Members(dict[bytes, int]):
+    """A sorted set: scores by member."""
+
+
+Value: TypeAlias = bytes | Hash | Stream | Members
+
+# Its stubs miss the keyword that makes it speak bytes.
+_lua = cast("Callable[..., Any]", LuaRuntime)(encoding=None)
+#: Compiles a script's body once, to a function of what it finds as globals.
+_compile = cast(
+    "Callable[[bytes], Callable[..., Any]]",
+    _lua.eval(
+        b"""function(body)
+          return assert(loadstring(
+            'return function(KEYS, ARGV, redis) return (function() ' .. body .. ' end)() end'))()
+        end"""
+    ),
+)
+_compiled: dict[str, Callable[..., Any]] = {}
+
+
+class Server:
+    """One server. `now_ms` is its clock, the only one that may matter."""
+
+    def __init__(self, now_ms: Callable[[], int], new_id: Callable[[], bytes]) -> None:
+        self._now_ms = now_ms
+        self._new_id = new_id
+        self.data: dict[bytes, Value] = {}
+        self.expires: dict[bytes, int] = {}
+        self.run_id = new_id()
+        self.begun_ms = now_ms()
+        self.is_full = False
+        #: Called with the key that got news, for blocked readers.
+        self.on_news: Callable[[bytes], None] = _nobody
+        call = _lua.table_from({b"call": self._from_lua, b"pcall": self._from_lua_protected})
+        self._redis = call
+        self._commands: dict[bytes, Callable[..., Reply]] = {
+            name[4:].upper().encode(): cast("Callable[..., Reply]", getattr(self, name))
+            for name in dir(self)
+            if name.startswith("_do_")
+        }
+
+    def restart(self) -> None:
+        """Dies and comes back with all it had."""
+        self.run_id = self._new_id()
+        self.begun_ms = self._now_ms()
+
+    def snapshot(self) -> tuple[dict[bytes, Value], dict[bytes, int]]:
+        """What a replica has, to be given to `fail_over`."""
+        data = {
+            key: value if isinstance(value, bytes) else value.copy()
+            for key, value in self.data.items()
+        }
+        return {key: _kept(self.data[key], value) for key, value in data.items()}, dict(
+            self.expires
+        )
+
+    def fail_over(self, replica: tuple[dict[bytes, Value], dict[bytes, int]]) -> None:
+        """The replica takes over; what it had not yet got is lost."""
+        self.data, self.expires = replica
+        self.restart()
+
+    def execute(self, arguments: Sequence[Argument]) -> Reply:
+        """One command's reply; raises NoGroup, GroupExists, LimitExceeded."""
+        name, *rest = [one if type(one) is bytes else _bytes(one) for one in arguments]
+        if self.is_full and name in _GROWING:
+            raise LimitExceeded("the queue's memory is full; try again later", limit="memory")
+        return self._commands[name](*rest)
+
+    def evaluate(self, script: Script, keys: Sequence[str], arguments: Sequence[Argument]) -> Reply:
+        """A script's reply."""
+        if self.is_full and "allow-oom" not in script.text.partition("\n")[0]:
+            raise LimitExceeded("the queue's memory is full; try again later", limit="memory")
+        function = _compiled.get(script.sha1)
+        if function is None:
+            body = script.text.partition("\n")[2] if script.text[:2] == "#!" else script.text
+            function = _compiled[script.sha1] = _compile(body.encode())
+        key_table = _lua.table_from([key.encode() for key in keys])
+        argument_table = _lua.table_from(
+            [one if type(one) is bytes else _bytes(one) for one in arguments]
+        )
+        return _from_table(function(key_table, argument_table, self._redis))
+
+    # Lua's side
+
+    def _from_lua(self, name: bytes, *arguments: object) -> object:
+        # Whatever Lua passes on came as bytes.
+        reply = self._commands[name](*arguments)
+        return _to_lua(reply) if type(reply) is list or reply is None else reply
+
+    def _from_lua_protected(self, name: bytes, *arguments: object) -> object:
+        try:
+            return self._from_lua(name, *arguments)
+        except (NoGroup, GroupExists) as error:
+            return _lua.table_from({b"err": type(error).__name__.encode()})
+
+    # Keys
+
+    def _alive(self, key: bytes) -> Value | None:
+        if key in self.expires and self.expires[key] <= self._now_ms():
+            del self.expires[key]
+            self.data.pop(key, None)
+        return self.data.get(key)
+
+    def _hash(self, key: bytes) -> Hash:
+        found = self._alive(key)
+        return {} if found is None else cast("Hash", found)
+
+    def _stream(self, key: bytes) -> Stream:
+        found = self._alive(key)
+        return Stream() if found is None else cast("Stream", found)
+
+    def _group(self, key: bytes, name: bytes) -> tuple[Stream, Group]:
+        stream = self._stream(key)
+        if name not in stream.groups:
+            raise NoGroup
+        return stream, stream.groups[name]
+
+    def _members(self, key: bytes) -> Members:
+        found = self._alive(key)
+        return Members() if found is None else cast("Members", found)
+
+    def _do_exists(self, key: bytes) -> Reply:
+        return int(self._alive(key) is not None)
+
+    def _do_del(self, *keys: bytes) -> Reply:
+        return sum(self.data.pop(key, None) is not None for key in keys)
+
+    def _do_pexpire(self, key: bytes, life_ms: bytes) -> Reply:
+        if key not in self.data:
+            return 0
+        self.expires[key] = self._now_ms() + int(life_ms)
+        return 1
+
+    def _do_pttl(self, key: bytes) -> Reply:
+        if self._alive(key) is None:
+            return -2
+        return self.expires[key] - self._now_ms() if key in self.expires else -1
+
+    def _do_keys(self, pattern: bytes) -> Reply:
+        return [key for key in sorted(self.data) if key.startswith(pattern.rstrip(b"*"))]
+
+    def _do_flushall(self) -> Reply:
+        self.data, self.expires = {}, {}
+        return b"OK"
+
+    def _do_time(self) -> Reply:
+        now_ms = self._now_ms()
+        return [b"%d" % (now_ms // 1000), b"%d" % (now_ms % 1000 * 1000)]
+
+    def _do_info(self, *_: bytes) -> Reply:
+        uptime = (self._now_ms() - self.begun_ms) // 1000
+        return b"redis_version:7.2.4\r\nrun_id:%s\r\nuptime_in_seconds:%d\r\n" % (
+            self.run_id,
+            uptime,
+        )
+
+    # Strings and hashes
+
+    def _do_get(self, key: bytes) -> Reply:
+        return cast("bytes | None", self._alive(key))
+
+    def _do_set(self, key: bytes, value: bytes, *options: bytes) -> Reply:
+        if b"NX" in options and self._alive(key) is not None:
+            return None
+        self.data[key] = value
+        self.expires.pop(key, None)
+        if b"PX" in options:
+            self.expires[key] = self._now_ms() + int(options[options.index(b"PX") + 1])
+        return b"OK"
+
+    def _do_hget(self, key: bytes, field: bytes) -> Reply:
+        return self._hash(key).get(field)
+
+    def _do_hmget(self, key: bytes, *fields: bytes) -> Reply:
+        found = self._hash(key)
+        return [found.get(field) for field in fields]
+
+    def _do_hgetall(self, key: bytes) -> Reply:
+        return [part for pair in self._hash(key).items() for part in pair]
+
+    def _do_hset(self, key: bytes, *pairs: bytes) -> Reply:
+        if self._alive(key) is None:
+            self.data[key] = {}
+        self._hash(key).update(zip(pairs[::2], pairs[1::2], strict=True))
+        return len(pairs) // 2
+
+    def _do_hsetnx(self, key: bytes, field: bytes, value: bytes) -> Reply:
+        if field in self._hash(key):
+            return 0
+        self._do_hset(key, field, value)
+        return 1
+
+    def _do_hdel(self, key: bytes, *fields: bytes) -> Reply:
+        found = self._hash(key)
+        return sum(found.pop(field, None) is not None for field in fields)
+
+    # Sorted sets
+
+    def _do_zadd(self, key: bytes, *pairs: bytes) -> Reply:
+        if self._alive(key) is None:
+            self.data[key] = Members()
+        members = self._members(key)
+        for score, member in zip(pairs[::2], pairs[1::2], strict=True):
+            members[member] = int(score)
+        return len(pairs) // 2
+
+    def _do_zrem(self, key: bytes, *gone: bytes) -> Reply:
+        members = self._members(key)
+        count = sum(members.pop(member, None) is not None for member in gone)
+        if not members:
+            self.data.pop(key, None)
+        return count
+
+    def _do_zcard(self, key: bytes) -> Reply:
+        return len(self._members(key))
+
+    def _do_zscore(self, key: bytes, member: bytes) -> Reply:
+        score = self._members(key).get(member)
+        return None if score is None else b"%d" % score
+
+    def _do_zrange(self, key: bytes, first: bytes, last: bytes) -> Reply:
+        del first, last  # always everything
+        return [member for _, member in self._ordered(key)]
+
+    def _do_zrangebyscore(self, key: bytes, low: bytes, high: bytes, *limit: bytes) -> Reply:
+        del low  # always -inf
+        found: list[Reply] = [member for score, member in self._ordered(key) if score <= int(high)]
+        return found[: int(limit[2])] if limit else found
+
+    def _ordered(self, key: bytes) -> list[tuple[int, bytes]]:
+        return sorted((score, member) for member, score in self._members(key).items())
+
+    # Streams
+
+    def _do_xadd(self, key: bytes, *arguments: bytes) -> Reply:
+        if self._alive(key) is None:
+            self.data[key] = Stream()
+        stream, star = self._stream(key), arguments.index(b"*")
+        entry = stream.add(self._now_ms(), list(arguments[star + 1 :]))
+        if star and len(stream.entries) > int(arguments[star - 1]):
+            stream.trim(int(arguments[star - 1]))
+        self.on_news(key)
+        return text_of(entry)
+
+    def _do_xlen(self, key: bytes) -> Reply:
+        return len(self._stream(key).entries)
+
+    def _do_xdel(self, key: bytes, *ids: bytes) -> Reply:
+        entries = self._stream(key).entries
+        return sum(entries.pop(id_of(entry), None) is not None for entry in ids)
+
+    def _do_xack(self, key: bytes, name: bytes, *ids: bytes) -> Reply:
+        group = self._stream(key).groups.get(name)
+        if group is None:
+            return 0
+        return sum(group.pending.pop(id_of(entry), None) is not None for entry in ids)
+
+    def _do_xrange(self, key: bytes, first: bytes, last: bytes, *count: bytes) -> Reply:
+        stream, low, high = self._stream(key), id_of(first), id_of(last)
+        found = [entry for entry in stream.entries if low <= entry <= high]
+        return stream.shown(found[: int(count[1])] if count else found)
+
+    def _do_xrevrange(self, key: bytes, last: bytes, first: bytes, *count: bytes) -> Reply:
+        del last, first  # always everything
+        stream = self._stream(key)
+        return stream.shown(list(reversed(stream.entries))[: int(count[1])])
+
+    def _do_xread(self, *arguments: bytes) -> Reply:
+        key, cursor = arguments[-2:]
+        found = self._stream(key).after(id_of(cursor))
+        return [[key, self._stream(key).shown(found)]] if found else None
+
+    def _do_xreadgroup(self, *arguments: bytes) -> Reply:
+        count = int(arguments[arguments.index(b"COUNT") + 1])
+        key = arguments[-2]
+        stream, group = self._group(key, arguments[1])
+        found = stream.deliver(group, arguments[2], self._now_ms(), count)
+        return [[key, found]] if found else None
+
+    def _do_xclaim(
+        self, key: bytes, name: bytes, consumer: bytes, idle_ms: bytes, entry: bytes, *_: bytes
+    ) -> Reply:
+        stream, group = self._group(key, name)
+        now_ms = self._now_ms()
+        is_taken = stream.claim(group, consumer, now_ms, int(idle_ms), id_of(entry))
+        return [entry] if is_taken else []
+
+    def _do_xautoclaim(
+        self, key: bytes, name: bytes, consumer: bytes, idle_ms: bytes, cursor: bytes, *_: bytes
+    ) -> Reply:
+        del cursor  # always from the beginning: the list is short
+        stream, group = self._group(key, name)
+        return stream.autoclaim(group, consumer, self._now_ms(), int(idle_ms))
+
+    def _do_xpending(self, key: bytes, name: bytes, *extended: bytes) -> Reply:
+        _, group = self._group(key, name)
+        pending = sorted(group.pending.items())
+        if not extended:
+            ids = [text_of(entry) for entry, _ in pending]
+            return [len(ids), ids[0] if ids else None, ids[-1] if ids else None, None]
+        now_ms = self._now_ms()
+        return [
+            [text_of(entry), held.consumer, now_ms - held.delivered_ms, held.count]
+            for entry, held in pending
+        ]
+
+    def _do_xgroup(self, what: bytes, key: bytes, name: bytes, *rest: bytes) -> Reply:
+        if what == b"DELCONSUMER":
+            _, group = self._group(key, name)
+            group.consumers.pop(rest[0], None)
+            held = [entry for entry, one in group.pending.items() if one.consumer == rest[0]]
+            for entry in held:
+                del group.pending[entry]  # destroyed, as Redis does
+            return len(held)
+        if self._alive(key) is None:
+            self.data[key] = Stream()
+        stream = self._stream(key)
+        if name in stream.groups:
+            raise GroupExists
+        stream.groups[name] = Group(stream.last if rest[0] == b"$" else ZERO)
+        return b"OK"
+
+    def _do_xinfo(self, what: bytes, key: bytes, *rest: bytes) -> Reply:
+        del what  # always CONSUMERS
+        _, group = self._group(key, rest[0])
+        now_ms = self._now_ms()
+        return [
+            [b"name", name, b"pending", self._held_by(group, name), b"idle", now_ms - seen_ms]
+            for name, seen_ms in sorted(group.consumers.items())
+        ]
+
+    @staticmethod
+    def _held_by(group: Group, consumer: bytes) -> int:
+        return sum(held.consumer == consumer for held in group.pending.values())
+
+
+def _nobody(_: bytes) -> None:
+    """No reader waits."""
+
+
+def _kept(original: Value, copy: object) -> Value:
+    # dict.copy() of a subclass is a plain dict.
+    if isinstance(original, Members):
+        return Members(cast("dict[bytes, int]", copy))
+    return cast("Value", copy)
+
+
+def _bytes(argument: Argument) -> bytes:
+    if isinstance(argument, str):
+        return argument.encode()
+    return b"%d" % argument if isinstance(argument, int) else argument
+
+
+def _to_lua(reply: Reply) -> object:
+    if reply is None:
+        return False
+    if isinstance(reply, list):
+        return _lua.table_from([_to_lua(one) for one in reply])
+    return reply
+
+
+def _from_table(value: Any) -> Reply:  # noqa: ANN401 - whatever Lua has
+    if value is None or value is False:
+        return None
+    if value is True:
+        return 1
+    if isinstance(value, bytes | int):
+        return value
+    if isinstance(value, float):
+        return int(value)
+    return [_from_table(one) for one in value.values()]

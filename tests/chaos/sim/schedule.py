@@ -1,0 +1,238 @@
+"""Virtual time and who runs next: processes of threads, each thread a greenlet.
+
+Only one thread runs at a time, and only `pause` lets another one run. What happens is a function
+of the seed: time is counted, never read, and every choice is drawn from one generator.
+"""
+
+import random
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
+from heapq import heappop, heappush
+from typing import Any, TypeVar, cast
+
+from greenlet import getcurrent, greenlet
+
+from tests.chaos.sim.disk import Dead
+
+_T = TypeVar("_T")
+#: Milliseconds of the epoch at which every run begins.
+EPOCH_MS = 1_700_000_000_000
+
+
+class Killed(BaseException):
+    """The process is dead: nothing that it still tries has any effect."""
+
+
+class Process:
+    """What can be killed and stopped as a whole; a new one is made for each restart."""
+
+    def __init__(self, schedule: "Schedule", name: str) -> None:
+        self.schedule = schedule
+        self.name = name
+        self.is_dead = False
+        #: Until then it stands still, as after SIGSTOP.
+        self.stopped_until_us = 0
+        #: Added to the wall clock.
+        self.skew_ms = 0
+        #: Steps done so far, and what happens at which.
+        self.step_count = 0
+        self.traps: dict[int, Callable[[], None]] = {}
+        #: What happens at which hit of a fault point: how many are left, and what.
+        self.points: dict[str, tuple[int, Callable[[], None]]] = {}
+        self.threads: list[Thread] = []
+
+    def __repr__(self) -> str:
+        return f"Process({self.name})"
+
+    def spawn(self, act: Callable[[], object]) -> "Thread":
+        """A thread that begins now."""
+        thread = Thread(self, act)
+        self.threads.append(thread)
+        self.schedule.wake(thread)
+        return thread
+
+    def kill(self) -> None:
+        """Ends it: its threads never get past where they are."""
+        self.is_dead = True
+        for thread in self.threads:
+            if thread is not getcurrent() and not thread.dead:
+                self.schedule.wake(thread)
+
+    def step(self, what: str, delay_us: int) -> None:
+        """A place where others may run, and where a trap may lie."""
+        if self.is_dead:
+            raise Killed
+        self.step_count += 1
+        trap = self.traps.pop(self.step_count, None) if self.traps else None
+        if trap is not None:
+            self.schedule.tell(self.name, f"step {self.step_count}: {what}")
+            trap()
+        self.schedule.pause(delay_us)
+
+    def come_to(self, point: str) -> None:
+        """A fault point of the product, where a trap may lie."""
+        left, trap = self.points.pop(point, (0, _nothing))
+        if left > 1:
+            self.points[point] = left - 1, trap
+        elif left == 1:
+            self.schedule.tell(self.name, f"at {point}")
+            trap()
+            self.step(point, 0)
+
+
+def _nothing() -> None:
+    """No trap."""
+
+
+class Thread(greenlet):
+    """One of a process' threads."""
+
+    def __init__(self, process: Process, act: Callable[[], object]) -> None:
+        super().__init__(self._run, process.schedule.hub)
+        self.process = process
+        self._act = act
+        self.is_done = False
+        #: Its turn in the schedule; an older one that is still there is void.
+        self.turn = 0
+        #: Who waits for its end.
+        self.waiter: Thread | None = None
+
+    def _run(self) -> None:
+        try:
+            self._act()
+        except (Killed, Dead):
+            if not self.process.is_dead:
+                raise
+        except Exception as error:  # noqa: BLE001 - the top of a thread
+            self.process.schedule.failed(self.process, error)
+        finally:
+            self.is_done = True
+            if self.waiter is not None:
+                self.process.schedule.wake(self.waiter)
+
+
+class Schedule:
+    """Runs the threads of a run, one at a time."""
+
+    def __init__(self, seed: int) -> None:
+        self.random = random.Random(seed)  # noqa: S311 - a schedule, not a secret
+        self.now_us = 0
+        self.hub: greenlet = getcurrent()
+        self.story: list[str] | None = None
+        #: What broke in a thread and should not have: a defect of the product or of the harness.
+        self.errors: list[str] = []
+        self._heap: list[tuple[int, int, Thread]] = []
+        self._turn = 0
+
+    @property
+    def now_ms(self) -> int:
+        """Milliseconds since the run's beginning."""
+        return self.now_us // 1000
+
+    def tell(self, who: str, what: str) -> None:
+        """One line of the story, where somebody wants it."""
+        if self.story is not None:
+            self.story.append(f"{self.now_us / 1e6:10.6f} {who:10} {what}")
+
+    def failed(self, process: Process, error: Exception) -> None:
+        """A thread ended by an error that nobody expects."""
+        self.tell(process.name, f"broke: {error!r}")
+        self.errors.append(f"{process.name} broke: {type(error).__name__}: {error}")
+
+    def wake(self, thread: Thread) -> None:
+        """Lets a thread go on now, whatever it waits for."""
+        self._push(thread, self.now_us)
+
+    def pause(self, delay_us: int) -> None:
+        """Lets others run; returns after `delay_us`, or as soon as somebody wakes this thread."""
+        thread = cast("Thread", getcurrent())
+        process = thread.process
+        wake_us = self.now_us + delay_us
+        if process.stopped_until_us <= wake_us and not process.is_dead:
+            heap = self._heap
+            if not heap or wake_us < heap[0][0]:
+                self.now_us = wake_us  # nobody else comes before
+                return
+        self._push(thread, wake_us)
+        self.hub.switch()
+        if process.is_dead:
+            raise Killed
+
+    def join(self, thread: Thread) -> None:
+        """Waits for a thread's end."""
+        while not thread.is_done:
+            thread.waiter = cast("Thread", getcurrent())
+            self.pause(3_600_000_000)
+
+    def run(self, is_over: Callable[[], bool]) -> None:
+        """Runs until it `is_over`, or nobody is left."""
+        heap = self._heap
+        while heap and not is_over():
+            wake_us, turn, thread = heappop(heap)
+            if thread.turn != turn or thread.dead:
+                continue
+            process = thread.process
+            if process.stopped_until_us > wake_us and not process.is_dead:
+                heappush(heap, (process.stopped_until_us, turn, thread))
+                continue
+            self.now_us = max(self.now_us, wake_us)
+            thread.switch()
+
+    def close(self) -> None:
+        """Ends every thread that is left."""
+        for process in {id(entry[2].process): entry[2].process for entry in self._heap}.values():
+            process.is_dead = True
+        while self._heap:
+            _, _, thread = heappop(self._heap)
+            if not thread.dead:
+                with suppress(Killed):  # one that never began raises it here
+                    thread.throw(Killed)
+
+    def _push(self, thread: Thread, wake_us: int) -> None:
+        self._turn += 1
+        thread.turn = self._turn
+        heappush(self._heap, (wake_us, self._turn, thread))
+
+
+def drive(coroutine: Coroutine[Any, Any, _T]) -> _T:
+    """Runs a coroutine whose every wait is one of the schedule's."""
+    try:
+        coroutine.send(None)
+    except StopIteration as end:
+        return cast("_T", end.value)
+    coroutine.close()
+    raise TypeError("something waits for what is not the simulation's")
+
+
+class SimClock:
+    """A process' clock, which may be wrong. See twofold.seams.Clock."""
+
+    def __init__(self, process: Process) -> None:
+        self._process = process
+
+    def time_ms(self) -> int:
+        return EPOCH_MS + self._process.schedule.now_ms + self._process.skew_ms
+
+    def monotonic_s(self) -> float:
+        return self._process.schedule.now_us / 1e6
+
+    async def sleep(self, delay_s: float) -> None:
+        self._process.schedule.pause(int(delay_s * 1e6))
+
+
+class SimRandomness:
+    """See twofold.seams.Randomness."""
+
+    def __init__(self, source: random.Random) -> None:
+        self._source = source
+
+    def token_bytes(self, count: int) -> bytes:
+        return self._source.randbytes(count)
+
+    def uniform(self) -> float:
+        return self._source.random()
+
+
+async def inline(act: Callable[..., _T], *args: Any, **kwargs: Any) -> _T:  # noqa: ANN401
+    """See twofold.seams.OffLoop: here everything may block."""
+    return act(*args, **kwargs)

@@ -1,0 +1,118 @@
+"""The end of a run: everything is mended, then all must come to rest within a bounded time."""
+
+from collections.abc import Sequence
+
+from tests.chaos import final
+from tests.chaos.checker import TERMINAL
+from tests.chaos.final import Final, state_name
+from tests.chaos.sim.schedule import Thread
+from tests.chaos.sim.site import ROOT, TENANT, Site
+from tests.chaos.sim.streams import Stream
+from twofold import publish
+from twofold.queue import schema
+from twofold.queue.connection import Argument, Reply, Run, Script
+from twofold.store import LocalStore
+
+_LOOK_US = 500_000
+#: Longer than every lease, wait and outage that may follow one another, and far below for ever.
+_LIMIT_US = 90_000_000
+
+
+class Settling:
+    """Mends a site and waits."""
+
+    def __init__(self, site: Site) -> None:
+        self._site = site
+        self._users: list[Thread] = []
+        self._store: LocalStore | None = None
+
+    def expect(self, user: Thread) -> None:
+        """A user who must have got their answers."""
+        self._users.append(user)
+
+    def settle(self, begun_us: int, quiet_us: int) -> None:
+        """Runs on a thread of its own; nothing new is broken after `begun_us`."""
+        site = self._site
+        site.schedule.pause(begun_us)
+        while site.schedule.now_us < quiet_us:
+            # At rest already, and nobody is about to wake up: what is to come has come.
+            if site.schedule.now_us >= site.trouble_until_us and self._is_at_rest():
+                break
+            site.schedule.pause(_LOOK_US)
+        site.mend()
+        limit_us = site.schedule.now_us + _LIMIT_US
+        while site.schedule.now_us < limit_us:
+            if self._is_at_rest():
+                site.note("harness", "settled")
+                break
+            site.schedule.pause(_LOOK_US)
+        site.is_over = True
+
+    def _is_at_rest(self) -> bool:
+        """Every user has an answer, and every job that the queue knows has ended."""
+        site = self._site
+        data = site.server.data
+        queue = data.get(schema.queue(TENANT).encode())
+        if isinstance(queue, Stream) and queue.entries:
+            return False
+        if schema.delayed(TENANT).encode() in data or not all(user.is_done for user in self._users):
+            return False
+        prefix = schema.job(TENANT, "").encode()
+        jobs = [value for key, value in data.items() if key.startswith(prefix)]
+        states = [int(job.get(b"state", b"0")) for job in jobs if isinstance(job, dict)]
+        if not all(state_name(state) in TERMINAL for state in states):
+            return False
+        store = self._own_store()
+        return all(publish.read_outcome(store, TENANT, job) for job in self._acknowledged())
+
+    def _own_store(self) -> LocalStore:
+        # Made late: a crash of the machine kills every handle.
+        if self._store is None:
+            self._store = LocalStore(ROOT, disk=self._site.disk.handle(_go_on))
+        return self._store
+
+    def _acknowledged(self) -> list[str]:
+        return [
+            str(event.fields["job"])
+            for event in self._site.history.events
+            if event.kind == "ok" and "job" in event.fields
+        ]
+
+    async def read_final(self) -> Final:
+        """What is left."""
+        store = self._own_store()
+        return await final.read(store, _Direct(self._site), TENANT, store.names("tmp"))
+
+
+def _go_on(_: str) -> None:
+    """The harness looks without taking time."""
+
+
+class _Direct:
+    """A Commands without a network."""
+
+    def __init__(self, site: Site) -> None:
+        self._server = site.server
+
+    async def close(self) -> None: ...
+
+    def steady_s(self, stall_s: float) -> float:
+        return stall_s
+
+    async def call(self, *arguments: Argument) -> Reply:
+        return self._server.execute(arguments)
+
+    async def block(self, timeout_s: float, *arguments: Argument) -> Reply:
+        del timeout_s
+        return self._server.execute(arguments)
+
+    async def call_all(self, commands: Sequence[Sequence[Argument]]) -> list[Reply]:
+        return [self._server.execute(command) for command in commands]
+
+    async def evaluate(
+        self, script: Script, keys: Sequence[str], arguments: Sequence[Argument]
+    ) -> Reply:
+        return self._server.evaluate(script, keys, arguments)
+
+    async def evaluate_all(self, script: Script, runs: Sequence[Run]) -> list[Reply]:
+        return [self._server.evaluate(script, keys, arguments) for keys, arguments in runs]
