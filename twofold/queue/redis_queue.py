@@ -178,7 +178,9 @@ class RedisQueue:
             reply = await self._connection.block(wait_s, *command)
         except NoGroup:
             await self._make_group(tenant)
-            reply = await self._connection.block(wait_s, *command)
+            reply = None
+            with contextlib.suppress(NoGroup):  # emptied once more while we waited
+                reply = await self._connection.block(wait_s, *command)
         entries = _stream_entries(reply)
         return _entry(*entries[0]) if entries else None
 
