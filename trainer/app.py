@@ -14,9 +14,9 @@ from functools import partial
 from trainer import childproc, tasks
 from trainer.api.desk import Desk
 from trainer.api.server import ApiServer, CannotBind
-from trainer.api.upload import sweep
 from trainer.api.usage import DatasetUsage
 from trainer.checker import FileChecker
+from trainer.housekeeping import Housekeeper
 from trainer.metrics import Metrics, serve
 from trainer.outage import PASSING, Backoff, Outages
 from trainer.recovery import Recovery
@@ -24,8 +24,9 @@ from trainer.site import Site
 from trainer.warm import WarmChild
 from trainer.worker import Worker
 from twofold.config import TrainerSettings, UnusableSettings, is_insecure_accepted
-from twofold.jobs import Policy
+from twofold.housekeeping import Place
 from twofold.lifecycle import Ledger
+from twofold.principal import LOCAL
 from twofold.queue import RedisQueue
 from twofold.seams import SystemClock, SystemRandomness, World
 from twofold.store import LocalStore, StoreError
@@ -34,8 +35,6 @@ logger = logging.getLogger(__name__)
 
 #: Threads that wait for the disk: uploads and durable writes of many calls at once.
 _STORE_THREADS = 32
-#: Seconds after which a temporary file is what a crash left behind.
-_SWEEP_AGE_S = 86_400.0
 #: Seconds between two looks at the depth of the queue, for the metrics.
 _DEPTH_INTERVAL_S = 5.0
 
@@ -72,22 +71,14 @@ async def _opened(settings: TrainerSettings) -> AsyncGenerator[Trainer]:
     store = LocalStore(settings.store)
     try:
         # Makes the root and the folder of temporary files.
-        temporary = await asyncio.to_thread(store.temporary)
-        swept = await asyncio.to_thread(sweep, temporary.parent, _SWEEP_AGE_S)
+        await asyncio.to_thread(store.temporary)
     except StoreError as error:
         raise UnusableSettings(
             f"TWOFOLD_STORE is {str(settings.store)!r}: it cannot be written; give the trainer "
             "a folder of its own"
         ) from error
-    if swept:
-        logger.info("temporary files swept", extra={"count": swept})
-    policy = Policy(
-        lease_ms=int(settings.lease_s * 1000),
-        retry_backoff_ms=int(settings.retry_backoff_s * 1000),
-        max_queued_jobs=settings.max_queued_jobs,
-    )
     async with RedisQueue(settings.redis_url) as queue:
-        ledger = Ledger(store, queue, World(), policy)
+        ledger = Ledger(store, queue, World(), settings.job_policy)
         yield Trainer(settings, store, queue, ledger, Metrics())
 
 
@@ -154,6 +145,7 @@ async def _work(trainer: Trainer, stop: asyncio.Event) -> None:
     outages = Outages()
     measuring = asyncio.create_task(_measure_depth(trainer))
     recovering = asyncio.create_task(_recovery(trainer, outages).run())
+    collecting = asyncio.create_task(_housekeeper(trainer, outages).run())
     working = (
         asyncio.create_task(_worker(trainer, outages).run(stop)) if _has_worker(trainer) else None
     )
@@ -164,7 +156,7 @@ async def _work(trainer: Trainer, stop: asyncio.Event) -> None:
         if working is not None:
             await asyncio.wait((working,), timeout=trainer.settings.drain_s)
     finally:
-        await tasks.end(measuring, recovering, *decisive)
+        await tasks.end(measuring, recovering, collecting, *decisive)
     if working is not None and not working.cancelled():
         working.result()  # raises what ended it
 
@@ -175,6 +167,14 @@ def _has_worker(trainer: Trainer) -> bool:
 
 def _recovery(trainer: Trainer, outages: Outages) -> Recovery:
     return Recovery(trainer.ledger, SystemClock(), SystemRandomness(), outages)
+
+
+def _housekeeper(trainer: Trainer, outages: Outages) -> Housekeeper:
+    settings = trainer.settings
+    # Beside an API, of which there are few; a worker's machine may be a busy one.
+    interval_s = 0.0 if settings.role == "worker" else settings.collect_interval_s
+    place = Place(trainer.store, trainer.queue, World(), LOCAL.tenant)
+    return Housekeeper(place, settings.collector_policy, interval_s, outages)
 
 
 def _worker(trainer: Trainer, outages: Outages) -> Worker:
