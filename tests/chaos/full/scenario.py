@@ -21,7 +21,7 @@ from twofold.store import LocalStore
 
 #: Everything must have ended so long after the last fault: three leases, a few trainings of two
 #: seconds, starts of torch; with room for a machine that has something else to do.
-SETTLE_S = 60.0
+SETTLE_S = 90.0
 _POLL_S = 0.05
 _REDIS_PATIENCE_S = 5.0
 #: A worker's word for how an attempt ended, and the history's.
@@ -144,7 +144,7 @@ class Scenario:
 
     def _note_attempts(self, worker: str) -> None:
         """When attempts began and ended, from the worker's log."""
-        for line in self._log_lines(worker):
+        for line in log_lines(self._site, worker, self._log_starts[worker]):
             if line.get("logger") not in {"trainer.worker", "trainer.conclusion"}:
                 continue
             names = {name: str(line.get(name, "")) for name in ("job", "attempt")}
@@ -155,17 +155,6 @@ class Scenario:
                 how = _HOW[str(line["how"])]
                 self._recorder.fact(worker, "train_end", at_ns, **names, how=how)
 
-    def _log_lines(self, worker: str) -> Iterator[dict[str, object]]:
-        """What the worker logged since this seed began; other output is passed over."""
-        text = (self._site.folder / f"{worker}.log").read_bytes()[self._log_starts[worker] :]
-        for line in text.decode("utf-8", "backslashreplace").splitlines():
-            try:
-                found: object = json.loads(line)
-            except ValueError:
-                continue  # a killed writer leaves half a line
-            if isinstance(found, dict):
-                yield cast("dict[str, object]", found)
-
     def _story(self) -> str:
         lines = [str(self._plan)]
         for event in self._recorder.events:
@@ -173,6 +162,24 @@ class Scenario:
             fields = " ".join(f"{name}={value}" for name, value in event.fields.items())
             lines.append(f"{at_s:8.3f} {event.actor:9} {event.kind:11} {event.call:8} {fields}")
         return "\n".join([*lines, self._site.tail(60)])
+
+
+def attempts_in(site: Site, worker: str, job: str) -> list[str]:
+    """The attempts at a job that a worker has begun."""
+    lines = [line for line in log_lines(site, worker) if line.get("job") == job]
+    return [str(line["attempt"]) for line in lines if line["message"] == "attempt begun"]
+
+
+def log_lines(site: Site, worker: str, begin: int = 0) -> Iterator[dict[str, object]]:
+    """What a worker has logged, from that byte on; other output is passed over."""
+    text = (site.folder / f"{worker}.log").read_bytes()[begin:]
+    for line in text.decode("utf-8", "backslashreplace").splitlines():
+        try:
+            found: object = json.loads(line)
+        except ValueError:
+            continue  # a killed writer leaves half a line
+        if isinstance(found, dict):
+            yield cast("dict[str, object]", found)
 
 
 def _size(site: Site, name: str) -> int:

@@ -9,6 +9,9 @@ import signal
 import tempfile
 import time
 from pathlib import Path
+from typing import cast
+
+from redis.exceptions import ResponseError
 
 from tests.chaos.full.parts import Part
 from tests.chaos.full.plan import WORKERS, Fault
@@ -18,6 +21,7 @@ from twofold.client import Client, Connection, RetryPolicy
 from twofold.cluster import up
 from twofold.cluster.ports import Reserved
 from twofold.errors import TwofoldError
+from twofold.queue import schema
 
 #: One attempt may be lost to a machine that is busy otherwise; nothing depends on it.
 LEASE_S = 1.0
@@ -83,10 +87,10 @@ class Site:
         self.wait_until_ready()
 
     def wait_until_ready(self) -> None:
-        """Returns once API and inferer answer, both workers run; raises TimeoutError."""
+        """Returns once API and inferer answer and both workers wait for jobs; TimeoutError."""
         deadline_s = time.monotonic() + _READY_LIMIT_S
         with self.connect(attempts=1) as client:
-            while not self._answers(client):
+            while not (self._answers(client) and self._workers_wait()):
                 if time.monotonic() > deadline_s:
                     raise TimeoutError(f"the site is not ready:\n{self.tail()}")
                 self.mend(0.0)
@@ -99,6 +103,16 @@ class Site:
             return client.inference.is_live(timeout_s=1)
         except TwofoldError:
             return False
+
+    def _workers_wait(self) -> bool:
+        """Whether each worker has asked for jobs: its child has torch by then."""
+        try:
+            reply = self.valkey.command("XINFO", "CONSUMERS", schema.queue("local"), schema.GROUP)
+        except ResponseError:
+            return False  # nobody has asked yet
+        # A consumer's name is the worker's: host, process id and a random end, "-" between them.
+        words = {word for one in cast("list[list[bytes]]", reply) for word in one[1].split(b"-")}
+        return all(str(self.parts[name].pid).encode() in words for name in WORKERS)
 
     def mend(self, stop_s: float) -> None:
         """Starts again what died; lets go on what has been stopped for `stop_s`."""
