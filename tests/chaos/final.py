@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import cast
 
+from google.protobuf.message import DecodeError
+
 from twofold import keys, manifest, publish, versions
 from twofold.errors import Corrupt, NotFound
 from twofold.internal.v1 import record_pb2
@@ -79,8 +81,11 @@ def _ids(store: Store, tenant: str, live: dict[str, Job | None]) -> list[str]:
 
 def _job(store: Store, tenant: str, job_id: str, live: Job | None) -> JobFinal:
     data = store.read(keys.job_spec(tenant, job_id))
-    record = record_pb2.JobRecord.FromString(data or b"")
-    outcome = publish.read_outcome(store, tenant, job_id)
+    try:
+        record = record_pb2.JobRecord.FromString(data or b"")
+        outcome = publish.read_outcome(store, tenant, job_id)
+    except (DecodeError, Corrupt):
+        return JobFinal(id=job_id, outcome="UNREADABLE")
     return JobFinal(
         id=job_id,
         model=record.spec.model,
