@@ -4,40 +4,19 @@ Ends with 1 where a promise was broken; each violation comes with the command th
 """
 
 import argparse
-import importlib
-import multiprocessing
 import os
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache, partial
 
-from tests.chaos.runs import Result, Tier
+from tests.chaos.runs import Result
+from tests.chaos.seeds import MODULES, load, results, run_one
 
-MODULES = {"S": "tests.chaos.sim", "R": "tests.chaos.real", "P": "tests.chaos.full"}
-#: Seeds that a process of its own gets at once where runs are short.
-_CHUNK = 25
-#: Runs longer than this are handed out one by one.
-_SHORT_S = 0.5
 _PROGRESS_S = 5.0
 #: So many violations are told in full.
 _TOLD = 3
-
-
-@lru_cache
-def load(name: str) -> Tier:
-    """A tier by its letter; others are not imported."""
-    tier = importlib.import_module(MODULES[name]).TIER  # ours, by a closed table
-    assert isinstance(tier, Tier)
-    return tier
-
-
-def run_one(name: str, seed: int) -> Result:
-    """One seed, in whatever process."""
-    return load(name).run(seed)
 
 
 @dataclass(slots=True)
@@ -74,18 +53,6 @@ class Tally:
 
 def _replay(tally: Tally, result: Result) -> str:
     return f"python -m tests.chaos --tier {tally.tier} --replay {result.seed}"
-
-
-def results(name: str, seeds: Sequence[int], width: int) -> Iterator[Result]:
-    """The results, as they come; `width` runs go side by side."""
-    if width == 1:
-        yield from map(partial(run_one, name), seeds)
-        return
-    # Spawned, not forked: a run may fork by itself, and wants no thread around.
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(width, mp_context=context) as pool:
-        chunk = _CHUNK if name == "S" else 1
-        yield from pool.map(partial(run_one, name), seeds, chunksize=chunk)
 
 
 def run(name: str, seeds: Sequence[int], width: int) -> Tally:

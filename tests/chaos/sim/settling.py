@@ -24,7 +24,6 @@ class Settling:
     def __init__(self, site: Site) -> None:
         self._site = site
         self._users: list[Thread] = []
-        self._store: LocalStore | None = None
 
     def expect(self, user: Thread) -> None:
         """A user who must have got their answers."""
@@ -66,10 +65,8 @@ class Settling:
         return all(publish.read_outcome(store, TENANT, job) for job in self._acknowledged())
 
     def _own_store(self) -> LocalStore:
-        # Made late: a crash of the machine kills every handle.
-        if self._store is None:
-            self._store = LocalStore(ROOT, disk=self._site.disk.handle(_go_on))
-        return self._store
+        # Made each time: a crash of the machine kills every handle.
+        return LocalStore(ROOT, disk=self._site.disk.handle(_go_on))
 
     def _acknowledged(self) -> list[str]:
         return [

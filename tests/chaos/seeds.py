@@ -1,0 +1,38 @@
+"""Seeds of a tier, run side by side in processes of their own."""
+
+import importlib
+import multiprocessing
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from functools import lru_cache, partial
+
+from tests.chaos.runs import Result, Tier
+
+MODULES = {"S": "tests.chaos.sim", "R": "tests.chaos.real", "P": "tests.chaos.full"}
+#: Seeds that a process gets at once where runs are short.
+_CHUNK = 25
+
+
+@lru_cache
+def load(name: str) -> Tier:
+    """A tier by its letter; others are not imported."""
+    tier = importlib.import_module(MODULES[name]).TIER  # ours, by a closed table
+    assert isinstance(tier, Tier)
+    return tier
+
+
+def run_one(name: str, seed: int) -> Result:
+    """One seed, in whatever process."""
+    return load(name).run(seed)
+
+
+def results(name: str, seeds: Sequence[int], width: int) -> Iterator[Result]:
+    """The results, as they come; `width` runs go side by side."""
+    if width == 1:
+        yield from map(partial(run_one, name), seeds)
+        return
+    # Spawned, not forked: a run may fork by itself, and wants no thread around.
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(width, mp_context=context) as pool:
+        chunk = _CHUNK if name == "S" else 1
+        yield from pool.map(partial(run_one, name), seeds, chunksize=chunk)
