@@ -30,6 +30,7 @@ from twofold.transitions import (
     Failed,
     HandedBack,
     LeaseLost,
+    Restored,
     Stopped,
     decide,
 )
@@ -74,7 +75,7 @@ class World:
         if changes.verdict is not None:
             if self.outcome is None:
                 self.outcome = changes.verdict
-            self.apply(Decided(self.outcome))
+            self.apply(Decided(self.outcome, changes.ended_attempt))
             return
         if changes.job is None:
             return
@@ -138,7 +139,7 @@ ATTEMPTS = ("", "A0", "A1", "A2", "A3")
 def steps(draw: st.DrawFn) -> tuple[str, str, int]:
     """(what, by which attempt or for which entry, milliseconds that pass before)."""
     kinds = ["claim", "claim", "beat", "fail", "user-fail", "evict", "back", "stop", "lost", "due"]
-    kinds += ["cancel", "publish"]
+    kinds += ["cancel", "publish", "restore"]
     who = draw(st.sampled_from(["current", "current", "current", *ATTEMPTS]))
     return draw(st.sampled_from(kinds)), who, draw(st.sampled_from([0, 0, 50, 400, 1_500]))
 
@@ -159,6 +160,7 @@ def take(world: World, step: tuple[str, str, int], number: int) -> None:
         "stop": Stopped(attempt),
         "lost": LeaseLost(entry),
         "due": Due(),
+        "restore": Restored(world.job.revision),
     }
     if kind == "cancel":
         world.cancel()

@@ -32,6 +32,7 @@ from twofold.transitions import (
     Failed,
     HandedBack,
     LeaseLost,
+    Restored,
     Stopped,
     backoff_ms,
     decide,
@@ -268,6 +269,52 @@ def test_handed_back_job_is_queued_at_once_and_nothing_is_charged() -> None:
     assert (job.state, job.phase) == (State.JOB_STATE_PENDING, Phase.JOB_PHASE_QUEUED)
     assert (job.eviction_count, job.failure_count, job.attempt_count) == (0, 0, 1)
     assert (job.entry, job.attempt, job.owner) == ("", "", "")
+
+
+@pytest.mark.parametrize("job", [RUNNING, CANCELLING])
+@pytest.mark.parametrize(
+    "event",
+    [
+        Failed("A", Reason.JOB_REASON_STORE, "disk"),
+        Failed("A", Reason.JOB_REASON_DATA, "row 1"),
+        Evicted("A", "signal 9"),
+        HandedBack("A"),
+    ],
+)
+def test_last_word_of_an_attempt_said_again_changes_nothing(job: Job, event: Event) -> None:
+    """The answer was lost; meanwhile another attempt may have begun."""
+    changes = decide(job, event, NOW, POLICY)
+    done = changes.job
+    if changes.verdict is not None:
+        done = after(job, Decided(changes.verdict, changes.ended_attempt))
+    assert done is not None
+
+    assert nothing(done, event)
+    assert nothing(replace(RUNNING, attempt="B", ended_attempt="A"), event)
+    with pytest.raises(Fenced):
+        decide(replace(RUNNING, attempt="B", ended_attempt="B"), event, NOW, POLICY)
+
+
+def test_end_that_others_decided_is_no_word_of_the_attempt() -> None:
+    ended = after(replace(RUNNING, ended_attempt="Z"), Decided(failed(Reason.JOB_REASON_OOM, "")))
+
+    assert ended.ended_attempt == "Z"
+    with pytest.raises(Fenced):
+        decide(ended, HandedBack("A"), NOW, POLICY)
+
+
+def test_job_that_stands_nowhere_is_put_back() -> None:
+    queued, running, waiting = (
+        after(job, Restored(job.revision)) for job in (QUEUED, RUNNING, WAIT)
+    )
+
+    assert (queued.phase, queued.entry) == (Phase.JOB_PHASE_QUEUED, "")
+    assert (running.phase, running.attempt, running.eviction_count) == (queued.phase, "", 0)
+    assert waiting == replace(WAIT, revision=WAIT.revision + 1)
+    assert verdict(CANCELLING, Restored(2)).state == State.JOB_STATE_CANCELLED
+    assert nothing(RUNNING, Restored(1))
+    assert nothing(ENDED, Restored(ENDED.revision))
+    assert nothing(None, Restored(0))
 
 
 def test_lost_lease_requeues_and_counts() -> None:

@@ -9,11 +9,10 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from twofold import keys, names, publish
+from twofold import keys, names
 from twofold.errors import Corrupt, InvalidField, NotFound
 from twofold.faults import fault
-from twofold.internal.v1 import record_pb2
-from twofold.jobs import Job, State, Verdict, new_job, verdict_of
+from twofold.jobs import Job, Verdict, new_job
 from twofold.lifecycle.core import Core
 from twofold.transitions import Created, Restored, decide
 
@@ -114,20 +113,12 @@ class Reconciler(Core):
         names.check_ulid("job", job_id)
         parts = self._store.names(keys.job(tenant, job_id))
         if "outcome" in parts or "cancel" in parts:
-            outcome = self._standing_outcome(tenant, job_id)
-            if outcome is not None:
-                self._complete(tenant, outcome)
-                return verdict_of(outcome)
+            verdict = self._standing_verdict(tenant, job_id)
+            if verdict is not None:
+                return verdict
         job = new_job(job_id, self._read_record(tenant, job_id))
         begun = self._store.names(keys.job_checkpoints(tenant, job_id)) if len(parts) > 1 else []
         return replace(job, attempt_count=len(begun))
-
-    def _complete(self, tenant: str, outcome: record_pb2.JobOutcome) -> None:
-        """Makes the job's version visible, unless it was removed since."""
-        if outcome.state == State.JOB_STATE_SUCCEEDED:
-            staged = keys.version_staged(tenant, outcome.model, outcome.version)
-            if self._store.exists(staged):
-                publish.complete(self._store, tenant, outcome)
 
     async def _enqueue_all(self, tenant: str, jobs: Sequence[Job]) -> int:
         """Makes jobs that the queue does not know; how many of them are new to it."""

@@ -1,6 +1,7 @@
 """The workers' side: fenced attempts, every way an attempt ends, crashes at every step."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from tests.twofold.samples import JOB, trained_manifest
 from tests.valkey import Valkey
 from twofold import keys, publish
 from twofold.errors import Conflict, Corrupt
-from twofold.jobs import Fenced, Phase, Reason, State
+from twofold.jobs import Fenced, Job, Phase, Reason, State
 from twofold.lifecycle import Claim
 from twofold.lifecycle.attempts import newest_checkpoint
 from twofold.principal import LOCAL
@@ -253,6 +254,27 @@ async def test_handed_back_job_is_claimed_at_once_and_resumes(bench: Bench, othe
     assert again.attempt != claim.attempt
     assert again.resume_path == f"{folder}/12.safetensors"
     assert (again.job.attempt_count, again.job.eviction_count) == (2, 0)
+
+
+@pytest.mark.parametrize("how", ["fail", "fail for good", "evicted", "hand_back", "cancelled"])
+async def test_last_word_whose_answer_was_lost_is_taken_once(bench: Bench, how: str) -> None:
+    claim = await _claimed(bench)
+    if how == "cancelled":
+        await bench.ledger.cancel(LOCAL, claim.job.id)
+    ledger, reason = bench.ledger, Reason.JOB_REASON_STORE
+    ends: dict[str, Callable[[], Awaitable[Job]]] = {
+        "fail": lambda: ledger.fail(claim, reason, "disk"),
+        "fail for good": lambda: ledger.fail(claim, Reason.JOB_REASON_DATA, "row 1"),
+        "evicted": lambda: ledger.evicted(claim, 9),
+        "hand_back": lambda: ledger.hand_back(claim),
+        "cancelled": lambda: ledger.cancelled(claim),
+    }
+    first = await ends[how]()
+
+    assert await ends[how]() == first
+    if how == "hand_back":
+        again = await bench.claim("w2")
+        assert (await ends[how]()).attempt == again.attempt
 
 
 async def test_cancelled_attempt_ends_its_job(bench: Bench) -> None:
