@@ -1,7 +1,7 @@
 """Tier R itself: what its parts do, and that a handful of seeds keep every promise."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -16,12 +16,6 @@ from tests.chaos.real.site import folder
 from tests.waiting import is_running, until_gone
 
 SEEDS = range(6)
-
-
-@pytest.fixture(scope="module")
-def nursery() -> Iterator[Nursery]:
-    with Nursery() as made:
-        yield made
 
 
 def test_a_seed_draws_one_plan() -> None:

@@ -17,6 +17,8 @@ from twofold.store import LocalStore, StoreError
 #: A client's deadline per call, in seconds.
 DEADLINE_S = 3.0
 _PAUSE_S = 0.1
+#: Of calls: unique also where two clients have one name.
+_numbers = itertools.count()
 
 
 class Refused(Exception):
@@ -34,10 +36,9 @@ class Recorder:
     def __init__(self, actor: str, sink: Sink) -> None:
         self.actor = actor
         self._sink = sink
-        self._numbers = itertools.count()
 
     def begin(self, op: str, **fields: Value) -> str:
-        call = f"{self.actor}-{next(self._numbers)}"
+        call = f"{self.actor}-{next(_numbers)}"
         self._add("invoke", call, {"op": op, **fields})
         return call
 

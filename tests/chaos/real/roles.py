@@ -16,10 +16,11 @@ from tests.chaos.real.toy import ToyChild
 from trainer import tasks
 from trainer.childproc import Child
 from trainer.metrics import Metrics
-from trainer.outage import PASSING, Outages
+from trainer.outage import Outages
+from trainer.recovery import Recovery
 from trainer.site import Site
 from trainer.warm import WarmChild
-from trainer.worker import PATROL_S, Worker
+from trainer.worker import Worker
 from twofold.config import TrainerSettings
 from twofold.errors import TwofoldError
 from twofold.internal.v1 import record_pb2
@@ -65,20 +66,13 @@ async def run(options: Options) -> None:
     )
     async with RedisQueue(options.url) as queue:
         ledger = Ledger(store, queue, World(clock), policy)
-        recovering = asyncio.create_task(_recover(ledger))
+        recovery = Recovery(ledger, clock, SystemRandomness(), Outages())
+        recovering = asyncio.create_task(recovery.run())
         if options.role == "worker":
             await _work(options, _site(options, ledger, store, clock), stop)
         else:
             await _answer(options, ledger, stop)
         await tasks.end(recovering)
-
-
-async def _recover(ledger: Ledger) -> None:
-    """Rebuilds the queue after its server lost data, as every trainer process does."""
-    while True:
-        with suppress(*PASSING):
-            await ledger.recover()
-        await asyncio.sleep(PATROL_S)
 
 
 def _site(options: Options, ledger: Ledger, store: LocalStore, clock: SystemClock) -> Site:

@@ -7,7 +7,6 @@ import time
 from contextlib import AsyncExitStack, suppress
 from dataclasses import asdict
 
-from tests.chaos.checker import check
 from tests.chaos.real import nursery
 from tests.chaos.real.client import Client, Reader, Refused
 from tests.chaos.real.options import Role
@@ -78,7 +77,7 @@ class Scenario:
             with suppress(TimeoutError):
                 async with asyncio.timeout(SETTLE_S):
                     await asyncio.gather(*asking)
-                    await self._settle()
+                    await self._site.settle(SETTLE_S)
             await tasks.end(tending, *asking)
             self._is_over = True
             await reading
@@ -202,18 +201,6 @@ class Scenario:
 
     # The end
 
-    async def _settle(self) -> None:
-        """Returns once every job that stands in the store has ended and the queue is empty."""
-        while not await self._is_settled():  # noqa: ASYNC110 - other processes have no asyncio.Event
-            await asyncio.sleep(_LOOK_S * 5)
-        self._site.note("settled")
-
-    async def _is_settled(self) -> bool:
-        site = self._site
-        if not all(map(site.outcome, site.jobs())):
-            return False
-        return not (await site.final()).leaks
-
     async def _judge(self) -> list[Violation]:
         for process in self._site.running("worker"):
             self._site.signal(process, signal.SIGCONT)
@@ -221,7 +208,7 @@ class Scenario:
         with suppress(TimeoutError):
             await self._site.until(lambda: not self._site.running("worker"))
         # Sixteen runs share the machine: a lease may be lost without a fault of ours.
-        return check(self._site.events(), await self._site.final(), once=False)
+        return await self._site.violations(once=False)
 
     def _counts(self) -> dict[str, int]:
         events = self._site.events()

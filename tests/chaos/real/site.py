@@ -6,24 +6,30 @@ import shutil
 import signal
 import tempfile
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Collection, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Self
+from typing import Self, cast
+
+from redis.exceptions import ResponseError
 
 from tests.chaos import final, history
+from tests.chaos.checker import check
 from tests.chaos.history import Event, JsonLines
 from tests.chaos.real.nursery import Nursery
 from tests.chaos.real.options import Options, Role
+from tests.chaos.runs import Violation
 from tests.valkey import Valkey
 from twofold import keys, publish
 from twofold.principal import LOCAL
+from twofold.queue import schema
 from twofold.queue.connection import Connection
 from twofold.store import LocalStore
 
 TENANT = LOCAL.tenant
 _POLL_S = 0.01
+_LOOK_S = 0.1
 
 
 @contextmanager
@@ -120,6 +126,19 @@ class Site:
         await self.until(lambda: Path(process.options.socket).exists() or not process.is_running)
         return process
 
+    async def listening(self, workers: Collection[Process], timeout_s: float = 20) -> None:
+        """Returns once each of these workers has asked the queue for a job."""
+        names = {process.name for process in workers}
+        await self.until(lambda: names <= self._consumers(), timeout_s)
+
+    def _consumers(self) -> set[str]:
+        try:
+            found = self.valkey.command("XINFO", "CONSUMERS", schema.queue(TENANT), schema.GROUP)
+        except ResponseError:  # nobody has asked yet
+            return set()
+        flat = cast("list[list[bytes]]", found)
+        return {about[about.index(b"name") + 1].decode() for about in flat}
+
     def running(self, role: Role | None = None) -> list[Process]:
         """Those that have not ended, stopped ones too."""
         return [
@@ -138,8 +157,10 @@ class Site:
 
     async def exit_code(self, process: Process, timeout_s: float = 10) -> int:
         """How a process ended; negative: the signal; raises TimeoutError."""
-        await self.until(lambda: not process.is_running, timeout_s)
-        return self._nursery.poll(process.pid) or 0
+        await self.until(lambda: self._nursery.poll(process.pid) is not None, timeout_s)
+        code = self._nursery.poll(process.pid)
+        assert code is not None
+        return code
 
     async def stopped(self, process: Process, timeout_s: float = 10) -> None:
         """Returns once the process has been stopped, as by a fault point; raises TimeoutError."""
@@ -181,6 +202,21 @@ class Site:
         async with Connection(self.valkey.url) as connection:
             return await final.read(self.store, connection, TENANT, left)
 
+    async def settle(self, timeout_s: float = 20) -> None:
+        """Returns once every job of the store has ended and the queue is empty, and notes it.
+
+        Raises:
+            TimeoutError: it did not come to that.
+        """
+        async with asyncio.timeout(timeout_s):
+            while not _is_settled(await self.final()):  # noqa: ASYNC110 - other processes' doings
+                await asyncio.sleep(_LOOK_S)
+        self.note("settled")
+
+    async def violations(self, *, once: bool = False) -> list[Violation]:
+        """What the checker says of everything so far; see tests.chaos.checker."""
+        return check(self.events(), await self.final(), once=once)
+
     async def until(self, is_so: Callable[[], bool], timeout_s: float = 10) -> None:
         """Returns once `is_so()`; raises TimeoutError."""
         async with asyncio.timeout(timeout_s):
@@ -191,6 +227,12 @@ class Site:
         """What every process logged."""
         texts = [f"--- {path.stem}\n{path.read_text()}" for path in sorted(self.path.glob("*.log"))]
         return "\n".join(texts)
+
+
+def _is_settled(left: final.Final) -> bool:
+    """Whether every job has ended, in the store and in the queue, and nothing stands there."""
+    ended = (job.outcome and job.live in {"", job.outcome} for job in left.jobs)
+    return not left.leaks and all(ended)
 
 
 def _made(path: Path) -> Path:
