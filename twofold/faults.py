@@ -13,6 +13,7 @@ entries "point=action" or "point=action@3" (at the third hit only, else at the f
 import errno
 import os
 import signal
+import threading
 import time
 from collections.abc import Callable
 
@@ -118,7 +119,9 @@ def _fail(number: int) -> None:
 
 
 def _signal_self(number: signal.Signals) -> Callable[[], None]:
-    return lambda: os.kill(os.getpid(), number)
+    # To this thread: one sent to the process stops it only once another thread has woken up for it,
+    # and this one would run on for some steps.
+    return lambda: signal.pthread_kill(threading.get_ident(), number)
 
 
 _ACTIONS: dict[str, Callable[[], None]] = {
