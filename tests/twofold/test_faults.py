@@ -40,6 +40,12 @@ def test_every_point_that_the_code_passes_is_listed() -> None:
     assert unlisted == []
 
 
+def test_every_point_that_is_listed_is_passed_somewhere() -> None:
+    passed = {name.value for _, name in called_points() if isinstance(name, ast.Constant)}
+
+    assert faults.POINTS - passed == frozenset()
+
+
 def test_nothing_happens_unless_armed() -> None:
     hits: list[str] = []
     faults.fault(POINT)
