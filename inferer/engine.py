@@ -18,7 +18,7 @@ from safetensors import SafetensorError
 
 from inferer import golden
 from inferer.artifact import GRAPH, WEIGHTS
-from inferer.lane import Executed
+from inferer.lane import Executed, Turns
 from inferer.statistics import Timing
 from twofold.errors import Corrupt, InvalidField
 from twofold.features import Features
@@ -148,13 +148,13 @@ class Engine:
         # Before the threads start: each takes the number over when it first computes.
         torch.set_num_threads(self._threads)
         self.loader: Executor = ThreadPoolExecutor(1, "loader")
-        self.slow: Executor = ThreadPoolExecutor(1, "engine")
+        self.slow = Turns(ThreadPoolExecutor(1, "engine"))
         return self
 
     def __exit__(self, *_: object) -> None:
         # What runs now may take long, and nobody waits for it any more.
         self.loader.shutdown(wait=False, cancel_futures=True)
-        self.slow.shutdown(wait=False, cancel_futures=True)
+        self.slow.executor.shutdown(wait=False, cancel_futures=True)
 
     def load(self, manifest: model_pb2.Manifest, files: Mapping[str, bytes]) -> TorchProgram:
         """A version's program, neither replayed nor warm yet. For the loader's thread.

@@ -7,7 +7,8 @@ the engine's thread. Small batches run inline: a thread hop costs more than they
 import asyncio
 import logging
 import math
-from collections.abc import Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import Protocol
@@ -63,11 +64,39 @@ class _Waiting:
     future: asyncio.Future[Answer]
 
 
+class Turns:
+    """The engine's thread, which versions take in turns, one batch each.
+
+    Who waits for its turn has not cut its batch yet: it grows meanwhile, and what runs out of time
+    or is cancelled never runs.
+    """
+
+    def __init__(self, executor: Executor) -> None:
+        self.executor = executor
+        self.is_taken = False
+        self._waiting: deque[Callable[[], None]] = deque()
+
+    def take(self, act: Callable[[], None]) -> None:
+        """Calls `act` when it is its turn, now if nobody has it; `act` must `leave` in the end."""
+        if self.is_taken:
+            self._waiting.append(act)
+        else:
+            self.is_taken = True
+            act()
+
+    def leave(self) -> None:
+        """Lets the next one have its turn."""
+        if self._waiting:
+            asyncio.get_running_loop().call_soon(self._waiting.popleft())
+        else:
+            self.is_taken = False
+
+
 class Lane:
     """Answers the requests of one version, batch by batch."""
 
     def __init__(
-        self, resource: str, program: Program, limits: Limits, slow: Executor, clock: Clock
+        self, resource: str, program: Program, limits: Limits, slow: Turns, clock: Clock
     ) -> None:
         self.statistics = VersionStatistics()
         self._resource = resource
@@ -76,6 +105,7 @@ class Lane:
         self._slow = slow
         self._clock = clock
         self._batcher = Batcher[_Waiting](limits)
+        # Or waits for its turn to.
         self._is_running = False
         # The call of _step that is scheduled, and when it is due; None: nothing is.
         self._scheduled: tuple[float, asyncio.Handle] | None = None
@@ -117,7 +147,8 @@ class Lane:
 
     def _alarm(self, ticket: int, delay_s: float) -> asyncio.TimerHandle | None:
         """Tells a request in time that it is late, where the next cut may be far away."""
-        is_cut_near = not self._is_running and not self._limits.max_queue_delay_s
+        is_busy = self._is_running or self._slow.is_taken
+        is_cut_near = not is_busy and not self._limits.max_queue_delay_s
         if is_cut_near or delay_s == math.inf:
             return None
         return asyncio.get_running_loop().call_later(delay_s, self._expire, ticket)
@@ -144,24 +175,44 @@ class Lane:
         self._scheduled = (-math.inf if soon else due_s, handle)
 
     def _step(self) -> None:
-        """Cuts a batch and runs it."""
+        """Cuts a batch and runs it: here, or on the engine's thread when that is free."""
         self._scheduled = None
+        rows = min(self._batcher.rows, self._limits.max_batch_size)
+        if self._program.expected_s(rows) > INLINE_LIMIT_S:
+            self._is_running = True
+            self._slow.take(self._run_slow)
+            return
+        batch = self._cut()
+        if batch:
+            started_s = self._clock.monotonic_s()
+            self._finish(batch, self._program.run(_parts(batch)), started_s)
+        self._schedule()
+
+    def _cut(self) -> Sequence[Entry[_Waiting]]:
+        """The next batch; tells the requests that are late."""
         cut = self._batcher.cut(self._clock.monotonic_s())
         self._refuse_expired(cut)
-        if not cut.batch:
-            self._schedule()
+        return cut.batch
+
+    def _run_slow(self) -> None:
+        """Runs a batch on the engine's thread; it is this lane's turn."""
+        batch = self._cut()
+        if not batch:
+            self._end_turn()
             return
-        rows = sum(entry.rows for entry in cut.batch)
-        parts = [entry.payload.inputs.arrays for entry in cut.batch]
-        started_s = self._clock.monotonic_s()
-        if self._program.expected_s(rows) <= INLINE_LIMIT_S:
-            self._finish(cut.batch, self._program.run(parts), started_s)
-            self._schedule()
+        started_s, loop = self._clock.monotonic_s(), asyncio.get_running_loop()
+        try:
+            running = loop.run_in_executor(self._slow.executor, self._program.run, _parts(batch))
+        except RuntimeError:  # the engine is closed
+            _refuse_shutdown(batch)
+            self._end_turn()
             return
-        self._is_running = True
-        loop = asyncio.get_running_loop()
-        running = loop.run_in_executor(self._slow, self._program.run, parts)
-        running.add_done_callback(lambda done: self._finish_slow(cut.batch, done, started_s))
+        running.add_done_callback(lambda done: self._finish_slow(batch, done, started_s))
+
+    def _end_turn(self) -> None:
+        self._is_running = False
+        self._slow.leave()
+        self._schedule()
 
     def _finish_slow(
         self,
@@ -169,14 +220,11 @@ class Lane:
         done: "asyncio.Future[Executed]",
         started_s: float,
     ) -> None:
-        self._is_running = False
         if done.cancelled():  # the engine closed before the batch began
-            for entry in batch:
-                if not entry.payload.future.done():
-                    entry.payload.future.set_exception(errors.Unavailable("shutting down"))
-            return
-        self._finish(batch, done.result(), started_s)
-        self._schedule()
+            _refuse_shutdown(batch)
+        else:
+            self._finish(batch, done.result(), started_s)
+        self._end_turn()
 
     def _finish(
         self, batch: Sequence[Entry[_Waiting]], executed: Executed, started_s: float
@@ -227,3 +275,13 @@ class Lane:
             retry_after_s=min(max(expected_s, low_s), high_s),
             resource=self._resource,
         )
+
+
+def _parts(batch: Sequence[Entry[_Waiting]]) -> list[Mapping[str, Array]]:
+    return [entry.payload.inputs.arrays for entry in batch]
+
+
+def _refuse_shutdown(batch: Sequence[Entry[_Waiting]]) -> None:
+    for entry in batch:
+        if not entry.payload.future.done():
+            entry.payload.future.set_exception(errors.Unavailable("shutting down"))

@@ -11,7 +11,7 @@ from inferer.batcher import Limits
 from inferer.convert import Signature, signature_of
 from inferer.golden import FILE as GOLDEN
 from inferer.golden import Golden, tolerance_for
-from inferer.lane import Lane, Program
+from inferer.lane import Lane, Program, Turns
 from inferer.models import Refused, Served
 from twofold import keys
 from twofold.errors import Corrupt, TwofoldError, Unavailable
@@ -40,7 +40,7 @@ class Engine(Protocol):
     #: Loads run here.
     loader: Executor
     #: Batches run here that are too long for the event loop.
-    slow: Executor
+    slow: Turns
     #: "cpu" or "cuda": which tolerance counts.
     device_type: str
 

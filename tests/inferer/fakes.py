@@ -9,7 +9,7 @@ import numpy as np
 
 from inferer.batcher import Limits
 from inferer.convert import Signature, TensorSpec
-from inferer.lane import Executed, Lane
+from inferer.lane import Executed, Lane, Turns
 from inferer.models import Served
 from inferer.statistics import Timing
 from twofold.tensors import Array
@@ -112,7 +112,7 @@ def served(
         f"models/{model}/versions/{number}",
         program or FakeProgram(),
         limits,
-        thread or FakeThread(),
+        Turns(thread or FakeThread()),
         clock,
     )
     return Served(manifest, f"sha of {number}", signature(number, model), lane)

@@ -2,12 +2,13 @@ import asyncio
 import gc
 import math
 import weakref
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from inferer.batcher import Limits
 from inferer.convert import Inputs
-from inferer.lane import Answer, Lane
+from inferer.lane import Answer, Lane, Turns
 from tests.inferer.fakes import FakeClock, FakeProgram, FakeThread, rows
 from twofold.errors import DeadlineExceeded, Internal, QueueFull, Unavailable
 
@@ -22,7 +23,12 @@ class Bench:
         self.program = FakeProgram(seconds)
         self.thread = FakeThread()
         limits = Limits(max_batch_size=8, max_queue_size=10, max_queue_delay_s=delay_s)
-        self.lane = Lane("models/m/versions/1", self.program, limits, self.thread, self.clock)
+        self.turns = Turns(self.thread)
+        self.lane = self.another(limits)
+
+    def another(self, limits: Limits) -> Lane:
+        """A lane of another version on the same thread."""
+        return Lane("models/m/versions/1", self.program, limits, self.turns, self.clock)
 
     def ask(self, *values: float, patience_s: float = math.inf) -> "asyncio.Task[Answer]":
         inputs = Inputs({"x": rows(*values)}, len(values))
@@ -157,6 +163,62 @@ async def test_a_deadline_that_passes_in_the_queue_is_told_and_never_runs() -> N
         await late
 
     assert bench.program.batches == [[1]]
+
+
+async def test_versions_take_turns_and_cut_when_theirs_has_come() -> None:
+    """A batch that waits for the thread grows; what is late or cancelled by then never runs."""
+    bench = Bench(SLOW_S)
+    other = bench.another(Limits(max_batch_size=8, max_queue_size=10))
+    first = bench.ask(1.0)
+    await turn()
+    bench.lane, own = other, bench.lane
+    kept, late, left = bench.ask(2.0), bench.ask(3.0, patience_s=5.0), bench.ask(4.0)
+    await turn()
+    grown = bench.ask(5.0, 6.0)
+    left.cancel()
+    await turn()
+    bench.clock.now_s += 6.0
+    bench.thread.run_next()
+    await first
+    await turn()
+    bench.thread.run_next()
+    await asyncio.gather(kept, grown)
+
+    with pytest.raises(DeadlineExceeded):
+        await late
+    assert bench.program.batches == [[1], [1, 2]]
+    assert (own.queue_rows, other.queue_rows, bench.turns.is_taken) == (0, 0, False)
+
+
+async def test_a_turn_that_nobody_needs_any_more_is_passed_on() -> None:
+    bench = Bench(SLOW_S)
+    other = bench.another(Limits(max_batch_size=8, max_queue_size=10))
+    first = bench.ask(1.0)
+    await turn()
+    bench.lane, own = other, bench.lane
+    left = bench.ask(2.0)
+    await turn()
+    bench.lane = own
+    again = bench.ask(3.0)
+    left.cancel()
+    await turn()
+    bench.thread.run_next()
+    await first
+    await turn()
+    bench.thread.run_next()
+
+    assert (await again).outputs["value"].tolist() == [[6.0]]
+    assert bench.program.batches == [[1], [1]]
+
+
+async def test_an_engine_that_is_closed_answers_unavailable_to_who_comes_next() -> None:
+    bench = Bench(SLOW_S)
+    bench.turns.executor = ThreadPoolExecutor(1)
+    bench.turns.executor.shutdown()
+
+    with pytest.raises(Unavailable):
+        await bench.ask(1.0)
+    assert not bench.turns.is_taken
 
 
 async def test_a_late_request_need_not_wait_for_the_running_batch() -> None:
