@@ -263,7 +263,8 @@ class Models:
             model.held.pop(number, None)
             is_loaded = True
         except Refused as error:
-            model.bad[number] = error
+            # A new one: the traceback of the old one holds the files and the network.
+            model.bad[number] = Refused(error.reason, error.manifest_sha256)
             _log.error("version refused", extra=extra | {"reason": error.reason}, exc_info=error)
         except TwofoldError as error:
             self._hold(model, number)

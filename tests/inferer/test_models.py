@@ -1,6 +1,7 @@
 import asyncio
 import gc
 import itertools
+import logging
 import math
 import weakref
 from collections.abc import AsyncGenerator, Mapping
@@ -86,6 +87,33 @@ async def test_requests_follow_the_current_version(bench: Bench) -> None:
     assert await bench.number() == 2
     assert bench.models.versions("m") == [1, 2]
     assert repr(bench.models) == "<Models 1 models, 2 loaded, 0 to load>"
+
+
+class Read:
+    """What a load has read."""
+
+
+async def test_a_refused_version_keeps_nothing_of_what_was_loaded(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The error's traceback would hold the files, as long as the version stands in the store."""
+    caplog.set_level(logging.CRITICAL, "inferer.models")  # pytest keeps log lines with tracebacks
+    files = weakref.WeakSet[Read]()
+
+    async def load(name: str, number: int) -> Served:
+        read = Read()
+        files.add(read)
+        raise Refused(f"{name}/{number} is damaged", "sha")
+
+    bench.models = Models(load, bench.clock)
+    task = asyncio.create_task(bench.models.run())
+    bench.store(1)
+    await bench.idle()
+    task.cancel()
+
+    assert bench.models.refused() == {("m", 1): "sha"}
+    gc.collect()
+    assert list(files) == []
 
 
 async def test_an_empty_store_is_settled_at_once(bench: Bench) -> None:
