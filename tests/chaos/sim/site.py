@@ -64,6 +64,13 @@ class Node:
         self.process.kill()
         self.handle.kill()
 
+    def stop(self) -> None:
+        """As SIGTERM: whoever waits looks up."""
+        self.is_stopping = True
+        for thread in self.process.threads:
+            if not thread.is_done:
+                self.site.schedule.wake(thread)
+
     def _connect(self, _: str, patience_s: float) -> SimConnection:
         connection = SimConnection(self.site.network, self.process, patience_s)
         self.connections.append(connection)

@@ -117,7 +117,10 @@ def _lose_answers(site: Site, node: Node, trouble: Trouble) -> None:
 def _terminate(site: Site, trouble: Trouble) -> None:
     node = site.nodes[trouble.which]
     site.note_fault("term", node.name)
-    node.is_stopping = True
+    node.stop()
+    if trouble.point:  # an impatient supervisor
+        kill = partial(_kill, site, node, trouble)
+        node.process.traps[node.process.step_count + trouble.step % 16] = kill
     site.schedule.pause(3 * _SECOND_US + trouble.length_us // 4)
     if site.nodes[node.name] is node:
         node.kill()
