@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from tests.chaos.planted import catalogue, finding
 from tests.chaos.planted.catalogue import Bug
+from tests.chaos.planted.tree import DoesNotApply
 
 _CATALOGUE = catalogue.FOLDER / "catalogue.toml"
 
@@ -33,7 +34,11 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 def _find(bug: Bug, options: argparse.Namespace) -> bool:
-    found = finding.search(bug, options.first_seed, options.within)
+    try:
+        found = finding.search(bug, options.first_seed, options.within)
+    except DoesNotApply as error:
+        sys.stderr.write(f"{error}\n")
+        return False
     what = found.violations[0] if found.is_found else "NOT FOUND"
     sys.stdout.write(
         f"{bug.slug:24} {bug.finder:22} seed {found.seed:<8} {found.count:6} runs "
