@@ -4,7 +4,7 @@ from pathlib import Path
 
 from google.protobuf import json_format
 
-from twofold import keys
+from twofold import keys, locks
 from twofold.errors import Corrupt, InvalidField, NotFound
 from twofold.faults import fault
 from twofold.names import check_sha256
@@ -54,10 +54,14 @@ def add_dataset(
 
 
 def remove_dataset(store: Store, tenant: str, sha256: str) -> None:
-    """Makes a data set invisible, then removes its file."""
-    store.remove(keys.dataset_record(tenant, sha256))
-    fault("dataset.hidden")
-    store.remove(f"{keys.datasets(tenant)}/{sha256}")
+    """Makes a data set invisible, then removes its file; raises Conflict while it is uploaded."""
+    store.temporary()  # makes the folder of the lock
+    lock = store.path(keys.upload_lock(tenant, sha256))
+    # Else an upload could take the file for one that stays, and make a record without a file.
+    with locks.held(lock, f"datasets/{sha256} is being uploaded; try again later"):
+        store.remove(keys.dataset_record(tenant, sha256))
+        fault("dataset.hidden")
+        store.remove(f"{keys.datasets(tenant)}/{sha256}")
 
 
 def list_datasets(store: Store, tenant: str) -> list[dataset_pb2.Dataset]:

@@ -14,7 +14,7 @@ from twofold.internal.v1 import record_pb2
 from twofold.jobs import Job, Reason, failed, outcome_of
 from twofold.principal import LOCAL
 from twofold.seams import SystemClock, World
-from twofold.store import LocalStore, StoreError
+from twofold.store import LocalStore
 
 DAY_MS = 86_400_000
 MODEL = "digits"
@@ -381,38 +381,3 @@ async def test_one_collector_at_a_time(house: House) -> None:
             await house.collect()
         assert await housekeeping.survey(house.place, POLICY) == []
     assert await house.collect() == []
-
-
-def test_a_lock_file_that_a_crash_left_behind_locks_as_well(tmp_path: Path) -> None:
-    path = tmp_path / "lock"
-    path.touch()
-
-    with locks.held(path, "busy"), pytest.raises(Conflict, match="busy"), locks.held(path, "busy"):
-        pass
-    assert not path.exists()
-
-
-def test_a_lock_that_its_holder_removed_meanwhile_is_taken_anew(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = tmp_path / "lock"
-    is_at, looks = locks._is_at, list[bool]()
-
-    def removed_first(path: Path, lock: int) -> bool:
-        if not looks:
-            path.unlink()
-        looks.append(is_at(path, lock))
-        return looks[-1]
-
-    monkeypatch.setattr(locks, "_is_at", removed_first)
-    with locks.held(path, "busy"):
-        assert path.exists()
-    assert looks == [False, True]
-
-
-def test_a_lock_on_a_broken_disk_is_a_store_that_is_away(tmp_path: Path) -> None:
-    (tmp_path / "lock").symlink_to(tmp_path / "elsewhere")
-
-    with pytest.raises(StoreError), locks.held(tmp_path / "lock", "busy"):
-        pass
-    assert not (tmp_path / "elsewhere").exists()

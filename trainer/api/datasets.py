@@ -64,7 +64,7 @@ class DatasetApi:
         requests: AsyncIterator[dataset_pb2.UploadDatasetRequest],
         principal: Principal,
     ) -> dataset_pb2.Dataset:
-        async with upload.receiving(self._store) as incoming:
+        async with upload.receiving(self._store, principal.tenant, header) as incoming:
             await upload.receive_file(header, requests, incoming)
             checked = await self._check_file(incoming.path, header.format)
             dataset = dataset_pb2.Dataset()
@@ -77,6 +77,14 @@ class DatasetApi:
             return await asyncio.to_thread(
                 add_dataset, self._store, principal.tenant, incoming.path, dataset
             )
+
+    async def GetUpload(
+        self, request: dataset_pb2.GetUploadRequest, principal: Principal
+    ) -> dataset_pb2.GetUploadResponse:
+        """How much of a file has come."""
+        sha256 = check_sha256("sha256", request.sha256)
+        size = await asyncio.to_thread(upload.committed_size, self._store, principal.tenant, sha256)
+        return dataset_pb2.GetUploadResponse(committed_size_bytes=size)
 
     async def GetDataset(
         self, request: dataset_pb2.GetDatasetRequest, principal: Principal

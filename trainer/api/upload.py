@@ -1,17 +1,25 @@
-"""Receiving a file: a header, then chunks, into a temporary file of the store, off the loop."""
+"""Receiving a file: a header, then chunks, into a part that outlives the stream, off the loop."""
 
 import asyncio
 import errno
 import hashlib
 import hmac
-import time
+import os
+import stat
 import unicodedata
 from collections.abc import AsyncGenerator, AsyncIterator, Generator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import (
+    AbstractContextManager,
+    ExitStack,
+    asynccontextmanager,
+    contextmanager,
+    suppress,
+)
 from pathlib import Path
 from typing import BinaryIO
 
-from twofold.errors import DeadlineExceeded, InvalidData, InvalidField, LimitExceeded
+from twofold import keys, locks
+from twofold.errors import Conflict, DeadlineExceeded, InvalidData, InvalidField, LimitExceeded
 from twofold.faults import fault
 from twofold.names import check_sha256
 from twofold.store import Store, StoreError
@@ -21,21 +29,48 @@ MAX_CHUNK_BYTES = 1 << 20
 MAX_DISPLAY_NAME = 255
 #: Seconds between two messages: an upload that stands still holds a slot and a file.
 IDLE_LIMIT_S = 60.0
+#: Never through a link, nor waiting for the other end of a planted FIFO.
+_PART = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
 class IncomingFile:
-    """A temporary file that grows; its methods block and may run on any thread.
+    """What has come of a file, and grows; nobody else writes it until `close`.
 
-    A cancelled call may leave a write running on another thread; BufferedWriter's own lock makes
-    discard() wait for it.
+    Its methods block and may run on any thread. A cancelled call may leave a write running on
+    another thread; BufferedWriter's own lock makes `close` wait for it.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, offset: int, lock: AbstractContextManager[None]) -> None:
+        """Goes on at `offset`; `lock` is entered now and left at the end.
+
+        Raises:
+            Conflict: another holds the lock, or fewer bytes than `offset` have come.
+            LimitExceeded, StoreError: the disk is full or fails.
+        """
         self.path = path
-        self.size_bytes = 0
+        self.offset = self.size_bytes = offset
         self._digest = hashlib.sha256()
-        self._file: BinaryIO = path.open("xb")
+        self._is_wanted = True
+        with ExitStack() as undo:
+            undo.enter_context(lock)
+            with _disk_errors(offset):
+                descriptor = _open_part(path)
+                self._file: BinaryIO = undo.enter_context(os.fdopen(descriptor, "wb"))
+                self._take_over(descriptor)
+            self._opened = undo.pop_all()
+
+    def _take_over(self, descriptor: int) -> None:
+        """Keeps the first `offset` bytes, which count for the digest."""
+        has_bytes = os.fstat(descriptor).st_size
+        if has_bytes < self.offset:
+            raise Conflict(f"{has_bytes} bytes have come, not {self.offset}; ask GetUpload")
+        position = 0
+        while chunk := os.pread(descriptor, min(MAX_CHUNK_BYTES, self.offset - position), position):
+            self._digest.update(chunk)
+            position += len(chunk)
+        os.ftruncate(descriptor, self.offset)
+        os.lseek(descriptor, self.offset, os.SEEK_SET)
 
     def write(self, chunk: bytes) -> None:
         """Appends; raises LimitExceeded where there is no room, StoreError otherwise."""
@@ -51,25 +86,38 @@ class IncomingFile:
         return self._digest.hexdigest()
 
     def discard(self) -> None:
-        """Closes and removes it; nothing there is fine."""
-        with suppress(OSError):  # what it could not flush goes with the file
-            self._file.close()
-        self.path.unlink(missing_ok=True)
+        """Nobody is to go on with what has come: `close` removes it."""
+        self._is_wanted = False
+
+    def close(self) -> None:
+        """Ends writing, and lets others write."""
+        with self._opened:
+            with suppress(OSError):  # what cannot be flushed has not come
+                self._file.close()
+            if not (self._is_wanted and self.size_bytes):
+                with suppress(OSError):  # what stays is swept later
+                    self.path.unlink()
 
 
-def sweep(folder: Path, older_than_s: float) -> int:
-    """Removes temporary files that a crash left behind; how many.
+def _open_part(path: Path) -> int:
+    """A descriptor of a file that has this one name."""
+    descriptor = os.open(path, _PART, 0o640)
+    found = os.fstat(descriptor)
+    if stat.S_ISREG(found.st_mode) and found.st_nlink == 1:
+        return descriptor
+    # A crash left it as a second name of a data set's bytes, which must not be written.
+    os.close(descriptor)
+    path.unlink()
+    return os.open(path, _PART | os.O_EXCL, 0o640)
 
-    Only those untouched for so long that no upload and no write can still be at them.
-    """
-    count = 0
-    limit_s = time.time() - older_than_s
-    for path in folder.iterdir():
-        with suppress(OSError):  # another process sweeps too
-            if path.lstat().st_mtime < limit_s:
-                path.unlink()
-                count += 1
-    return count
+
+def committed_size(store: Store, tenant: str, sha256: str) -> int:
+    """Bytes that have come of a file, from its beginning. Blocks."""
+    try:
+        found = store.path(keys.upload_part(tenant, sha256)).lstat()
+    except OSError:
+        return 0
+    return found.st_size if stat.S_ISREG(found.st_mode) and found.st_nlink == 1 else 0
 
 
 @contextmanager
@@ -86,18 +134,43 @@ def _disk_errors(size_bytes: int) -> Generator[None]:
 
 
 @asynccontextmanager
-async def receiving(store: Store) -> AsyncGenerator[IncomingFile]:
-    """A new temporary file of the store, gone afterwards however the upload ends."""
-    incoming = await asyncio.to_thread(_open, store)
+async def receiving(
+    store: Store, tenant: str, header: dataset_pb2.UploadHeader
+) -> AsyncGenerator[IncomingFile]:
+    """The file that `header` announces, to be written by nobody else.
+
+    What has come stays if the stream breaks or the store fails, so that another can go on; it goes
+    if it is found to be no part of a data set. Raises Conflict where another writes the file.
+    """
+    incoming = await _opened(store, tenant, header)
     try:
         yield incoming
+    except (Conflict, InvalidData, InvalidField, LimitExceeded):
+        incoming.discard()
+        raise
     finally:
-        await asyncio.to_thread(incoming.discard)
+        await asyncio.to_thread(incoming.close)
 
 
-def _open(store: Store) -> IncomingFile:
-    with _disk_errors(0):
-        return IncomingFile(store.temporary())
+async def _opened(store: Store, tenant: str, header: dataset_pb2.UploadHeader) -> IncomingFile:
+    opening = asyncio.create_task(asyncio.to_thread(_open, store, tenant, header))
+    try:
+        return await asyncio.shield(opening)
+    except asyncio.CancelledError:
+        # The thread goes on: what it locks must not stay locked.
+        opened = (await asyncio.gather(opening, return_exceptions=True))[0]
+        if isinstance(opened, IncomingFile):
+            await asyncio.to_thread(opened.close)
+        raise
+
+
+def _open(store: Store, tenant: str, header: dataset_pb2.UploadHeader) -> IncomingFile:
+    store.temporary()  # makes the folder
+    lock = locks.held(
+        store.path(keys.upload_lock(tenant, header.sha256)),
+        f"another stream uploads datasets/{header.sha256}, or it is being deleted; try again later",
+    )
+    return IncomingFile(store.path(keys.upload_part(tenant, header.sha256)), header.offset, lock)
 
 
 async def receive_header(
@@ -125,6 +198,8 @@ def check_header(
         raise LimitExceeded(
             text, limit="max_upload_bytes", value=header.size_bytes, allowed=max_upload_bytes
         )
+    if not 0 <= header.offset <= header.size_bytes:
+        raise InvalidField.of("header.offset", header.offset, f"0 to {header.size_bytes}")
     check_sha256("header.sha256", header.sha256)
     check_display_name(header.display_name)
     return header
@@ -148,6 +223,7 @@ async def receive_file(
         LimitExceeded: at the first byte over the announced size, or where the disk is full.
         InvalidField: a message is not a chunk of at most 1 MiB.
         InvalidData: the size or the digest differs.
+        Conflict: the digest differs, maybe because of what had come before.
     """
     while (message := await _next(requests)) is not None:
         chunk = _chunk(message)
@@ -162,6 +238,10 @@ async def receive_file(
         await asyncio.to_thread(incoming.write, chunk)
         fault("upload.chunk")
     digest = await asyncio.to_thread(incoming.finish)
+    if incoming.offset and digest != header.sha256 and incoming.size_bytes == header.size_bytes:
+        raise Conflict(
+            "what had come before was no part of this file; upload it from its beginning"
+        )
     _check_whole(header, incoming.size_bytes, digest)
 
 

@@ -1,6 +1,7 @@
 """When a failed call is repeated: UNAVAILABLE only, with jittered backoff, within the deadline."""
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import grpc
 
@@ -42,6 +43,31 @@ def next_delay_s(
         return None
     delay_s = policy.delay_s(failures, uniform)
     return delay_s if delay_s < remaining_s else None
+
+
+class DelayAfter(Protocol):
+    """When a call is repeated."""
+
+    def __call__(
+        self, error: errors.TwofoldError, remaining_s: float, uniform: float
+    ) -> float | None:
+        """The delay before it is repeated after another failure; None: not at all."""
+        ...
+
+
+class Tries:
+    """The failures of one call."""
+
+    def __init__(self, policy: RetryPolicy) -> None:
+        self._policy = policy
+        self._failures = 0
+
+    def delay_s(
+        self, error: errors.TwofoldError, remaining_s: float, uniform: float
+    ) -> float | None:
+        """See DelayAfter."""
+        self._failures += 1
+        return next_delay_s(self._policy, error, self._failures, remaining_s, uniform)
 
 
 def explain(error: grpc.RpcError | grpc.aio.AioRpcError, peer: str) -> errors.TwofoldError:

@@ -10,7 +10,8 @@ from typing import BinaryIO
 import numpy as np
 from numpy.typing import ArrayLike
 
-from twofold.errors import InvalidData, InvalidField
+from twofold.client.retry import RetryPolicy, next_delay_s
+from twofold.errors import Conflict, InvalidData, InvalidField, TwofoldError, Unimplemented
 from twofold.tensors import Array
 from twofold.v1 import dataset_pb2 as pb
 
@@ -34,16 +35,54 @@ class Upload:
     header: pb.UploadHeader
     open: Callable[[], BinaryIO]
 
-    def first(self) -> bytes:
-        """The first message of the stream."""
-        return pb.UploadDatasetRequest(header=self.header).SerializeToString()
+    def first(self, offset: int) -> bytes:
+        """The first message of a stream that begins at `offset`."""
+        header = pb.UploadHeader()
+        header.CopyFrom(self.header)
+        header.offset = offset
+        return pb.UploadDatasetRequest(header=header).SerializeToString()
 
-    def messages(self) -> Iterator[bytes]:
+    def messages(self, offset: int) -> Iterator[bytes]:
         """The whole stream of one attempt; reads the file, so not on an event loop."""
-        yield self.first()
+        yield self.first(offset)
         with self.open() as file:
+            file.seek(offset)
             while chunk := file.read(CHUNK_BYTES):
                 yield chunk_message(chunk)
+
+
+class Sending:
+    """An upload over as many streams as it takes. Decides; the clients send."""
+
+    def __init__(self, upload: Upload, policy: RetryPolicy) -> None:
+        self._size_bytes = upload.header.size_bytes
+        self._policy = policy
+        self._failures = 0
+        #: Where the next stream begins.
+        self.offset = 0
+        #: Whether to ask how much has come before a stream begins: not for one chunk.
+        self.must_ask = self._size_bytes > CHUNK_BYTES
+
+    def found(self, committed_bytes: int) -> None:
+        """The server's answer to that."""
+        if self.offset < committed_bytes <= self._size_bytes:
+            self._failures = 0  # the last stream came further, so another may reach the end
+        self.offset = committed_bytes if committed_bytes <= self._size_bytes else 0
+
+    def delay_s(self, error: TwofoldError, remaining_s: float, uniform: float) -> float | None:
+        """The delay before the next stream after one failed; None: give up.
+
+        UNAVAILABLE as for any call. ABORTED means that another stream, maybe a broken one of ours
+        that the server has not given up yet, holds the file: waited for as long as there is time.
+        """
+        if isinstance(error, Unimplemented) and self.must_ask:
+            self.must_ask = False  # a server of an earlier release: always the whole file
+            return 0.0
+        self._failures += 1
+        if not isinstance(error, Conflict) or self._policy.attempts == 1:
+            return next_delay_s(self._policy, error, self._failures, remaining_s, uniform)
+        delay_s = self._policy.delay_s(self._failures, uniform)
+        return delay_s if delay_s < remaining_s else None
 
 
 def chunk_message(chunk: bytes) -> bytes:

@@ -40,6 +40,11 @@ class DatasetServiceStub:
                 request_serializer=twofold_dot_v1_dot_dataset__pb2.UploadDatasetRequest.SerializeToString,
                 response_deserializer=twofold_dot_v1_dot_dataset__pb2.UploadDatasetResponse.FromString,
                 _registered_method=True)
+        self.GetUpload = channel.unary_unary(
+                '/twofold.v1.DatasetService/GetUpload',
+                request_serializer=twofold_dot_v1_dot_dataset__pb2.GetUploadRequest.SerializeToString,
+                response_deserializer=twofold_dot_v1_dot_dataset__pb2.GetUploadResponse.FromString,
+                _registered_method=True)
         self.GetDataset = channel.unary_unary(
                 '/twofold.v1.DatasetService/GetDataset',
                 request_serializer=twofold_dot_v1_dot_dataset__pb2.GetDatasetRequest.SerializeToString,
@@ -64,7 +69,17 @@ class DatasetServiceServicer:
     def UploadDataset(self, request_iterator, context):
         """Streams a file. The data set is visible once its digest is checked, its content is parsed in a
         limited process and both are durable. Uploading what is there already answers with it.
-        INVALID_ARGUMENT (data, digest), RESOURCE_EXHAUSTED (size), ABORTED, UNAVAILABLE.
+        A stream that breaks leaves what has come, for a while (TWOFOLD_COLLECT_GRACE_S): GetUpload says
+        how much that is, and another stream goes on from there. One stream at a time writes a file.
+        INVALID_ARGUMENT (data, digest), RESOURCE_EXHAUSTED (size), ABORTED (another stream writes the
+        file, or what had come before was not part of it: ask GetUpload, then repeat), UNAVAILABLE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetUpload(self, request, context):
+        """Says how much of a file has come. INVALID_ARGUMENT.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -98,6 +113,11 @@ def add_DatasetServiceServicer_to_server(servicer, server):
                     servicer.UploadDataset,
                     request_deserializer=twofold_dot_v1_dot_dataset__pb2.UploadDatasetRequest.FromString,
                     response_serializer=twofold_dot_v1_dot_dataset__pb2.UploadDatasetResponse.SerializeToString,
+            ),
+            'GetUpload': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetUpload,
+                    request_deserializer=twofold_dot_v1_dot_dataset__pb2.GetUploadRequest.FromString,
+                    response_serializer=twofold_dot_v1_dot_dataset__pb2.GetUploadResponse.SerializeToString,
             ),
             'GetDataset': grpc.unary_unary_rpc_method_handler(
                     servicer.GetDataset,
@@ -143,6 +163,33 @@ class DatasetService:
             '/twofold.v1.DatasetService/UploadDataset',
             twofold_dot_v1_dot_dataset__pb2.UploadDatasetRequest.SerializeToString,
             twofold_dot_v1_dot_dataset__pb2.UploadDatasetResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetUpload(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/twofold.v1.DatasetService/GetUpload',
+            twofold_dot_v1_dot_dataset__pb2.GetUploadRequest.SerializeToString,
+            twofold_dot_v1_dot_dataset__pb2.GetUploadResponse.FromString,
             options,
             channel_credentials,
             insecure,

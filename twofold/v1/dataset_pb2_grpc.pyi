@@ -36,8 +36,13 @@ class DatasetServiceStub:
     UploadDataset: _grpc.StreamUnaryMultiCallable[_dataset_pb2.UploadDatasetRequest, _dataset_pb2.UploadDatasetResponse]
     """Streams a file. The data set is visible once its digest is checked, its content is parsed in a
     limited process and both are durable. Uploading what is there already answers with it.
-    INVALID_ARGUMENT (data, digest), RESOURCE_EXHAUSTED (size), ABORTED, UNAVAILABLE.
+    A stream that breaks leaves what has come, for a while (TWOFOLD_COLLECT_GRACE_S): GetUpload says
+    how much that is, and another stream goes on from there. One stream at a time writes a file.
+    INVALID_ARGUMENT (data, digest), RESOURCE_EXHAUSTED (size), ABORTED (another stream writes the
+    file, or what had come before was not part of it: ask GetUpload, then repeat), UNAVAILABLE.
     """
+    GetUpload: _grpc.UnaryUnaryMultiCallable[_dataset_pb2.GetUploadRequest, _dataset_pb2.GetUploadResponse]
+    """Says how much of a file has come. INVALID_ARGUMENT."""
     GetDataset: _grpc.UnaryUnaryMultiCallable[_dataset_pb2.GetDatasetRequest, _dataset_pb2.GetDatasetResponse]
     """Reads one. INVALID_ARGUMENT, NOT_FOUND."""
     ListDatasets: _grpc.UnaryUnaryMultiCallable[_dataset_pb2.ListDatasetsRequest, _dataset_pb2.ListDatasetsResponse]
@@ -53,8 +58,13 @@ class DatasetServiceAsyncStub(DatasetServiceStub):
     UploadDataset: _aio.StreamUnaryMultiCallable[_dataset_pb2.UploadDatasetRequest, _dataset_pb2.UploadDatasetResponse]  # type: ignore[assignment]
     """Streams a file. The data set is visible once its digest is checked, its content is parsed in a
     limited process and both are durable. Uploading what is there already answers with it.
-    INVALID_ARGUMENT (data, digest), RESOURCE_EXHAUSTED (size), ABORTED, UNAVAILABLE.
+    A stream that breaks leaves what has come, for a while (TWOFOLD_COLLECT_GRACE_S): GetUpload says
+    how much that is, and another stream goes on from there. One stream at a time writes a file.
+    INVALID_ARGUMENT (data, digest), RESOURCE_EXHAUSTED (size), ABORTED (another stream writes the
+    file, or what had come before was not part of it: ask GetUpload, then repeat), UNAVAILABLE.
     """
+    GetUpload: _aio.UnaryUnaryMultiCallable[_dataset_pb2.GetUploadRequest, _dataset_pb2.GetUploadResponse]  # type: ignore[assignment]
+    """Says how much of a file has come. INVALID_ARGUMENT."""
     GetDataset: _aio.UnaryUnaryMultiCallable[_dataset_pb2.GetDatasetRequest, _dataset_pb2.GetDatasetResponse]  # type: ignore[assignment]
     """Reads one. INVALID_ARGUMENT, NOT_FOUND."""
     ListDatasets: _aio.UnaryUnaryMultiCallable[_dataset_pb2.ListDatasetsRequest, _dataset_pb2.ListDatasetsResponse]  # type: ignore[assignment]
@@ -73,8 +83,19 @@ class DatasetServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_dataset_pb2.UploadDatasetResponse, _abc.Awaitable[_dataset_pb2.UploadDatasetResponse]]:
         """Streams a file. The data set is visible once its digest is checked, its content is parsed in a
         limited process and both are durable. Uploading what is there already answers with it.
-        INVALID_ARGUMENT (data, digest), RESOURCE_EXHAUSTED (size), ABORTED, UNAVAILABLE.
+        A stream that breaks leaves what has come, for a while (TWOFOLD_COLLECT_GRACE_S): GetUpload says
+        how much that is, and another stream goes on from there. One stream at a time writes a file.
+        INVALID_ARGUMENT (data, digest), RESOURCE_EXHAUSTED (size), ABORTED (another stream writes the
+        file, or what had come before was not part of it: ask GetUpload, then repeat), UNAVAILABLE.
         """
+
+    @_abc_1.abstractmethod
+    def GetUpload(
+        self,
+        request: _dataset_pb2.GetUploadRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_dataset_pb2.GetUploadResponse, _abc.Awaitable[_dataset_pb2.GetUploadResponse]]:
+        """Says how much of a file has come. INVALID_ARGUMENT."""
 
     @_abc_1.abstractmethod
     def GetDataset(

@@ -1,8 +1,9 @@
-"""Uploads are visible whole or not at all; whatever goes wrong, no temporary file stays."""
+"""Uploads are visible whole or not at all; what stays of a broken one is a part to go on from."""
 
 import asyncio
+import contextlib
 import hashlib
-import os
+import threading
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from tests.trainer.api.serving import JOB, Served, error_of, serving
 from tests.trainer.fakes import eventually
 from trainer.api import upload
 from trainer.datasets import add_dataset
-from twofold import errors, keys, rpc
+from twofold import errors, faults, keys, locks, rpc
 from twofold.v1 import dataset_pb2, dataset_pb2_grpc, training_pb2
 
 CSV = dataset_pb2.DATASET_FORMAT_CSV
@@ -85,6 +86,8 @@ async def test_uploading_what_is_there_answers_without_the_file(api: Served) -> 
         ([header(size_bytes=0)], errors.InvalidField, "header.size_bytes is 0"),
         ([header(size_bytes=-1)], errors.InvalidField, "header.size_bytes is -1"),
         ([header(size_bytes=1_000_001)], errors.LimitExceeded, "above the limit of 1000000"),
+        ([header(offset=-1)], errors.InvalidField, "header.offset is -1; "),
+        ([header(offset=17)], errors.InvalidField, "0 to 16"),
         ([header(sha256="../../etc/passwd")], errors.InvalidField, "header.sha256"),
         ([header(display_name="a\nb")], errors.InvalidField, "display_name"),
         ([header(display_name="a\u202eb")], errors.InvalidField, "display_name"),
@@ -123,19 +126,152 @@ async def test_a_refused_file_is_not_stored_and_says_where(tmp_path: Path) -> No
         assert api.store.names(keys.datasets("local")) == []
 
 
-async def test_a_client_that_goes_away_leaves_nothing(api: Served) -> None:
+async def committed(api: Served, sha256: str = SHA) -> int:
+    request = dataset_pb2.GetUploadRequest(sha256=sha256)
+    return (await stub_of(api).GetUpload(request)).committed_size_bytes
+
+
+async def test_a_client_that_goes_away_leaves_what_another_stream_goes_on_from(api: Served) -> None:
+    for offset in (0, 5, 10):
+        with_chunk = asyncio.Event()
+        faults.arm("upload.chunk", with_chunk.set)
+        await cut_upload(api, offset, with_chunk)
+        assert await committed(api) == offset + 5
+        assert api.store.names(keys.datasets("local")) == []
+
+    dataset = await upload_all(api, header(offset=15), Request(chunk=CONTENT[15:]))
+
+    assert dataset.size_bytes == len(CONTENT)
+    assert api.store.read(keys.dataset_file("local", SHA)) == CONTENT
+    assert await committed(api) == 0
+    assert leftovers(api) == []
+
+
+async def cut_upload(api: Served, offset: int, has_chunk: asyncio.Event) -> None:
+    """Sends 5 bytes, and goes away once the server has them."""
+
     async def cut() -> AsyncIterator[Request]:
-        yield header()
-        yield Request(chunk=CONTENT[:5])
+        yield header(offset=offset)
+        yield Request(chunk=CONTENT[offset : offset + 5])
         await asyncio.Event().wait()
 
     call = stub_of(api).UploadDataset(cut())
-    await eventually(lambda: any(path.stat().st_size == 0 for path in leftovers(api)))
+    await has_chunk.wait()
     call.cancel()
-
     with pytest.raises(asyncio.CancelledError):
         await call
-    await eventually(lambda: leftovers(api) == [])
+    part = keys.upload_part("local", SHA).rpartition("/")[2]
+    await eventually(lambda: api.store.names("tmp") == [part])
+
+
+async def test_bytes_that_have_come_are_dropped_where_a_stream_begins_before_their_end(
+    api: Served,
+) -> None:
+    plant_part(api, b"junk of another length")
+
+    assert await upload_all(api, header(), *chunks())
+    assert api.store.read(keys.dataset_file("local", SHA)) == CONTENT
+
+
+def plant_part(api: Served, content: bytes) -> Path:
+    part = api.store.temporary().with_name(keys.upload_part("local", SHA).rpartition("/")[2])
+    part.write_bytes(content)
+    return part
+
+
+async def test_a_part_of_another_file_costs_a_repeat_and_nothing_else(api: Served) -> None:
+    plant_part(api, b"junk!")
+    assert await committed(api) == 5
+    error = await error_of(
+        stub_of(api).UploadDataset(iter([header(offset=5), *chunks(CONTENT[5:])]))
+    )
+
+    assert isinstance(error, errors.Conflict)
+    assert "no part of this file" in error.message
+    assert await committed(api) == 0
+    assert api.store.names(keys.datasets("local")) == []
+    assert await upload_all(api, header(), *chunks())
+
+
+async def test_more_than_has_come_cannot_be_skipped(api: Served) -> None:
+    plant_part(api, CONTENT[:3])
+    error = await error_of(stub_of(api).UploadDataset(iter([header(offset=5)])))
+
+    assert isinstance(error, errors.Conflict)
+    assert "3 bytes have come, not 5" in error.message
+
+
+async def test_a_part_that_is_a_data_sets_own_file_is_never_written(api: Served) -> None:
+    """A crash between the data set's name and the part's end leaves one file with two names."""
+    part = plant_part(api, CONTENT)
+    api.store.make_folder(f"{keys.datasets('local')}/{SHA}")
+    api.store.path(keys.dataset_file("local", SHA)).hardlink_to(part)
+    assert await committed(api) == 0
+    faults.arm("upload.chunk", lambda: check_untouched(api))
+
+    assert await upload_all(api, header(), *chunks())
+    check_untouched(api)
+
+
+def check_untouched(api: Served) -> None:
+    assert api.store.read(keys.dataset_file("local", SHA)) == CONTENT
+
+
+async def test_one_stream_at_a_time_writes_a_file(api: Served) -> None:
+    may_end = asyncio.Event()
+
+    async def slow() -> AsyncIterator[Request]:
+        yield header()
+        await may_end.wait()
+        for chunk in chunks():
+            yield chunk
+
+    first = stub_of(api).UploadDataset(slow())
+    await eventually(lambda: len(leftovers(api)) == 2)
+    error = await error_of(stub_of(api).UploadDataset(iter([header(), *chunks()])))
+    assert isinstance(error, errors.Conflict)
+    assert "another stream uploads" in error.message
+    may_end.set()
+
+    assert (await first).dataset.size_bytes == len(CONTENT)
+    assert leftovers(api) == []
+
+
+async def test_a_data_set_is_not_deleted_while_its_file_is_written(api: Served) -> None:
+    add(api, 1)
+    lock = api.store.path(keys.upload_lock("local", f"{1:064x}"))
+    request = dataset_pb2.DeleteDatasetRequest(name=f"datasets/{1:064x}")
+    with locks.held(lock, "busy"):
+        assert isinstance(await error_of(stub_of(api).DeleteDataset(request)), errors.Conflict)
+
+    await stub_of(api).DeleteDataset(request)
+    assert leftovers(api) == []
+
+
+async def test_a_call_cancelled_as_it_opens_its_file_leaves_no_lock(
+    api: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opening, may_open = threading.Event(), threading.Event()
+    open_part = upload._open_part
+
+    def slowly(path: Path) -> int:
+        opening.set()
+        may_open.wait()
+        return open_part(path)
+
+    monkeypatch.setattr(upload, "_open_part", slowly)
+    receiving = asyncio.create_task(
+        upload.receiving(api.store, "local", header().header).__aenter__()
+    )
+    await asyncio.to_thread(opening.wait)
+    receiving.cancel()
+    may_open.set()
+
+    with pytest.raises(asyncio.CancelledError):
+        await receiving
+    assert leftovers(api) == []
+    monkeypatch.undo()
+    assert await upload_all(api, header(), *chunks())
 
 
 async def test_an_upload_that_stands_still_is_ended(
@@ -224,21 +360,10 @@ async def test_a_data_set_that_a_live_job_needs_is_kept(
         assert f"jobs/{JOB}" in error.message
 
 
-def test_old_temporary_files_are_swept_and_young_ones_stay(tmp_path: Path) -> None:
-    for name in ("old", "young"):
-        (tmp_path / name).write_bytes(b"x")
-    os.utime(tmp_path / "old", (1, 1))
-    (tmp_path / "folder").mkdir()
-    os.utime(tmp_path / "folder", (1, 1))
-
-    assert upload.sweep(tmp_path, 3_600) == 1
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["folder", "young"]
-
-
 def test_a_full_disk_is_told_from_a_broken_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    incoming = upload.IncomingFile(tmp_path / "f")
+    incoming = upload.IncomingFile(tmp_path / "f", 0, contextlib.nullcontext())
 
     class Broken:
         number = 28  # ENOSPC
@@ -259,4 +384,5 @@ def test_a_full_disk_is_told_from_a_broken_one(
         incoming.finish()
 
     incoming.discard()
+    incoming.close()
     assert not incoming.path.exists()

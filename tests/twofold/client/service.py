@@ -197,6 +197,18 @@ class FakeDatasets(dataset_pb2_grpc.DatasetServiceServicer):
         self.datasets: dict[str, dataset_pb2.Dataset] = {}
         self.contents: dict[str, bytes] = {}
         self.largest_chunk = 0
+        #: What has come of files, by digest.
+        self.parts: dict[str, bytes] = {}
+        #: Each stream's offset; the next ones break after so many bytes.
+        self.offsets: list[int] = []
+        self.breaks: list[int] = []
+
+    def GetUpload(
+        self, request: dataset_pb2.GetUploadRequest, context: grpc.ServicerContext
+    ) -> dataset_pb2.GetUploadResponse:
+        self.script.enter("GetUpload", context)
+        size = len(self.parts.get(request.sha256, b""))
+        return dataset_pb2.GetUploadResponse(committed_size_bytes=size)
 
     def UploadDataset(
         self,
@@ -205,9 +217,13 @@ class FakeDatasets(dataset_pb2_grpc.DatasetServiceServicer):
     ) -> dataset_pb2.UploadDatasetResponse:
         self.script.enter("UploadDataset", context)
         header = next(request_iterator).header
+        self.offsets.append(header.offset)
         chunks = [message.chunk for message in request_iterator]
         self.largest_chunk = max([self.largest_chunk, *map(len, chunks)])
-        data = b"".join(chunks)
+        data = self.parts.pop(header.sha256, b"")[: header.offset] + b"".join(chunks)
+        if self.breaks:
+            self.parts[header.sha256] = data[: header.offset + self.breaks.pop(0)]
+            abort(context, errors.Unavailable("broken"))
         digest = hashlib.sha256(data).hexdigest()
         if digest != header.sha256 or len(data) != header.size_bytes:
             abort(context, errors.InvalidData("the digest is another"))

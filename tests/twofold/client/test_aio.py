@@ -119,6 +119,22 @@ async def test_upload_goes_in_chunks_and_is_repeated_whole(
     assert servers.script.count("UploadDataset") == 2
 
 
+async def test_a_broken_upload_goes_on_where_the_server_has_got_to(
+    aclient: AsyncClient, servers: Servers, tmp_path: Path
+) -> None:
+    data = np.random.default_rng(0).bytes(2_500_000)
+    file = tmp_path / "big.npy"
+    file.write_bytes(data)
+    # More breaks than a call has tries: each stream comes further.
+    servers.datasets.breaks = [300_000] * 7
+    servers.script.failures["UploadDataset"] = [errors.Conflict("another stream writes it")]
+
+    dataset = await aclient.datasets.put(file)
+
+    assert servers.datasets.contents[dataset.name.removeprefix("datasets/")] == data
+    assert servers.datasets.offsets == [number * 300_000 for number in range(8)]
+
+
 async def test_arrays_are_uploaded_and_named_in_the_spec(
     aclient: AsyncClient, servers: Servers
 ) -> None:

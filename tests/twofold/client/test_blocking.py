@@ -315,6 +315,22 @@ def test_upload_goes_in_chunks_and_is_repeated_whole(
     assert dataset.display_name == "big.parquet"
 
 
+def test_a_broken_upload_goes_on_where_the_server_has_got_to(
+    client: Client, servers: Servers, tmp_path: Path
+) -> None:
+    data = np.random.default_rng(0).bytes(2_500_000)
+    file = tmp_path / "big.npy"
+    file.write_bytes(data)
+    # More breaks than a call has tries: each stream comes further.
+    servers.datasets.breaks = [300_000] * 7
+    servers.script.failures["UploadDataset"] = [errors.Conflict("another stream writes it")]
+
+    dataset = client.datasets.put(file)
+
+    assert servers.datasets.contents[dataset.name.removeprefix("datasets/")] == data
+    assert servers.datasets.offsets == [number * 300_000 for number in range(8)]
+
+
 def test_spec_may_name_its_data_or_be_given_them(client: Client) -> None:
     digest = "0" * 64
     bare = spec_pb2.TrainingSpec(model="digits")

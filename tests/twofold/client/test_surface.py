@@ -66,6 +66,7 @@ def test_every_rpc_has_a_call_with_its_path() -> None:
         jobs.cancel("j"),
         jobs.retry("j", ""),
         datasets.upload(),
+        datasets.committed_size("0" * 64),
         datasets.get("d"),
         datasets.list_page(1, ""),
         datasets.delete("d"),

@@ -1,6 +1,7 @@
 """What an upload sends."""
 
 import hashlib
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -9,15 +10,78 @@ from numpy.typing import ArrayLike
 
 from twofold import errors
 from twofold.client import uploads
+from twofold.client.retry import RetryPolicy
 from twofold.v1 import dataset_pb2
 
 
-def content(upload: uploads.Upload) -> bytes:
+def content(upload: uploads.Upload, offset: int = 0) -> bytes:
     header, *chunks = (
-        dataset_pb2.UploadDatasetRequest.FromString(message) for message in upload.messages()
+        dataset_pb2.UploadDatasetRequest.FromString(message) for message in upload.messages(offset)
     )
+    assert header.header.offset == offset
+    header.header.offset = 0
     assert header.header == upload.header
     return b"".join(chunk.chunk for chunk in chunks)
+
+
+def test_a_stream_may_begin_anywhere(tmp_path: Path) -> None:
+    file = tmp_path / "a.csv"
+    file.write_bytes(b"content")
+
+    assert [content(uploads.from_file(file), offset) for offset in (0, 3, 7)] == [
+        b"content",
+        b"tent",
+        b"",
+    ]
+
+
+def sending(size_bytes: int = 10 << 20, attempts: int = 3) -> uploads.Sending:
+    header = dataset_pb2.UploadHeader(size_bytes=size_bytes)
+    policy = RetryPolicy(attempts=attempts, first_delay_s=1, factor=2, longest_delay_s=8)
+    return uploads.Sending(uploads.Upload(header, BytesIO), policy)
+
+
+AWAY, BUSY = errors.Unavailable("away"), errors.Conflict("busy")
+
+
+def test_streams_go_on_while_they_come_further() -> None:
+    upload = sending()
+    for committed in (1, 2, 3, 4):
+        assert upload.delay_s(AWAY, 60, 0) == 0.5
+        upload.found(committed << 20)
+        assert upload.offset == committed << 20
+
+    delays = [upload.delay_s(AWAY, 60, 0) for _ in range(3)]
+    assert delays == [0.5, 1.0, None]
+
+
+def test_a_file_that_another_stream_holds_is_waited_for_until_the_deadline() -> None:
+    upload = sending()
+
+    assert [upload.delay_s(BUSY, 60, 0) for _ in range(6)] == [0.5, 1, 2, 4, 4, 4]
+    assert upload.delay_s(BUSY, 4, 0) is None
+    assert sending(attempts=1).delay_s(BUSY, 60, 0) is None
+    assert sending().delay_s(errors.InvalidData("no"), 60, 0) is None
+
+
+def test_more_than_the_file_has_is_none_of_it() -> None:
+    upload = sending()
+    upload.found((10 << 20) + 1)
+
+    assert upload.offset == 0
+
+
+def test_one_chunk_is_sent_without_asking() -> None:
+    assert not sending(1 << 20).must_ask
+    assert sending((1 << 20) + 1).must_ask
+
+
+def test_a_server_that_cannot_be_asked_gets_the_whole_file() -> None:
+    upload = sending()
+
+    assert upload.delay_s(errors.Unimplemented("?"), 60, 0) == 0
+    assert not upload.must_ask
+    assert upload.delay_s(errors.Unimplemented("?"), 60, 0) is None
 
 
 @pytest.mark.parametrize(

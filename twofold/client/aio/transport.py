@@ -8,11 +8,12 @@ from typing import TypeVar
 import grpc
 
 from twofold import errors
+from twofold.client.calls import datasets
 from twofold.client.calls.call import Call, Server
 from twofold.client.channels import CLOSED, OPTIONS, Connection, as_is
 from twofold.client.following import Following, JobEvent
-from twofold.client.retry import explain, next_delay_s
-from twofold.client.uploads import CHUNK_BYTES, Upload, chunk_message
+from twofold.client.retry import DelayAfter, Tries, explain
+from twofold.client.uploads import CHUNK_BYTES, Sending, Upload, chunk_message
 
 T = TypeVar("T")
 
@@ -29,16 +30,29 @@ class AsyncTransport:
     async def run(self, call: Call[T], timeout_s: float | None = None) -> T:
         """The answer of a unary call; None: the call's default deadline. Raises TwofoldError."""
         method = self._channel(call.server).unary_unary(call.path, as_is, as_is)
+        tries = Tries(self._connection.retry)
         return await self._repeat(
-            call, timeout_s, lambda left_s: method(call.request, timeout=left_s)
+            call, timeout_s, lambda left_s: method(call.request, timeout=left_s), tries.delay_s
         )
 
     async def upload(self, call: Call[T], upload: Upload, timeout_s: float | None = None) -> T:
-        """The answer of a call whose request is a file's stream. Raises TwofoldError."""
+        """The answer of a call whose request is a file's stream. Raises TwofoldError.
+
+        A stream that breaks is followed by one that goes on where the server has got to.
+        """
         method = self._channel(call.server).stream_unary(call.path, as_is, as_is)
-        return await self._repeat(
-            call, timeout_s, lambda left_s: method(_messages(upload), timeout=left_s)
-        )
+        sending = Sending(upload, self._connection.retry)
+
+        async def attempt(left_s: float) -> bytes:
+            ends_s = self.now_s() + left_s
+            if sending.must_ask:
+                asked = datasets.committed_size(upload.header.sha256)
+                ask = self._channel(call.server).unary_unary(asked.path, as_is, as_is)
+                sending.found(asked.decode(await ask(asked.request, timeout=left_s)))
+            stream = _messages(upload, sending.offset)
+            return await method(stream, timeout=ends_s - self.now_s())
+
+        return await self._repeat(call, timeout_s, attempt, sending.delay_s)
 
     async def follow(
         self, job: str, cursor: str = "", timeout_s: float | None = None
@@ -92,10 +106,13 @@ class AsyncTransport:
             stream.cancel()
 
     async def _repeat(
-        self, call: Call[T], timeout_s: float | None, attempt: Callable[[float], Awaitable[bytes]]
+        self,
+        call: Call[T],
+        timeout_s: float | None,
+        attempt: Callable[[float], Awaitable[bytes]],
+        delay_after: DelayAfter,
     ) -> T:
         ends_s = self.now_s() + (call.timeout_s if timeout_s is None else timeout_s)
-        failures = 0
         while True:
             try:
                 return call.decode(await attempt(max(0.0, ends_s - self.now_s())))
@@ -104,10 +121,8 @@ class AsyncTransport:
             except asyncio.CancelledError:
                 self._check_closed()
                 raise
-            failures += 1
-            left_s = ends_s - self.now_s()
             uniform = self._connection.randomness.uniform()
-            delay_s = next_delay_s(self._connection.retry, failure, failures, left_s, uniform)
+            delay_s = delay_after(failure, ends_s - self.now_s(), uniform)
             if delay_s is None:
                 raise failure
             await self._connection.clock.sleep(delay_s)
@@ -135,11 +150,12 @@ class AsyncTransport:
         return self._channels[server]
 
 
-async def _messages(upload: Upload) -> AsyncIterator[bytes]:
+async def _messages(upload: Upload, offset: int) -> AsyncIterator[bytes]:
     """Upload.messages, reading the file off the event loop."""
-    yield upload.first()
+    yield upload.first(offset)
     file = await asyncio.to_thread(upload.open)
     try:
+        await asyncio.to_thread(file.seek, offset)
         while chunk := await asyncio.to_thread(file.read, CHUNK_BYTES):
             yield chunk_message(chunk)
     finally:

@@ -7,11 +7,12 @@ from typing import TypeVar
 import grpc
 
 from twofold import errors
+from twofold.client.calls import datasets
 from twofold.client.calls.call import Call, Server
 from twofold.client.channels import CLOSED, OPTIONS, Connection, as_is
 from twofold.client.following import Following, JobEvent
-from twofold.client.retry import explain, next_delay_s
-from twofold.client.uploads import Upload
+from twofold.client.retry import DelayAfter, Tries, explain
+from twofold.client.uploads import Sending, Upload
 
 T = TypeVar("T")
 
@@ -29,14 +30,28 @@ class Transport:
     def run(self, call: Call[T], timeout_s: float | None = None) -> T:
         """The answer of a unary call; None: the call's default deadline. Raises TwofoldError."""
         method = self._channel(call.server).unary_unary(call.path, as_is, as_is)
-        return self._repeat(call, timeout_s, lambda left_s: method(call.request, timeout=left_s))
+        tries = Tries(self._connection.retry)
+        return self._repeat(
+            call, timeout_s, lambda left_s: method(call.request, timeout=left_s), tries.delay_s
+        )
 
     def upload(self, call: Call[T], upload: Upload, timeout_s: float | None = None) -> T:
-        """The answer of a call whose request is a file's stream. Raises TwofoldError."""
+        """The answer of a call whose request is a file's stream. Raises TwofoldError.
+
+        A stream that breaks is followed by one that goes on where the server has got to.
+        """
         method = self._channel(call.server).stream_unary(call.path, as_is, as_is)
-        return self._repeat(
-            call, timeout_s, lambda left_s: method(upload.messages(), timeout=left_s)
-        )
+        sending = Sending(upload, self._connection.retry)
+
+        def attempt(left_s: float) -> bytes:
+            ends_s = self.now_s() + left_s
+            if sending.must_ask:
+                asked = datasets.committed_size(upload.header.sha256)
+                ask = self._channel(call.server).unary_unary(asked.path, as_is, as_is)
+                sending.found(asked.decode(ask(asked.request, timeout=left_s)))
+            return method(upload.messages(sending.offset), timeout=ends_s - self.now_s())
+
+        return self._repeat(call, timeout_s, attempt, sending.delay_s)
 
     def follow(
         self, job: str, cursor: str = "", timeout_s: float | None = None
@@ -84,19 +99,20 @@ class Transport:
             stream.cancel()
 
     def _repeat(
-        self, call: Call[T], timeout_s: float | None, attempt: Callable[[float], bytes]
+        self,
+        call: Call[T],
+        timeout_s: float | None,
+        attempt: Callable[[float], bytes],
+        delay_after: DelayAfter,
     ) -> T:
         ends_s = self.now_s() + (call.timeout_s if timeout_s is None else timeout_s)
-        failures = 0
         while True:
             try:
                 return call.decode(attempt(max(0.0, ends_s - self.now_s())))
             except grpc.RpcError as error:
                 failure = self._explain(error, call.server)
-            failures += 1
-            left_s = ends_s - self.now_s()
             uniform = self._connection.randomness.uniform()
-            delay_s = next_delay_s(self._connection.retry, failure, failures, left_s, uniform)
+            delay_s = delay_after(failure, ends_s - self.now_s(), uniform)
             if delay_s is None:
                 raise failure
             self._wait(delay_s)

@@ -16,6 +16,15 @@ def upload() -> Call[pb.Dataset]:
     )
 
 
+def committed_size(sha256: str) -> Call[int]:
+    """Reads how many bytes of a file have come."""
+    return to_trainer(
+        _SERVICE + "GetUpload",
+        pb.GetUploadRequest(sha256=sha256),
+        lambda data: pb.GetUploadResponse.FromString(data).committed_size_bytes,
+    )
+
+
 def get(dataset: str) -> Call[pb.Dataset]:
     """Reads a data set's description."""
     request = pb.GetDatasetRequest(name=named("datasets", dataset))
