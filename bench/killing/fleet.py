@@ -69,13 +69,17 @@ class Fleet:
 
     def kill(self, slot: int) -> frozenset[int]:
         """SIGKILL to a worker and to all its descendants; who they were."""
+        pids = self.members(slot)
+        self._killed.update(pids)
+        _kill(pids)
+        return pids
+
+    def members(self, slot: int) -> frozenset[int]:
+        """A worker and all its descendants; empty while it does not run."""
         worker = self._workers[slot]
         if worker is None or worker.poll() is not None:
             return frozenset()
-        pids = family(worker.pid)
-        self._killed.add(worker.pid)
-        _kill(pids)
-        return pids
+        return family(worker.pid)
 
     def _start(self, slot: int) -> None:
         self._gone_s[slot] = None

@@ -25,8 +25,8 @@ _LOOK_S = 0.5
 _LOOKS = 6
 _WARM_LIMIT_S = 120.0
 _CLIENT_LIMIT_S = 120.0
-#: Longest wait after the last fault and the last submission: several times the slowest recovery.
-SETTLE_LIMIT_S = 240.0
+#: Longest wait after the last fault and the last submission: twice the slowest recovery.
+SETTLE_LIMIT_S = 150.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,17 +214,20 @@ def _inject(state: Run, workers: Fleet, fault: Fault) -> None:
         state.outage_count += 1
         state.back_s = time.monotonic() + fault.away_s
         return
-    pids = workers.kill(fault.slot) if fault.kind == "worker" else _kill_job(state, fault.slot)
+    pids = (
+        workers.kill(fault.slot)
+        if fault.kind == "worker"
+        else _kill_job(state, workers, fault.slot)
+    )
     if pids:
         state.kills.append(Kill(time.monotonic(), pids))
 
 
-def _kill_job(state: Run, slot: int) -> frozenset[int]:
+def _kill_job(state: Run, workers: Fleet, slot: int) -> frozenset[int]:
     """Kills the process that runs this worker's job, if there is one."""
-    for run_ in open_runs(state.notes("job")).values():
-        if run_.slot == slot and fleet.is_alive(run_.pid):
-            return fleet.kill_one(run_.pid)
-    return frozenset()
+    # Only its own processes: a number in the log may be another process's by now.
+    at_work = {note.pid for note in _open(state)} & workers.members(slot)
+    return fleet.kill_one(min(at_work)) if at_work else frozenset()
 
 
 def _settle(state: Run, workers: Fleet) -> bool:

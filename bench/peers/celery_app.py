@@ -14,7 +14,7 @@ app.conf.update(
     # No message waits behind a running task.
     worker_prefetch_multiplier=1,
     # Celery's default until 6.0. True would end tasks that cannot be acknowledged any more; with
-    # results in the same Redis such tasks are then marked revoked, acknowledged and lost.
+    # results in the same Redis such tasks were lost (docs/benchmarks/queues.md).
     worker_cancel_long_running_tasks_on_connection_loss=False,
     # A message that comes again after its task's success was stored is skipped.
     worker_deduplicate_successful_tasks=True,
