@@ -3,6 +3,7 @@
 import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from importlib import resources
 from typing import Self, cast
 
@@ -76,6 +77,7 @@ class Origin:
     is_checked: bool
 
 
+@cache
 def _script() -> Script:
     """The one script. It also runs while the server's memory is full: see `check_memory`."""
     body = resources.files("twofold.queue").joinpath("apply.lua").read_text("utf-8")
