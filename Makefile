@@ -14,7 +14,7 @@ PB6 := .venv-pb6/.installed
 QUEUES := $(patsubst %,.venv-bench-%/.installed,rq celery dramatiq arq)
 PROTOBUF_6 := 'grpcio==1.81.*' 'grpcio-health-checking==1.81.*' 'protobuf>=6.33.5,<7' 'googleapis-common-protos>=1.66'
 
-.PHONY: help install install-peers test check demo bench bench-queues protos protos-image clean
+.PHONY: help install install-peers test long check demo bench bench-queues protos protos-image clean
 
 help: ## This list.
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 16
@@ -48,8 +48,12 @@ $(PB6): $(INSTALLED)
 	@.venv-pb6/bin/python tools/share_packages.py $(VENV)
 	@touch $@
 
-test: install ## Runs the tests with branch coverage.
+test: install ## Runs the tests with branch coverage, then a fixed share of the chaos seeds.
 	$(BIN)/pytest -n 2 --dist loadfile -m 'not gpu' --cov --cov-report=term:skip-covered --cov-fail-under=90
+	$(BIN)/python -m tests.chaos.share
+
+long: install ## Breaks things for 45 minutes with new seeds; extends docs/reliability-ledger.md.
+	$(BIN)/python -m tests.chaos.long
 
 check: install ## Format, lint, types, imports, protos.
 	$(BIN)/ruff format --check .
