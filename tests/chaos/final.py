@@ -13,6 +13,7 @@ from twofold.jobs import Job, Phase, State
 from twofold.queue import codec, schema
 from twofold.queue.connection import Commands, NoGroup, Reply
 from twofold.store import Store
+from twofold.v1 import model_pb2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,7 +110,7 @@ def _version(store: Store, tenant: str, model: str, number: int) -> VersionFinal
     except (Corrupt, NotFound):
         return VersionFinal(model=model, number=number, job="", is_intact=False)
     job = found.lineage.job.removeprefix("jobs/")
-    intact = is_intact(store, tenant, model, number)
+    intact = _has_files(store, tenant, found)
     return VersionFinal(model=model, number=number, job=job, is_intact=intact)
 
 
@@ -117,10 +118,17 @@ def is_intact(store: Store, tenant: str, model: str, number: int) -> bool:
     """Whether a visible version has a sound manifest and every file passes its digest."""
     try:
         found, _ = versions.read_manifest(store, tenant, model, number)
-        for file in found.files:
-            key = f"{keys.version(tenant, model, number)}/{file.name}"
-            manifest.verify_file(file, store.digest(key))
     except (Corrupt, NotFound):
+        return False
+    return _has_files(store, tenant, found)
+
+
+def _has_files(store: Store, tenant: str, found: model_pb2.Manifest) -> bool:
+    folder = keys.version(tenant, found.model, found.version)
+    try:
+        for file in found.files:
+            manifest.verify_file(file, store.digest(f"{folder}/{file.name}"))
+    except Corrupt:
         return False
     return True
 

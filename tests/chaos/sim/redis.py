@@ -14,6 +14,7 @@ from twofold.errors import LimitExceeded
 from twofold.queue.connection import Argument, GroupExists, NoGroup, Reply, Script
 
 Hash: TypeAlias = dict[bytes, bytes]
+_UP_MS = 3_600_000
 _GROWING = frozenset({b"SET", b"HSET", b"XADD", b"ZADD", b"XGROUP"})
 
 
@@ -47,7 +48,8 @@ class Server:
         self.data: dict[bytes, Value] = {}
         self.expires: dict[bytes, int] = {}
         self.run_id = new_id()
-        self.begun_ms = now_ms()
+        #: It has been up for long: what a young server does is what `restart` is for.
+        self.begun_ms = now_ms() - _UP_MS
         self.is_full = False
         #: Called with the key that got news, for blocked readers.
         self.on_news: Callable[[bytes], None] = _nobody
@@ -81,7 +83,7 @@ class Server:
 
     def execute(self, arguments: Sequence[Argument]) -> Reply:
         """One command's reply; raises NoGroup, GroupExists, LimitExceeded."""
-        name, *rest = [one if type(one) is bytes else _bytes(one) for one in arguments]
+        name, *rest = [one.encode() if type(one) is str else _bytes(one) for one in arguments]
         if self.is_full and name in _GROWING:
             raise LimitExceeded("the queue's memory is full; try again later", limit="memory")
         return self._commands[name](*rest)
@@ -96,7 +98,7 @@ class Server:
             function = _compiled[script.sha1] = _compile(body.encode())
         key_table = _lua.table_from([key.encode() for key in keys])
         argument_table = _lua.table_from(
-            [one if type(one) is bytes else _bytes(one) for one in arguments]
+            [one.encode() if type(one) is str else _bytes(one) for one in arguments]
         )
         return _from_table(function(key_table, argument_table, self._redis))
 
@@ -366,9 +368,9 @@ def _kept(original: Value, copy: object) -> Value:
 
 
 def _bytes(argument: Argument) -> bytes:
-    if isinstance(argument, str):
-        return argument.encode()
-    return b"%d" % argument if isinstance(argument, int) else argument
+    if isinstance(argument, bytes):
+        return argument
+    return b"%d" % argument if isinstance(argument, int) else argument.encode()
 
 
 def _to_lua(reply: Reply) -> object:

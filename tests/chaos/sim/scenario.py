@@ -1,5 +1,6 @@
 """One run: a seed makes the cast, the schedule and the faults; then everything must settle."""
 
+import gc
 import logging
 import os
 import random
@@ -11,10 +12,10 @@ from tests.chaos.checker import check
 from tests.chaos.history import Event
 from tests.chaos.runs import Result, Violation
 from tests.chaos.sim import trouble
-from tests.chaos.sim.schedule import drive
+from tests.chaos.sim.schedule import EPOCH_MS, drive
 from tests.chaos.sim.settling import Settling
 from tests.chaos.sim.site import Site, arm
-from tests.chaos.sim.users import User, start_api, start_reader
+from tests.chaos.sim.users import User, reconcile, start_api, start_reader
 from tests.chaos.sim.workers import Script, start_worker
 from twofold import faults
 from twofold.internal.v1 import record_pb2
@@ -46,10 +47,13 @@ class Scenario:
         begun_s = time.perf_counter()
         faults.disarm()
         logging.disable()
+        # A run makes few cycles; looking for them takes a tenth of its time.
+        gc.disable()
         try:
             self._play()
             left = drive(self._settling.read_final())
         finally:
+            gc.enable()
             logging.disable(logging.NOTSET)
             faults.disarm()
         site = self.site
@@ -66,8 +70,10 @@ class Scenario:
     def _play(self) -> None:
         site = self.site
         workers, apis = self._start_nodes()
-        for number in range(self._draw.choice((1, 1, 1, 2, 2, 3))):
+        for number in range(self._draw.choice((1, 1, 1, 1, 2, 2, 3))):
             self._start_user(number, apis)
+        if self._draw.random() < 0.1:
+            site.spawn(partial(reconcile, site, "api", int(self._draw.random() * 5 * _SECOND_US)))
         planned = self._plan([*workers, *apis])
         arm(sorted({one.point for one in planned if one.point}))
         for one in planned:
@@ -104,6 +110,8 @@ class Scenario:
         record = record_pb2.JobRecord(request_id=request_id, request_sha256="a" * 64)
         record.spec.model = draw.choice(_MODELS)
         record.spec.limits.max_retries = draw.choice((2, 3, 3))
+        if draw.random() < 0.1:
+            record.not_before_time.FromMilliseconds(EPOCH_MS + int(draw.random() * 6_000))
         tries = 1 if draw.random() < 0.1 else 0
         user = User(self.site, f"user{number}", tuple(apis), record, tries)
         begin_us = int(draw.random() * _BEGIN_US)
@@ -125,8 +133,7 @@ class Scenario:
             return
         if mood < 0.3:
             schedule.pause(int(mood * 10 * _SECOND_US))
-            while not user.cancel(job):
-                schedule.pause(_SECOND_US // 2)
+            self._cancel(user, job, twice=mood < 0.05)
         elif mood < 0.5:
             for _ in range(5):
                 schedule.pause(int(mood * 2 * _SECOND_US))
@@ -137,6 +144,12 @@ class Scenario:
             again = user.record.request_id.replace("-4000-", "-4001-")
             self._scripts[again] = Script([], 500_000)
             user.retry(job, again)
+
+    def _cancel(self, user: User, job: str, *, twice: bool) -> None:
+        while not user.cancel(job):
+            self.site.schedule.pause(_SECOND_US // 2)
+        if twice:
+            user.cancel(job)
 
 
 def run(seed: int) -> Result:

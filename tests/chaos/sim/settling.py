@@ -13,7 +13,7 @@ from twofold.queue import schema
 from twofold.queue.connection import Argument, Reply, Run, Script
 from twofold.store import LocalStore
 
-_LOOK_US = 500_000
+_LOOK_US = 1_000_000
 #: Longer than every lease, wait and outage that may follow one another, and far below for ever.
 _LIMIT_US = 90_000_000
 

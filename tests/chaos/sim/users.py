@@ -49,6 +49,13 @@ def _read(node: Node, model: str) -> None:
         site.schedule.pause(int(_READ_US * (0.5 + site.schedule.random.random())))
 
 
+def reconcile(site: Site, name: str, at_us: int) -> None:
+    """An operator who compares store and queue while everything is at work."""
+    site.schedule.pause(at_us)
+    node = site.nodes[name]
+    node.process.spawn(lambda: attend(node, node.ledger.reconcile))
+
+
 @dataclass(frozen=True, slots=True)
 class User:
     """Somebody with one job."""

@@ -18,7 +18,7 @@ from twofold.lifecycle import Claim
 from twofold.v1 import model_pb2, training_pb2
 
 _T = TypeVar("_T")
-_CLAIM_BLOCK_S = 1.5
+_CLAIM_BLOCK_S = 2.0
 _FIRST_PAUSE_US = 100_000
 _LONGEST_PAUSE_US = 2_000_000
 _FILE = "weights.safetensors"
