@@ -19,8 +19,8 @@ logger = logging.getLogger(__name__)
 #: Seconds that one look for a job waits in the queue; also how long a stop may go unnoticed.
 CLAIM_BLOCK_S = 1.0
 #: Seconds between two looks after lost leases and due jobs: a job is taken over within its lease
-#: and 2 s, so both the look and its jitter fit in there.
-PATROL_S = 1.0
+#: and 2 s, so the look and its jitter fit in there, also on a machine that is busy.
+PATROL_S = 0.5
 
 
 class Worker:
