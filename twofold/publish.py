@@ -73,8 +73,7 @@ def publish(
     fault("publish.claimed")
     _link_files(store, attempt, trained, number)
     fault("publish.linked")
-    staged = _staged(clock, attempt, trained, number)
-    store.create(keys.version_staged(attempt.tenant, trained.model, number), staged)
+    staged = _stage(store, clock, attempt, trained, number)
     fault("publish.staged")
     if not may_decide():
         _sweep(store, attempt.tenant, trained, number)
@@ -163,23 +162,36 @@ def _is_removed(store: Store, tenant: str, outcome: record_pb2.JobOutcome) -> bo
 
 
 def _claim(store: Store, clock: Clock, attempt: Attempt, model: str) -> int:
-    """Takes the next number of the model."""
+    """Takes the next number of the model; after a failure, the one that was taken before it."""
     names.check_name("model", model)
+    number = max(1, _highest(store, attempt.tenant, model))
+    if _is_claimed_by(store, attempt, model, number):
+        return number
     claim = record_pb2.VersionClaim(
         format_version=FORMAT_VERSION, job=f"jobs/{attempt.job}", attempt=attempt.attempt
     )
     claim.create_time.FromMilliseconds(clock.time_ms())
     data = claim.SerializeToString(deterministic=True)
-    number = 0
     while True:
-        number = max(number, _highest(store, attempt.tenant, model)) + 1
         key = keys.version_claim(attempt.tenant, model, number)
-        if store.create(key, data):
+        # The highest is without a claim where a failure came between its folder and that.
+        if not store.exists(key) and store.create(key, data):
             # Were we stopped for long before this, the number may have been another's, and its
             # folder removed since. Then a higher one stands now.
             if _highest(store, attempt.tenant, model) == number:
                 return number
             store.remove(key)
+        number = max(number, _highest(store, attempt.tenant, model)) + 1
+
+
+def _is_claimed_by(store: Store, attempt: Attempt, model: str, number: int) -> bool:
+    """Whether an earlier try took the number; else a full store would get fuller with each."""
+    data = store.read_durable(keys.version_claim(attempt.tenant, model, number))
+    try:
+        claim = record_pb2.VersionClaim.FromString(data or b"")
+    except DecodeError:
+        return False
+    return (claim.job, claim.attempt) == (f"jobs/{attempt.job}", attempt.attempt)
 
 
 def _highest(store: Store, tenant: str, model: str) -> int:
@@ -196,6 +208,20 @@ def _link_files(store: Store, attempt: Attempt, trained: model_pb2.Manifest, num
             raise Corrupt("the attempt's manifest names a file that cannot be part of a version")
         manifest.verify_file(file, store.digest(f"{artifact}/{file.name}"))
         store.link(f"{artifact}/{file.name}", f"{folder}/{file.name}")
+
+
+def _stage(
+    store: Store, clock: Clock, attempt: Attempt, trained: model_pb2.Manifest, number: int
+) -> bytes:
+    """The staged manifest's bytes, of an earlier try where that came so far."""
+    data = _staged(clock, attempt, trained, number)
+    key = keys.version_staged(attempt.tenant, trained.model, number)
+    if store.create(key, data):
+        return data
+    standing = store.read(key, manifest.LIMIT_BYTES)
+    if standing is None:
+        raise Corrupt("the staged manifest vanished", resource=f"jobs/{attempt.job}")
+    return standing
 
 
 def _staged(clock: Clock, attempt: Attempt, trained: model_pb2.Manifest, number: int) -> bytes:

@@ -166,6 +166,21 @@ def test_s_down_answer_lost_after_a_link_is_no_second_effect(act: Act) -> None:
     assert runs >= 1
 
 
+@pytest.mark.parametrize("at", range(5, 40, 5))
+def test_s_full_repeats_take_no_more_numbers(at: int) -> None:
+    """A worker repeats for hours; each folder that it leaves would make a full store fuller."""
+    machine, met = machine_with_an_old_version(), Trouble(0, errno.ENOSPC, lasts=True)
+    store = sim_store(machine.handle(met))
+    for _ in range(20):
+        met.steps, met.at = 0, at
+        with contextlib.suppress(StoreError):  # a repeat may come further
+            publish_now(store)
+    met.repair()
+
+    assert publish_now(store) == 2
+    assert store.names(keys.model(TENANT, "digits")) == ["1", "2"]
+
+
 def check_repair(act: Act, machine: SimDisk, handle: SimHandle, met: Trouble) -> None:
     reader = sim_store(machine.handle(quiet))
     assert whole_versions(reader) in ([1], [1, 2])
