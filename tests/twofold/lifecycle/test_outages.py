@@ -1,6 +1,7 @@
 """The queue's server is killed, restarted or stands still: nothing acknowledged is lost."""
 
 import asyncio
+import time
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -62,6 +63,26 @@ async def test_short_restart_is_bridged(bench: Bench) -> None:
     assert (await bench.get(job_id)).state == State.JOB_STATE_PENDING
 
     await starting
+
+
+async def test_first_job_is_accepted_within_a_second_of_the_servers_return(bench: Bench) -> None:
+    """Also by a call that came while it was away, and over connections from before."""
+    await asyncio.gather(*(bench.ledger.depth() for _ in range(8)))
+    took_s: list[float] = []
+    for _ in range(3):
+        await asyncio.to_thread(bench.valkey.kill)
+        with pytest.raises(Unavailable):
+            await bench.create()
+        waiting = asyncio.create_task(bench.create())
+        await asyncio.sleep(0.1)  # it must have found nobody
+        await asyncio.to_thread(bench.valkey.start)
+        begun_s = time.monotonic()
+        for job_id in (await waiting, await bench.create()):
+            took_s.append(time.monotonic() - begun_s)
+            await bench.ledger.cancel(LOCAL, job_id)
+
+    assert min(took_s[::2]) < 1  # a busy machine may be slow once
+    assert min(took_s[1::2]) < 1
 
 
 async def test_nothing_acknowledged_is_lost_when_the_server_is_killed_under_load(
