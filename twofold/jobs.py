@@ -51,6 +51,8 @@ class Job:
     model: str
     #: Rises with every change; 0: not stored.
     revision: int = 0
+    #: Unique token of the change that made it so; "": not stored.
+    change: str = ""
     state: training_pb2.JobState = State.JOB_STATE_PENDING
     phase: training_pb2.JobPhase = Phase.JOB_PHASE_QUEUED
     reason: training_pb2.JobReason = Reason.JOB_REASON_UNSPECIFIED

@@ -1,4 +1,4 @@
--- Applies the changes of one event to one job, all or nothing, if its revision is unchanged.
+-- Applies the changes of one event to one job, all or nothing, if no other came first.
 --
 -- Keys; {tenant} is the hash tag, so that all keys of a tenant share a slot. Those with a life-time
 -- get it here; the rest is declared permanent in schema.py.
@@ -18,19 +18,20 @@
 --                                          changed; about 100. Permanent.
 --
 -- KEYS[1] the job's hash; the others as the operations name them, by number.
--- ARGV[1] the revision the changes were decided on ("0": no such job).
+-- ARGV[1] the token of the change that the changes were decided on ("": no such job). Not its
+--         revision: after a failover to the past, others count up to the same one.
 -- ARGV[2] the token of this change; a repeat after a lost answer finds it and changes nothing.
 -- ARGV[3..] operations: name, number of the key, count of arguments, arguments.
 --
--- Answers {status, detail}: 1 applied, the job's entry; 0 the revision differs, the one found.
+-- Answers {status, detail}: 1 applied, the job's entry; 0 another change came first, its token.
 
 local job = KEYS[1]
-if redis.call('HGET', job, 'change') == ARGV[2] then
+local change = redis.call('HGET', job, 'change') or ''
+if change == ARGV[2] then
   return {1, redis.call('HGET', job, 'entry') or ''}
 end
-local revision = redis.call('HGET', job, 'revision') or '0'
-if revision ~= ARGV[1] then
-  return {0, revision}
+if change ~= ARGV[1] then
+  return {0, change}
 end
 
 local next_argument = 3

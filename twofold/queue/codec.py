@@ -14,6 +14,7 @@ _NAMES = tuple(_DEFAULTS)
 #: Not in events: users never see them.
 _INTERNAL = frozenset(
     {
+        "change",
         "owner",
         "entry",
         "ended_attempt",

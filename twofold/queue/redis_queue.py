@@ -153,15 +153,16 @@ class RedisQueue:
     async def create_all(self, tenant: str, jobs: Sequence[tuple[Job, str]]) -> list[Job | None]:
         """As `create`, for each job with the token of its change, in one round trip."""
         plans = [(_change(tenant, None, job), token) for job, token in jobs]
-        runs = [(plan.keys, ["0", token, *plan.operations]) for plan, token in plans]
+        runs = [(plan.keys, ["", token, *plan.operations]) for plan, token in plans]
         replies = await self._connection.evaluate_all(self._script, runs)
-        return [_applied(job, reply) for (job, _), reply in zip(jobs, replies, strict=True)]
+        return [_applied(*made, reply) for made, reply in zip(jobs, replies, strict=True)]
 
     async def apply(self, tenant: str, old: Job, new: Job, token: str) -> Job | None:
         """Turns `old` into `new`; the job as stored, or None where `old` is no longer current."""
         plan = _change(tenant, old, new)
-        arguments = [str(old.revision), token, *plan.operations]
-        return _applied(new, await self._connection.evaluate(self._script, plan.keys, arguments))
+        arguments = [old.change, token, *plan.operations]
+        reply = await self._connection.evaluate(self._script, plan.keys, arguments)
+        return _applied(new, token, reply)
 
     async def drop(self, tenant: str, entry: str) -> None:
         """Deletes an entry that stands for nothing."""
@@ -336,10 +337,10 @@ def _change(tenant: str, old: Job | None, new: Job) -> Plan:
     return plan
 
 
-def _applied(job: Job, reply: Reply) -> Job | None:
-    """The job with its entry; None where another revision stood."""
+def _applied(job: Job, token: str, reply: Reply) -> Job | None:
+    """The job as stored; None where another change came first."""
     status, entry = cast("tuple[int, bytes]", tuple(cast("list[Reply]", reply)))
-    return replace(job, entry=entry.decode()) if status == _APPLIED else None
+    return replace(job, change=token, entry=entry.decode()) if status == _APPLIED else None
 
 
 def _time_ms(reply: Reply) -> int:

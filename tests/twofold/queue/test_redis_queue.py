@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from unittest.mock import ANY
 
 import pytest
 
@@ -67,6 +68,16 @@ async def test_change_decided_on_an_old_revision_is_refused(
     assert job is not None
     assert (job.message, job.revision) == ("first", 2)
     assert valkey.command("XLEN", schema.events(TENANT, JOB)) == 2
+
+
+async def test_change_decided_on_a_lost_past_is_refused(queue: RedisQueue) -> None:
+    """A replica that was behind took over, and other changes counted up to the same revision."""
+    old = await create(queue)
+    present = await queue.apply(TENANT, old, replace(old, revision=2, message="present"), "t1")
+    lost = replace(old, revision=2, message="lost", change="t0")
+
+    assert await queue.apply(TENANT, lost, replace(lost, revision=3), "t2") is None
+    assert await queue.read(TENANT, JOB) == (present, ANY)
 
 
 async def test_create_repeated_after_a_worker_was_quick_is_no_second_job(
