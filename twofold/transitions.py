@@ -330,15 +330,15 @@ class LeaseLost:
 class Restored:
     """The job is missing where it must stand: in the stream, or among the delayed ones.
 
-    That was so at `revision`; a later change has put it where it belongs.
+    That was so after `change`; a later one has put it where it belongs.
     """
 
-    revision: int
+    change: str
 
     def on(self, job: Job | None, now_ms: int, policy: Policy) -> Changes:
         """See Event."""
         del policy
-        if job is None or job.is_terminal or job.revision != self.revision:
+        if job is None or job.is_terminal or job.change != self.change:
             return Changes()
         if job.state == State.JOB_STATE_CANCELLING:
             return _end(job, now_ms, cancelled())

@@ -160,7 +160,7 @@ def take(world: World, step: tuple[str, str, int], number: int) -> None:
         "stop": Stopped(attempt),
         "lost": LeaseLost(entry),
         "due": Due(),
-        "restore": Restored(world.job.revision),
+        "restore": Restored(world.job.change),
     }
     if kind == "cancel":
         world.cancel()

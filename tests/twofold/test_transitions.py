@@ -304,17 +304,15 @@ def test_end_that_others_decided_is_no_word_of_the_attempt() -> None:
 
 
 def test_job_that_stands_nowhere_is_put_back() -> None:
-    queued, running, waiting = (
-        after(job, Restored(job.revision)) for job in (QUEUED, RUNNING, WAIT)
-    )
+    queued, running, waiting = (after(job, Restored("")) for job in (QUEUED, RUNNING, WAIT))
 
     assert (queued.phase, queued.entry) == (Phase.JOB_PHASE_QUEUED, "")
     assert (running.phase, running.attempt, running.eviction_count) == (queued.phase, "", 0)
     assert waiting == replace(WAIT, revision=WAIT.revision + 1)
-    assert verdict(CANCELLING, Restored(2)).state == State.JOB_STATE_CANCELLED
-    assert nothing(RUNNING, Restored(1))
-    assert nothing(ENDED, Restored(ENDED.revision))
-    assert nothing(None, Restored(0))
+    assert verdict(CANCELLING, Restored("")).state == State.JOB_STATE_CANCELLED
+    assert nothing(RUNNING, Restored("another"))
+    assert nothing(ENDED, Restored(""))
+    assert nothing(None, Restored(""))
 
 
 def test_lost_lease_requeues_and_counts() -> None:

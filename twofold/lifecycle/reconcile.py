@@ -126,9 +126,7 @@ class Reconciler(Core):
             return 0
         now_ms = await self._queue.time_ms()
         created = [decide(None, Created(job), now_ms, self._policy).job for job in jobs]
-        # Revisions go on from the time: an attempt from before the loss, which counted from 1, must
-        # not take its own revision for the present one.
-        fresh = [(replace(job, revision=now_ms), self._ulid()) for job in created if job]
+        fresh = [(job, self._ulid()) for job in created if job]
         made = await self._queue.create_all(tenant, fresh)
         fault("reconcile.enqueued")
         # Who ended a job meanwhile did not find it in the queue.
@@ -158,7 +156,7 @@ class Reconciler(Core):
         lost = await self._queue.lost_members(tenant, live)
         for job in lost:
             _log.warning("a live job stood nowhere", extra={"job": job.id})
-            await self._apply(tenant, job.id, Restored(job.revision))
+            await self._apply(tenant, job.id, Restored(job.change))
         return len(lost)
 
 
