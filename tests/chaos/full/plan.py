@@ -93,7 +93,7 @@ def _errand(random: Random, seed: int, number: int) -> Errand:
     return Errand(
         model=f"seed-{seed}-{random.choice('ab')}",
         request_id=f"00000000-0000-4000-8000-{seed:08x}{number:04x}",
-        epochs=random.randint(1_500, 5_000),
+        epochs=random.randint(1_000, 3_500),
         begin_s=random.uniform(0, 1),
         repeats=random.choice((0, 0, 1, 2)),
         cancel_after_s=random.uniform(0, 3) if random.random() < 0.3 else None,

@@ -16,6 +16,7 @@ from tests.chaos.full.recorder import Recorder
 from tests.chaos.full.site import LEASE_S, Site
 from tests.chaos.runs import Result, Violation
 from twofold.principal import LOCAL
+from twofold.queue import schema
 from twofold.queue.connection import Connection
 from twofold.store import LocalStore
 
@@ -101,7 +102,7 @@ class Scenario:
 
     def _is_anything_live(self) -> bool:
         """Whether the queue still has an entry: a worker that has not noticed the end yet."""
-        return self._site.valkey.command("XLEN", f"twofold:{{{LOCAL.tenant}}}:queue") != 0
+        return self._site.ask("XLEN", schema.queue(LOCAL.tenant)) != 0
 
     def _ask_at_the_end(self, desk: Desk) -> list[Violation]:
         """What is published must be served, by its own weights."""

@@ -21,12 +21,15 @@ from twofold.client import Client, Connection, RetryPolicy
 from twofold.cluster import up
 from twofold.cluster.ports import Reserved
 from twofold.errors import TwofoldError
+from twofold.principal import LOCAL
 from twofold.queue import schema
 
 #: One attempt may be lost to a machine that is busy otherwise; nothing depends on it.
 LEASE_S = 1.0
 _READY_LIMIT_S = 90.0
 _POLL_S = 0.05
+#: Between two looks after stopped processes.
+_LOOK_S = 0.2
 _ENVIRONMENT = {
     "TWOFOLD_LEASE_S": str(LEASE_S),
     "TWOFOLD_BEAT_S": "0.25",
@@ -59,6 +62,7 @@ class Site:
         }
         #: Since when a process has been seen stopped.
         self._stopped_s: dict[int, float] = {}
+        self._looked_s = 0.0
 
     def _addresses(self) -> dict[str, str]:
         return {
@@ -107,7 +111,7 @@ class Site:
     def _workers_wait(self) -> bool:
         """Whether each worker has asked for jobs: its child has torch by then."""
         try:
-            reply = self.valkey.command("XINFO", "CONSUMERS", schema.queue("local"), schema.GROUP)
+            reply = self.ask("XINFO", "CONSUMERS", schema.queue(LOCAL.tenant), schema.GROUP)
         except ResponseError:
             return False  # nobody has asked yet
         # A consumer's name is the worker's: host, process id and a random end, "-" between them.
@@ -120,12 +124,22 @@ class Site:
             self.valkey.start()
         for part in self.parts.values():
             part.start()
-        now_s = time.monotonic()
-        stopped = [pid for pid in self._pids() if _is_stopped(pid)]
-        self._stopped_s = {pid: self._stopped_s.get(pid, now_s) for pid in stopped}
+        if time.monotonic() - self._looked_s >= _LOOK_S:
+            self._looked_s = time.monotonic()
+            self._wake(stop_s)
+
+    def _wake(self, stop_s: float) -> None:
+        own = [part.pid for part in self.parts.values() if part.is_running()]
+        stopped = _stopped_below([*own, self.valkey.pid])
+        self._stopped_s = {pid: self._stopped_s.get(pid, self._looked_s) for pid in stopped}
         for pid, since_s in self._stopped_s.items():
-            if now_s - since_s >= stop_s:
+            if self._looked_s - since_s >= stop_s:
                 _signal(pid, signal.SIGCONT)
+
+    def ask(self, *command: str) -> object:
+        """The server's reply; a stopped server goes on, for nobody else would let it."""
+        _signal(self.valkey.pid, signal.SIGCONT)
+        return self.valkey.command(*command)
 
     def break_by(self, fault: Fault) -> None:
         """Does what a fault of a plan says."""
@@ -142,7 +156,7 @@ class Site:
                 for pid in processes.descendants(self.parts[fault.which].pid):
                     _signal(pid, number)
             case "wipe":
-                self.valkey.command("FLUSHALL")
+                self.ask("FLUSHALL")
             case "arm":
                 self.parts[fault.which].end()
                 self.parts[fault.which].start(fault.armed)
@@ -175,17 +189,24 @@ class Site:
         ends = [(log, log.read_text("utf-8", "backslashreplace").splitlines()) for log in logs]
         return "\n".join(f"== {log.name}\n" + "\n".join(text[-lines:]) for log, text in ends)
 
-    def _pids(self) -> list[int]:
-        own = [part.pid for part in self.parts.values() if part.is_running()]
-        return [*own, *(pid for one in own for pid in processes.descendants(one)), self.valkey.pid]
+
+def _stopped_below(roots: list[int]) -> list[int]:
+    """Stopped processes among these and all that they started; one look at each process."""
+    seen = {int(entry.name): _status(entry) for entry in Path("/proc").glob("[0-9]*")}
+    found = list(roots)
+    for root in found:
+        found += [pid for pid, (_, parent) in seen.items() if parent == root]
+    return [pid for pid in found if seen.get(pid, ("", 0))[0] == "T"]
 
 
-def _is_stopped(pid: int) -> bool:
+def _status(entry: Path) -> tuple[str, int]:
+    """A process' state and its parent, as in proc(5); nothing of one that has ended."""
     try:
-        status = Path(f"/proc/{pid}/stat").read_text("utf-8", "replace")
+        status = (entry / "stat").read_text("utf-8", "replace")
     except (FileNotFoundError, ProcessLookupError):
-        return False
-    return status.rpartition(")")[2].split()[0] == "T"
+        return "", 0
+    state, parent = status.rpartition(")")[2].split()[:2]
+    return state, int(parent)
 
 
 def _signal(pid: int, number: signal.Signals) -> None:
