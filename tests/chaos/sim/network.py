@@ -23,8 +23,6 @@ from twofold.queue.connection import (
 _T = TypeVar("_T")
 #: As those of the real connection.
 _PAUSES_US = (20_000, 50_000, 100_000, 200_000, 400_000)
-#: The longest way of a request or an answer in a quiet network.
-_WAY_US = 800
 _TIMEOUT_US = int(REPLY_TIMEOUT_S * 1e6)
 
 
@@ -37,6 +35,8 @@ class Network:
 
     def __init__(self, server: Server) -> None:
         self.server = server
+        #: The longest way of a request or an answer.
+        self.way_us = 800
         server.on_news = self._announce
         #: Nobody answers until then; connections break at once.
         self.away_until_us = 0
@@ -166,14 +166,14 @@ class SimConnection:
 
     def _once(self, act: Callable[[], _T], what: str, block: tuple[bytes, int] | None) -> _T:
         network, draw = self._network, self._schedule.random.random
-        self._process.step(what, int(draw() * _WAY_US))
+        self._process.step(what, int(draw() * network.way_us))
         self._reach(cast("Callable[[], Reply]", act))
         generation = network.generation
         reply = act()
         if block is not None and not reply:
             reply = self._await_news(act, *block)
         if what != "XREADGROUP" or reply:
-            self._process.step(f"answer of {what}", int(draw() * _WAY_US))
+            self._process.step(f"answer of {what}", int(draw() * network.way_us))
         if network.generation != generation or self.cut_until_us > self._schedule.now_us:
             raise _Lost
         if self.losing:

@@ -23,6 +23,10 @@ from twofold.internal.v1 import record_pb2
 _SECOND_US = 1_000_000
 #: From the last fault's beginning until nothing is broken on purpose any more.
 _QUIET_US = 9 * _SECOND_US
+#: The longest way to the server, and step of the disk. Where they are long, what was decided is
+#: old when it is applied.
+_WAYS_US = (800, 800, 800, 20_000, 400_000)
+_DISKS_US = (300, 300, 300, 10_000, 150_000)
 #: Users begin within this time.
 _BEGIN_US = 2 * _SECOND_US
 _ENDINGS = ("failed", "failed", "failed", "store", "data", "evicted")
@@ -69,6 +73,8 @@ class Scenario:
 
     def _play(self) -> None:
         site = self.site
+        site.network.way_us = self._draw.choice(_WAYS_US)
+        site.disk_us = self._draw.choice(_DISKS_US)
         workers, apis = self._start_nodes()
         for number in range(self._draw.choice((1, 1, 1, 1, 2, 2, 3))):
             self._start_user(number, apis)

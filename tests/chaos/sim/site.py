@@ -34,8 +34,6 @@ POLICY = Policy(lease_ms=4_000, retry_backoff_ms=2_000)
 BEAT_US = 1_300_000
 PATROL_US = 3_000_000
 ROOT = Path("/simulated")
-#: The longest step of a disk that is well.
-_DISK_US = 300
 
 
 class Node:
@@ -78,7 +76,7 @@ class Node:
 
     def _on_disk(self, what: str) -> None:
         site = self.site
-        self.process.step(what, int(site.schedule.random.random() * _DISK_US))
+        self.process.step(what, int(site.schedule.random.random() * site.disk_us))
         if site.disk_errors:
             site.raise_disk_error(self)
 
@@ -92,6 +90,8 @@ class Site:
         self.disk = SimDisk(self.schedule.random)
         self.server = Server(self.server_ms, self._new_id)
         self.network = Network(self.server)
+        #: The longest step of the disk.
+        self.disk_us = 300
         self.nodes: dict[str, Node] = {}
         #: Errors that the next steps of a node's disk, or everybody's (""), raise.
         self.disk_errors: dict[str, list[int]] = {}
