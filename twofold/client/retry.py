@@ -74,9 +74,22 @@ def explain(error: grpc.RpcError | grpc.aio.AioRpcError, peer: str) -> errors.Tw
     """The error behind a failed call; what the transport itself says names `peer`."""
     found = rpc.from_rpc_error(error)
     if not _is_from_server(error):
-        found = _with_peer(found, peer)
+        found = _dropped(peer) if _is_dropped(error) else _with_peer(found, peer)
     found.__cause__ = error
     return found
+
+
+def _is_dropped(error: grpc.RpcError | grpc.aio.AioRpcError) -> bool:
+    """Whether the server's gRPC ended the call: one that reaches a server as it stops is dropped.
+
+    We cancel no call ourselves but by closing the client, which is told otherwise.
+    """
+    is_call = isinstance(error, grpc.Call | grpc.aio.AioRpcError)
+    return is_call and error.code() is grpc.StatusCode.CANCELLED
+
+
+def _dropped(peer: str) -> errors.Unavailable:
+    return errors.Unavailable(f"{peer} dropped the call: it is stopping", resource=peer)
 
 
 def _with_peer(found: errors.TwofoldError, peer: str) -> errors.TwofoldError:

@@ -1,11 +1,13 @@
 """When a call is repeated, as a table; and what a failed call is told as."""
 
+import grpc
+import grpc.aio
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from twofold import errors
-from twofold.client.retry import RetryPolicy, next_delay_s
+from twofold.client.retry import RetryPolicy, explain, next_delay_s
 
 POLICY = RetryPolicy(attempts=3, first_delay_s=1.0, factor=2.0, longest_delay_s=3.0)
 
@@ -36,3 +38,15 @@ def test_delay_is_jittered_over_half_of_it_and_capped(failures: int, uniform: fl
     delay_s = POLICY.delay_s(failures, uniform)
 
     assert full_s / 2 <= delay_s <= full_s
+
+
+def test_a_call_that_a_stopping_server_drops_may_be_repeated() -> None:
+    """gRPC answers CANCELLED, without a word of ours, to what arrives as it stops."""
+    error = grpc.aio.AioRpcError(
+        grpc.StatusCode.CANCELLED, grpc.aio.Metadata(), grpc.aio.Metadata(), "CANCELLED"
+    )
+
+    found = explain(error, "the inferer at 127.0.0.1:8001")
+
+    assert isinstance(found, errors.Unavailable)
+    assert found.message == "the inferer at 127.0.0.1:8001 dropped the call: it is stopping"
