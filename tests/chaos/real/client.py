@@ -77,14 +77,13 @@ class Client:
         self._recorder.end(call, "fail" if is_definite else "unknown", code=code)
         raise Refused(code, is_definite=is_definite)
 
-    async def insist(self, op: str, within_s: float = 30, **fields: str) -> dict[str, Value]:
-        """Repeats a call whose outcome is unknown; raises Refused."""
-        until_s = time.monotonic() + within_s
+    async def insist(self, op: str, **fields: str) -> dict[str, Value]:
+        """Repeats a call for as long as its outcome is unknown; raises Refused."""
         while True:
             try:
                 return await self.call(op, **fields)
             except Refused as refused:
-                if refused.is_definite or time.monotonic() > until_s:
+                if refused.is_definite:
                     raise
             await asyncio.sleep(_PAUSE_S)
 
@@ -94,11 +93,13 @@ class Client:
         return str(answer["job"])
 
     async def ended(self, job: str, within_s: float = 20) -> dict[str, Value]:
-        """The job once it has ended; raises TimeoutError."""
-        async with asyncio.timeout(within_s):
-            while (seen := await self.insist("get", job=job))["state"] not in _TERMINAL:  # noqa: ASYNC110 - another process' state
-                await asyncio.sleep(_PAUSE_S)
-        return seen
+        """The job once it has ended; raises TimeoutError, see Site.until."""
+        for _ in range(int(within_s / _PAUSE_S)):
+            seen = await self.insist("get", job=job)
+            if seen["state"] in _TERMINAL:
+                return seen
+            await asyncio.sleep(_PAUSE_S)
+        raise TimeoutError
 
     async def _exchange(self, asked: dict[str, str]) -> dict[str, Value]:
         process = _pick(self._site.running("api"), next(self._turn))
@@ -125,7 +126,7 @@ def _pick(apis: Sequence[Process], turn: int) -> Process:
 class Reader:
     """Lists versions all the time, and checks the digests of each."""
 
-    def __init__(self, site: Site, models: Sequence[str], interval_s: float = 0.05) -> None:
+    def __init__(self, site: Site, models: Sequence[str], interval_s: float = 0.1) -> None:
         self._recorder = Recorder("reader", site.sink)
         self._store = LocalStore(site.path / "store", read_only=True)
         self._models = models

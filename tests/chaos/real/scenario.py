@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import os
 import signal
 import time
 from contextlib import AsyncExitStack, suppress
@@ -17,9 +18,9 @@ from tests.chaos.runs import Result, Violation
 from trainer import tasks
 
 #: Everything must have settled so long after the last fault: the longest reply timeout, a reaper
-#: that waits for a steady server, three evictions, and a machine that runs sixteen of us.
+#: that waits for a steady server, and three evictions, one after the other, and twice that.
 SETTLE_S = 40.0
-_LOOK_S = 0.02
+_LOOK_S = 0.05
 _SIGNALS = {"kill": signal.SIGKILL, "term": signal.SIGTERM, "stop": signal.SIGSTOP}
 
 
@@ -35,7 +36,7 @@ async def play(seed: int, births: nursery.Nursery) -> Result:
     with folder() as path:
         site = Site(path, births)
         violations, counts = await Scenario(site, plan).run()
-        story = tell(plan, site) if violations else ""
+        story = tell(plan, site) if violations or os.environ.get("TWOFOLD_CHAOS_TELL") else ""
     return Result(seed, tuple(violations), time.monotonic() - begun_s, counts, story)
 
 
@@ -75,9 +76,8 @@ class Scenario:
             await asyncio.sleep(max(0.0, self._begun_s + SPAN_S - time.monotonic()))
             await self._calm()
             with suppress(TimeoutError):
-                async with asyncio.timeout(SETTLE_S):
-                    await asyncio.gather(*asking)
-                    await self._site.settle(SETTLE_S)
+                await self._site.until(lambda: all(task.done() for task in asking), SETTLE_S)
+                await self._site.settle(SETTLE_S)
             await tasks.end(tending, *asking)
             self._is_over = True
             await reading
@@ -112,10 +112,10 @@ class Scenario:
             if ask.cancel_s >= 0:
                 await asyncio.sleep(ask.cancel_s)
                 await client.insist("cancel", job=job)
-            await client.ended(job, SETTLE_S)
+            await client.ended(job, 2 * SETTLE_S)
             if ask.is_retried:
                 again = await client.insist("retry", job=job, request_id=f"again-{index}")
-                await client.ended(str(again["job"]), SETTLE_S)
+                await client.ended(str(again["job"]), 2 * SETTLE_S)
 
     # Faults
 
@@ -207,7 +207,7 @@ class Scenario:
             self._site.signal(process, signal.SIGTERM)
         with suppress(TimeoutError):
             await self._site.until(lambda: not self._site.running("worker"))
-        # Sixteen runs share the machine: a lease may be lost without a fault of ours.
+        # Many runs share the machine: a lease may be lost without a fault of ours.
         return await self._site.violations(once=False)
 
     def _counts(self) -> dict[str, int]:
