@@ -203,8 +203,10 @@ class Server:
     def _do_hset(self, key: bytes, *pairs: bytes) -> Reply:
         if self._alive(key) is None:
             self.data[key] = {}
-        self._hash(key).update(zip(pairs[::2], pairs[1::2], strict=True))
-        return len(pairs) // 2
+        found = self._hash(key)
+        before = len(found)
+        found.update(zip(pairs[::2], pairs[1::2], strict=True))
+        return len(found) - before
 
     def _do_hsetnx(self, key: bytes, field: bytes, value: bytes) -> Reply:
         if field in self._hash(key):
@@ -214,7 +216,10 @@ class Server:
 
     def _do_hdel(self, key: bytes, *fields: bytes) -> Reply:
         found = self._hash(key)
-        return sum(found.pop(field, None) is not None for field in fields)
+        count = sum(found.pop(field, None) is not None for field in fields)
+        if not found:
+            self.data.pop(key, None)
+        return count
 
     # Sorted sets
 
@@ -222,9 +227,10 @@ class Server:
         if self._alive(key) is None:
             self.data[key] = Members()
         members = self._members(key)
+        before = len(members)
         for score, member in zip(pairs[::2], pairs[1::2], strict=True):
             members[member] = int(score)
-        return len(pairs) // 2
+        return len(members) - before
 
     def _do_zrem(self, key: bytes, *gone: bytes) -> Reply:
         members = self._members(key)
@@ -318,8 +324,10 @@ class Server:
         _, group = self._group(key, name)
         pending = sorted(group.pending.items())
         if not extended:
+            holders = sorted({held.consumer for _, held in pending})
+            counts: list[Reply] = [[name, b"%d" % self._held_by(group, name)] for name in holders]
             ids = [text_of(entry) for entry, _ in pending]
-            return [len(ids), ids[0] if ids else None, ids[-1] if ids else None, None]
+            return [len(ids), ids[0], ids[-1], counts] if ids else [0, None, None, None]
         now_ms = self._now_ms()
         return [
             [text_of(entry), held.consumer, now_ms - held.delivered_ms, held.count]
