@@ -31,6 +31,13 @@ class Settling:
 
     def settle(self, begun_us: int, quiet_us: int) -> None:
         """Runs on a thread of its own; nothing new is broken after `begun_us`."""
+        try:
+            self._settle(begun_us, quiet_us)
+        finally:
+            # Also where what is left cannot even be read: a run must end.
+            self._site.is_over = True
+
+    def _settle(self, begun_us: int, quiet_us: int) -> None:
         site = self._site
         site.schedule.pause(begun_us)
         while site.schedule.now_us < quiet_us:
@@ -45,7 +52,6 @@ class Settling:
                 site.note("harness", "settled")
                 break
             site.schedule.pause(_LOOK_US)
-        site.is_over = True
 
     def _is_at_rest(self) -> bool:
         """Every user has an answer, and every job that the queue knows has ended."""
