@@ -17,6 +17,7 @@ from tests.chaos.__main__ import run
 from tests.chaos.ledger import PLANTED, Row
 from tests.chaos.planted import catalogue, finding
 from tests.chaos.planted.catalogue import Bug
+from tests.chaos.planted.finding import SearchBroke
 from tests.chaos.planted.tree import DoesNotApply
 from tests.chaos.seeds import load
 
@@ -76,7 +77,7 @@ def _find_planted(first_seed: int, commit: str) -> Row:
 def _is_found(bug: Bug, first_seed: int) -> bool:
     try:
         found = finding.search(bug, first_seed, _PLANTED_S)
-    except DoesNotApply as error:
+    except (DoesNotApply, SearchBroke) as error:
         sys.stdout.write(f"{error}\n")
         return False
     what = found.violations[0] if found.is_found else "NOT FOUND"

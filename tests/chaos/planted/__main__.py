@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from tests.chaos.planted import catalogue, finding
 from tests.chaos.planted.catalogue import Bug
+from tests.chaos.planted.finding import SearchBroke
 from tests.chaos.planted.tree import DoesNotApply
 
 _CATALOGUE = catalogue.FOLDER / "catalogue.toml"
@@ -36,7 +37,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 def _find(bug: Bug, options: argparse.Namespace) -> bool:
     try:
         found = finding.search(bug, options.first_seed, options.within)
-    except DoesNotApply as error:
+    except (DoesNotApply, SearchBroke) as error:
         sys.stderr.write(f"{error}\n")
         return False
     what = found.violations[0] if found.is_found else "NOT FOUND"

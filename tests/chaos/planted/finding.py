@@ -15,6 +15,10 @@ from tests.chaos.planted.catalogue import Bug
 _MARGIN_S = 60.0
 
 
+class SearchBroke(Exception):
+    """The search itself broke, or did not end; the text has its output."""
+
+
 @dataclass(frozen=True, slots=True)
 class Finding:
     """What a search came to."""
@@ -38,7 +42,7 @@ def search(bug: Bug, first_seed: int, within_s: float, seeds: int = 0) -> Findin
 
     Raises:
         DoesNotApply: the patch must be made anew.
-        RuntimeError: the search itself broke; the text has its output.
+        SearchBroke: the search itself broke, or did not end.
     """
     begun_s = time.monotonic()
     with tree.planted(bug) as folder:
@@ -49,7 +53,7 @@ def search(bug: Bug, first_seed: int, within_s: float, seeds: int = 0) -> Findin
         seed, count = cast("int", told["seed"]), cast("int", told["count"])
         violations = cast("list[str]", told["violations"])
     except (ValueError, KeyError, IndexError) as error:
-        raise RuntimeError(f"the search for {bug.slug} broke:\n{output}") from error
+        raise SearchBroke(f"the search for {bug.slug} broke:\n{output}") from error
     return Finding(bug, seed, count, tuple(violations), time.monotonic() - begun_s)
 
 
