@@ -10,8 +10,9 @@ from collections.abc import Callable, Collection, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Self, cast
+from typing import NoReturn, Self, cast
 
+import pytest
 from redis.exceptions import ResponseError
 
 from tests.chaos import final, history
@@ -139,6 +140,13 @@ class Site:
         flat = cast("list[list[bytes]]", found)
         return {about[about.index(b"name") + 1].decode() for about in flat}
 
+    def server_info(self, section: str) -> dict[str, str]:
+        """A section of the queue's server's INFO."""
+        about = self.valkey.command("INFO", section)
+        assert isinstance(about, bytes)
+        lines = about.decode().splitlines()
+        return dict(line.split(":", 1) for line in lines if ":" in line)
+
     def running(self, role: Role | None = None) -> list[Process]:
         """Those that have not ended, stopped ones too."""
         return [
@@ -239,6 +247,13 @@ def _is_settled(left: final.Final) -> bool:
     """Whether every job has ended, in the store and in the queue, and nothing stands there."""
     ended = (job.outcome and job.live in {"", job.outcome} for job in left.jobs)
     return not left.leaks and all(ended)
+
+
+def need_root(what: str) -> NoReturn:
+    """Skips a test that cannot be run here; fails in CI, where it must not go missing."""
+    if os.environ.get("CI"):
+        pytest.fail(f"{what} takes root, which CI needs")
+    pytest.skip(f"{what} takes root")
 
 
 def _made(path: Path) -> Path:

@@ -12,7 +12,7 @@ import pytest
 
 from tests.chaos.real.client import Client
 from tests.chaos.real.proxy import Proxy
-from tests.chaos.real.site import Site
+from tests.chaos.real.site import Site, need_root
 
 LEASE_S = 1.0
 _PORT = 6390
@@ -65,18 +65,19 @@ async def test_n_half_a_job_of_a_cut_off_worker_is_published_once(site: Site) ->
         assert await site.violations() == []
 
 
-async def until_at_work(site: Site, client: Client, worker: str, within_s: float = 15) -> None:
-    """Gives out jobs until `worker` has begun one more than it had."""
+async def until_at_work(site: Site, client: Client, worker: str) -> None:
+    """Gives out jobs until `worker` has begun one more than it had; raises TimeoutError."""
 
     def count() -> int:
         return sum(event.actor == worker for event in site.facts("train_begin"))
 
-    before, number = count(), 0
-    async with asyncio.timeout(within_s):
-        while count() == before:
-            number += 1
-            await client.create(f"more-{number}", "digits", epochs=10)
-            await asyncio.sleep(0.3)
+    before = count()
+    for number in range(80):
+        if count() > before:
+            return
+        await client.create(f"more-{number}", "digits", epochs=10)
+        await asyncio.sleep(0.3)
+    raise TimeoutError
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +106,7 @@ def cable() -> Generator[Cable]:
     try:
         run("ip", "netns", "add", name)
     except (OSError, subprocess.CalledProcessError):
-        pytest.skip("network namespaces take root and the program ip")
+        need_root("a network namespace")
     try:
         run("ip", "link", "add", ours, "type", "veth", "peer", "name", theirs, "netns", name)
         run("ip", "address", "add", f"{network}.1/30", "dev", ours)

@@ -13,7 +13,7 @@ import pytest
 
 from tests.chaos.real.client import Client, Refused
 from tests.chaos.real.nursery import Nursery
-from tests.chaos.real.site import Site, folder
+from tests.chaos.real.site import Site, folder, need_root
 from tests.valkey import Valkey
 
 LEASE_S = 2.0
@@ -98,7 +98,7 @@ def small_disk() -> Generator[Path]:
     with folder() as path:
         command = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(path)]
         if subprocess.run(command, check=False, capture_output=True).returncode != 0:  # noqa: S603 - our own words
-            pytest.skip("mounting a file system takes root")
+            need_root("mounting a file system")
         try:
             yield path
         finally:
@@ -205,7 +205,4 @@ async def rate(site: Site, span_s: float = 2.0) -> float:
 
 
 def processed(site: Site) -> int:
-    about = site.valkey.command("INFO", "stats")
-    assert isinstance(about, bytes)
-    lines = dict(line.split(b":", 1) for line in about.splitlines() if b":" in line)
-    return int(lines[b"total_commands_processed"])
+    return int(site.server_info("stats")["total_commands_processed"])

@@ -250,3 +250,37 @@ async def test_cancel_of_a_waiting_a_running_and_an_unknown_job(site: Site) -> N
     await site.settle()
     assert visible(site, "digits") == []
     assert await site.violations() == []
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(60)
+async def test_a_killed_workers_job_is_taken_over_within_its_lease_and_two_seconds(
+    site: Site,
+) -> None:
+    await site.api("api")
+    client = Client("client", site)
+    victims = [site.worker(f"victim{index}", lease_s=1.0) for index in range(3)]
+    await site.listening(victims)
+    jobs = [await client.create(f"r{index}", "digits", epochs=100) for index in range(3)]
+    await site.until(lambda: len(begun_by(site)) == len(victims))
+    others = [site.worker(f"other{index}", lease_s=1.0) for index in range(3)]
+    await site.listening(others)
+    # Nobody's job is taken before the server has been up for two leases, and whole seconds count.
+    await site.until(lambda: int(site.server_info("server")["uptime_in_seconds"]) > 3)
+
+    killed_ns: dict[str, int] = {}
+    for process in victims:
+        job = job_of(site, process.name)
+        killed_ns[job] = time.monotonic_ns()
+        site.signal(process, signal.SIGKILL)
+    await site.until(lambda: len(site.facts("train_begin")) == 2 * len(victims))
+    again = {str(event.fields["job"]): event.at_ns for event in site.facts("train_begin")}
+    for job in jobs:
+        await client.call("cancel", job=job)
+    await site.settle()
+
+    waits_s = [(again[job] - at_ns) / 1e9 for job, at_ns in killed_ns.items()]
+    assert max(waits_s) < 1.0 + 2.0
+    resumed = [int(str(event.fields["resumed_epoch"])) for event in site.facts("train_begin")]
+    assert min(resumed[len(victims) :]) > 0
+    assert await site.violations() == []
