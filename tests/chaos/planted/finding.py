@@ -13,6 +13,9 @@ from tests.chaos.planted.catalogue import Bug
 
 #: On top of the time to search: copying, importing, the end of the last seed.
 _MARGIN_S = 60.0
+#: So many seeds from the recorded one on show every bug, whatever they mean.
+_SEEDS = 500
+_REPLAY_S = 30.0
 
 
 class SearchBroke(Exception):
@@ -58,8 +61,11 @@ def search(bug: Bug, first_seed: int, within_s: float, seeds: int = 0) -> Findin
 
 
 def replay(bug: Bug) -> Finding:
-    """Runs the recorded seed against the bug."""
-    return search(bug, bug.seed, _MARGIN_S, seeds=1)
+    """Runs the recorded seed against the bug.
+
+    A change of product or harness may let seeds mean other schedules; then some more are tried.
+    """
+    return search(bug, bug.seed, _REPLAY_S, seeds=_SEEDS)
 
 
 def _output(process: subprocess.Popen[str], within_s: float) -> str:
