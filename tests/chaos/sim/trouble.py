@@ -3,7 +3,7 @@
 import errno
 import random
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from tests.chaos.sim.site import POLICY, Node, Site
@@ -52,20 +52,28 @@ class Trouble:
     step: int = 0
     point: str = ""
 
+    def aimed(self) -> "Trouble":
+        """As it is, but at what all share where its kind hits that."""
+        return replace(self, which=target(self.what, self.which))
+
 
 def draw(source: random.Random, nodes: list[str]) -> Trouble:
     """A fault; its kind, victim and time as the seed has it."""
     what = source.choice(_KINDS)
-    which = "redis" if what in _OF_REDIS else "store" if what in _OF_STORE else ""
     struck = source.random() < 0.5
     return Trouble(
         what,
-        which or source.choice(nodes),
+        target(what, source.choice(nodes)),
         int(source.random() * 6 * _SECOND_US),
         int(source.random() * 2.5 * _LEASE_US),
         source.randrange(1, 60),
         source.choice(POINTS) if struck else "",
     )
+
+
+def target(what: str, node: str) -> str:
+    """What a fault of this kind hits: the node, or what all share."""
+    return "redis" if what in _OF_REDIS else "store" if what in _OF_STORE else node
 
 
 def cause(site: Site, trouble: Trouble) -> None:
@@ -199,6 +207,7 @@ _KIND_OF: dict[str, Callable[[Site, Trouble], None]] = {
     "pause": _pause,
     "full": _fill,
 }
+KINDS = tuple(_KIND_OF)
 _OF_REDIS = frozenset({"restart", "wipe", "failover", "pause", "full"})
 _OF_STORE = frozenset({"disk"})
 #: How often each comes, by how often it stands here.
