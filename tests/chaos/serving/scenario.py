@@ -28,7 +28,7 @@ from tests.chaos.serving.disturber import Disturber
 from tests.chaos.serving.loop import LoopClock, VirtualLoop
 from tests.chaos.serving.site import MODEL, Options, Site
 from twofold import faults
-from twofold.errors import TwofoldError, Unavailable
+from twofold.errors import NotFound, TwofoldError, Unavailable
 from twofold.tensors import Array
 
 #: In memory where there is such a file system: the disk is not what is tested here.
@@ -129,7 +129,7 @@ class Scenario:
     async def _served(self) -> int:
         try:
             return (await self.site.models.find(MODEL, Reference(), math.inf)).number
-        except Unavailable:  # held back for a while after the store was away
+        except (NotFound, Unavailable):  # not seen yet, or held back, after the store was away
             return 0
 
     async def _client(self) -> None:
