@@ -1,4 +1,4 @@
-"""What the long run writes down."""
+"""What the long run writes down, and that the promises' table names tests that are there."""
 
 import re
 from pathlib import Path
@@ -9,6 +9,15 @@ from tests.chaos import ledger
 from tests.chaos.ledger import PLANTED, Row
 
 _ROOT = Path(__file__).parents[2]
+_DOC = _ROOT / "docs" / "reliability.md"
+#: Every row of the failure table that has a part to fail yet.
+SLUGS = (
+    *("K-EPOCH", "K-GAP", "ZOMBIE", "TWO-CLAIM", "HANG", "POISON", "GPU-OOM", "NAN", "CANCEL"),
+    *("TERM-TRAIN", "R-RESTART", "R-KILL", "R-WIPE", "R-FAILOVER", "R-OOM", "R-DISK", "R-SLOW"),
+    *("N-PART", "N-HALF", "CLK-JUMP", "S-DOWN", "S-FULL", "S-HALF", "S-CORRUPT", "S-TRUNC"),
+    *("S-RACE", "I-RELOAD", "I-BAD", "I-KILL", "I-TERM", "C-GONE", "U-CUT", "U-BAD"),
+)
+_LINE = re.compile(r"\| (?P<slug>[A-Z][A-Z-]+) \|.*\| `(?P<file>[\w/]+\.py)` \|")
 PREFACE = "# Ledger\n\nWords.\n"
 
 
@@ -48,3 +57,17 @@ def test_the_ledger_of_this_checkout_can_be_read_and_extended() -> None:
 
     assert len(rows) == len(re.findall(r"^\| 20\d\d-", text, re.MULTILINE))
     assert not rows or ledger.extended(text, []) == text
+
+
+def test_every_failure_of_the_table_names_a_file_with_its_test() -> None:
+    lines = [found for found in map(_LINE.match, _DOC.read_text("utf-8").splitlines()) if found]
+    named = {found["slug"]: found["file"] for found in lines}
+
+    assert sorted(named) == sorted(SLUGS)
+    assert [slug for slug, file in named.items() if not has_test(slug, file)] == []
+
+
+def has_test(slug: str, file: str) -> bool:
+    name = re.escape(slug.lower().replace("-", "_"))
+    text = (_ROOT / "tests" / "chaos" / file).read_text(encoding="utf-8")
+    return re.search(rf"^(async )?def test_(\w+_and_)?{name}_", text, re.MULTILINE) is not None
