@@ -19,12 +19,12 @@ class Patrol(Core):
     async def reap(self) -> int:
         """Moves jobs on whose lease is lost; how many.
 
-        Does nothing until server and network have been up for two leases: right after an outage
-        every lease looks lost. One below half a lease makes no living worker lose its own: there
-        are several heartbeats in a lease.
+        Does nothing until server and network have been up for a lease: right after an outage every
+        lease looks lost, and there are at least three heartbeats in a lease to show that it is not.
+        For the same reason one below half a lease makes no living worker lose its own.
         """
         lease_ms = self._policy.lease_ms
-        if not await self._queue.is_steady(2 * lease_ms, lease_ms // 2):
+        if not await self._queue.is_steady(lease_ms, lease_ms // 2):
             return 0
         count = 0
         for tenant in self._tenants:
