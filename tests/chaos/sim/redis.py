@@ -5,10 +5,9 @@ a wipe and a failover lose what they say.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any, TypeAlias, cast
+from typing import TypeAlias, cast
 
-from lupa.lua51 import LuaRuntime
-
+from tests.chaos.sim import lua
 from tests.chaos.sim.streams import ZERO, Group, Stream, id_of, text_of
 from twofold.errors import LimitExceeded
 from twofold.queue.connection import Argument, GroupExists, NoGroup, Reply, Script
@@ -23,20 +22,6 @@ class Members(dict[bytes, int]):
 
 
 Value: TypeAlias = bytes | Hash | Stream | Members
-
-# Its stubs miss the keyword that makes it speak bytes.
-_lua = cast("Callable[..., Any]", LuaRuntime)(encoding=None)
-#: Compiles a script's body once, to a function of what it finds as globals.
-_compile = cast(
-    "Callable[[bytes], Callable[..., Any]]",
-    _lua.eval(
-        b"""function(body)
-          return assert(loadstring(
-            'return function(KEYS, ARGV, redis) return (function() ' .. body .. ' end)() end'))()
-        end"""
-    ),
-)
-_compiled: dict[str, Callable[..., Any]] = {}
 
 
 class Server:
@@ -53,7 +38,7 @@ class Server:
         self.is_full = False
         #: Called with the key that got news, for blocked readers.
         self.on_news: Callable[[bytes], None] = _nobody
-        call = _lua.table_from({b"call": self._from_lua, b"pcall": self._from_lua_protected})
+        call = lua.table({b"call": self._from_lua, b"pcall": self._from_lua_protected})
         self._redis = call
         self._commands: dict[bytes, Callable[..., Reply]] = {
             name[4:].upper().encode(): cast("Callable[..., Reply]", getattr(self, name))
@@ -92,28 +77,21 @@ class Server:
         """A script's reply."""
         if self.is_full and "allow-oom" not in script.text.partition("\n")[0]:
             raise LimitExceeded("the queue's memory is full; try again later", limit="memory")
-        function = _compiled.get(script.sha1)
-        if function is None:
-            body = script.text.partition("\n")[2] if script.text[:2] == "#!" else script.text
-            function = _compiled[script.sha1] = _compile(body.encode())
-        key_table = _lua.table_from([key.encode() for key in keys])
-        argument_table = _lua.table_from(
-            [one.encode() if type(one) is str else _bytes(one) for one in arguments]
-        )
-        return _from_table(function(key_table, argument_table, self._redis))
+        encoded = [one.encode() if type(one) is str else _bytes(one) for one in arguments]
+        return lua.run(script, [key.encode() for key in keys], encoded, self._redis)
 
     # Lua's side
 
     def _from_lua(self, name: bytes, *arguments: object) -> object:
         # Whatever Lua passes on came as bytes.
         reply = self._commands[name](*arguments)
-        return _to_lua(reply) if type(reply) is list or reply is None else reply
+        return lua.from_reply(reply) if type(reply) is list or reply is None else reply
 
     def _from_lua_protected(self, name: bytes, *arguments: object) -> object:
         try:
             return self._from_lua(name, *arguments)
         except (NoGroup, GroupExists) as error:
-            return _lua.table_from({b"err": type(error).__name__.encode()})
+            return lua.table({b"err": type(error).__name__.encode()})
 
     # Keys
 
@@ -379,23 +357,3 @@ def _bytes(argument: Argument) -> bytes:
     if isinstance(argument, bytes):
         return argument
     return b"%d" % argument if isinstance(argument, int) else argument.encode()
-
-
-def _to_lua(reply: Reply) -> object:
-    if reply is None:
-        return False
-    if isinstance(reply, list):
-        return _lua.table_from([_to_lua(one) for one in reply])
-    return reply
-
-
-def _from_table(value: Any) -> Reply:  # noqa: ANN401 - whatever Lua has
-    if value is None or value is False:
-        return None
-    if value is True:
-        return 1
-    if isinstance(value, bytes | int):
-        return value
-    if isinstance(value, float):
-        return int(value)
-    return [_from_table(one) for one in value.values()]
