@@ -23,6 +23,8 @@ REFUSED = frozenset({"INVALID_ARGUMENT", "NOT_FOUND", "FAILED_PRECONDITION", "RE
 _GIVEN_UP = frozenset({"failed", "handed_back"})
 #: Faults that must not make anyone train twice: only the queue server's clock may matter.
 _HARMLESS = frozenset({"clock"})
+#: After these a worker does nothing that it had begun.
+_DEADLY = frozenset({"kill", "term"})
 #: So many equal waits are no accident.
 _WAITS = 3
 
@@ -254,6 +256,11 @@ def _trained_once(run: Run) -> Iterator[str]:
 
 
 def _excuses(fault: Event, first: Event, second: Event, workers: set[str]) -> bool:
-    """Whether a fault hit what both share, or the first attempt's worker."""
+    """Whether a fault hit what both share, or the first attempt's worker.
+
+    Or the second's, which stood still between its claim and its beginning: a zombie.
+    """
     which = fault.fields.get("which", "")
-    return fault.at_ns <= second.at_ns and (which == first.actor or which not in workers)
+    is_zombie = which == second.actor and fault.fields["what"] not in _DEADLY
+    is_near = which == first.actor or which not in workers or is_zombie
+    return fault.at_ns <= second.at_ns and is_near

@@ -106,6 +106,9 @@ ENDED_CANCELLED = job(outcome="CANCELLED", version=0, live="CANCELLED")
         pytest.param(
             [began(1, "x"), fault(2, "kill", "redis"), began(3, "y", "w2")], GOOD, id="an outage"
         ),
+        pytest.param(
+            [began(1, "x"), fault(2, "stop", "w2"), began(3, "y", "w2")], GOOD, id="a zombie begins"
+        ),
         pytest.param([waited(999), waited(1_000), waited(700)], GOOD, id="spread repeats"),
         pytest.param([waited(1_000), waited(1_000)], GOOD, id="two repeats prove nothing"),
         pytest.param([fault(1, "kill", "w1")], replace(GOOD, temporaries=["t"]), id="scratch"),
