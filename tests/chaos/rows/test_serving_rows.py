@@ -94,11 +94,13 @@ def test_s_half_a_version_without_a_manifest_is_neither_listed_nor_loaded(
         with pytest.raises(NotFound):
             await site.value("2")
         assert site.engine.load_count == 1
-        put(store, 3)
-        assert await later(site) == (3, 30.0)
+        number = doubles.put(store, SystemClock(), MODEL, doubles.files_of(30.0), 3)
+        assert number == (3 if count else 2)  # a folder without a claim is nobody's
+        assert await later(site) == (number, 30.0)
+        numbers = [found.number for found in visible_versions(store, LOCAL.tenant, MODEL)]
+        assert numbers == [1, number]
 
     live(root, body)
-    assert [found.number for found in visible_versions(store, LOCAL.tenant, MODEL)] == [1, 3]
 
 
 @contextlib.contextmanager
@@ -117,8 +119,9 @@ def flip(random: Random, data: bytes) -> bytes:
     return bytes(changed)
 
 
+@pytest.mark.parametrize("first_seed", range(0, 200, 50))
 def test_s_corrupt_one_flipped_bit_is_refused_and_the_old_version_kept(
-    store: LocalStore, root: Path, caplog: pytest.LogCaptureFixture
+    store: LocalStore, root: Path, caplog: pytest.LogCaptureFixture, first_seed: int
 ) -> None:
     """A bit of a manifest may also be one that changes no answer: then the answer is right."""
     put(store, 1)
@@ -127,7 +130,7 @@ def test_s_corrupt_one_flipped_bit_is_refused_and_the_old_version_kept(
     async def body(site: Site) -> tuple[tuple[int, float], int]:
         return await later(site), site.models.load_statistics.failures
 
-    for seed in range(200):
+    for seed in range(first_seed, first_seed + 50):
         random = Random(seed)  # noqa: S311 - the same bits each time
         name = random.choice((*FILES, "manifest.json"))
         caplog.clear()
@@ -187,7 +190,7 @@ def test_s_trunc_a_read_that_breaks_off_is_repeated(store: LocalStore, root: Pat
         put(store, 2)
         await site.watcher.look()  # it is known, and its load begins
         site.store.is_away = True
-        for _ in range(200):
+        for _ in range(50):
             assert await later(site) == (1, 10.0)
         site.store.is_away = False
         await asyncio.sleep(2 * 60)  # the longest pause after many failures, and some

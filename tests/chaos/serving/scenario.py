@@ -175,16 +175,21 @@ class Scenario:
         self.book.counts["loads"] += self.engine.load_count
 
 
-def run(seed: int) -> Result:
-    """One seed's run."""
-    start_s = time.perf_counter()
+def played(seed: int) -> Book:
+    """What happened in one seed's life."""
     shared = _SHARED_MEMORY if _SHARED_MEMORY.is_dir() else None
     with (
         tempfile.TemporaryDirectory(dir=shared) as folder,
         contextlib.closing(Scenario(seed, Path(folder))) as scenario,
     ):
         scenario.main()
-    book = scenario.book
+    return scenario.book
+
+
+def run(seed: int) -> Result:
+    """One seed's run."""
+    start_s = time.perf_counter()
+    book = played(seed)
     return Result(
         seed=seed,
         violations=tuple(book.violations),
