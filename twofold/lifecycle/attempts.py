@@ -45,6 +45,11 @@ class Attempts(Core):
         """
         share_s = block_s / len(self._tenants)
         for tenant in self._tenants:
+            # Given to us, but the answer was lost: nobody else will get it before its lease ends.
+            for entry in await self._queue.held_entries(tenant, worker):
+                claim = await self._begin(tenant, worker, entry)
+                if claim is not None:
+                    return claim
             entry = await self._wait_for_entry(tenant, worker, share_s)
             claim = await self._begin(tenant, worker, entry) if entry else None
             if claim is not None:

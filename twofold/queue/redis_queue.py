@@ -26,6 +26,8 @@ from twofold.queue.server import check_server, parse_info
 #: Entries looked at by one XAUTOCLAIM, which itself stops after ten times as many.
 _RECLAIM_COUNT = 50
 _DUE_COUNT = 100
+#: A worker holds one job; answers that were lost, and jobs that it dropped, add a few.
+_HELD_COUNT = 10
 #: A consumer without entries that has not asked for this long belongs to a worker that is gone.
 _CONSUMER_IDLE_MS = 24 * 3_600_000
 
@@ -186,6 +188,23 @@ class RedisQueue:
                 reply = await self._connection.block(wait_s, *command)
         entries = _stream_entries(reply)
         return _entry(*entries[0]) if entries else None
+
+    async def held_entries(self, tenant: str, worker: str) -> list[Entry]:
+        """The first entries that were given to `worker` and not taken back since.
+
+        Does not touch them: reading them as XREADGROUP does would renew their leases.
+        """
+        key = schema.queue(tenant)
+        try:
+            reply = await self._connection.call(
+                *("XPENDING", key, schema.GROUP, "-", "+", _HELD_COUNT, worker)
+            )
+        except NoGroup:
+            return []
+        ids = [cast("bytes", cast("list[Reply]", one)[0]) for one in cast("list[Reply]", reply)]
+        commands = [("XRANGE", key, entry, entry) for entry in ids]
+        found = await self._connection.call_all(commands) if commands else []
+        return [_entry(*pair) for entries in found for pair in _entries(entries)]
 
     async def idle_entries(self, tenant: str, reaper: str, idle_ms: int) -> list[Entry]:
         """Takes over all entries that nobody has touched for `idle_ms`."""

@@ -14,6 +14,8 @@ from twofold.queue.connection import Argument, GroupExists, NoGroup, Reply, Scri
 
 Hash: TypeAlias = dict[bytes, bytes]
 _UP_MS = 3_600_000
+#: Arguments of XPENDING after the group: first, last, count, consumer.
+_WITH_CONSUMER = 4
 _GROWING = frozenset({b"SET", b"HSET", b"XADD", b"ZADD", b"XGROUP"})
 
 
@@ -310,6 +312,7 @@ class Server:
         return [
             [text_of(entry), held.consumer, now_ms - held.delivered_ms, held.count]
             for entry, held in pending
+            if len(extended) < _WITH_CONSUMER or held.consumer == extended[-1]
         ]
 
     def _do_xgroup(self, what: bytes, key: bytes, name: bytes, *rest: bytes) -> Reply:

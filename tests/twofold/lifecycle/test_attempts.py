@@ -48,6 +48,29 @@ async def test_jobs_are_claimed_in_order_and_once(bench: Bench, other: Bench) ->
     assert await other.ledger.claim("w9", 0) is None
 
 
+async def test_an_entry_whose_answer_was_lost_is_claimed_at_once(bench: Bench) -> None:
+    """As after a half-open connection: the server has given it to this worker, and nobody knows."""
+    job_id = await bench.create()
+    assert await bench.queue.next_entry(TENANT, "w1", 0)
+
+    claim = await bench.ledger.claim("w1", 0)
+
+    assert claim is not None
+    assert claim.job.id == job_id
+
+
+async def test_a_job_that_its_worker_dropped_is_neither_claimed_again_nor_kept_from_others(
+    bench: Bench, other: Bench
+) -> None:
+    job_id = await bench.create()
+    assert await bench.ledger.claim("w1", 0)
+    bench.lose_lease(job_id)
+
+    assert await bench.ledger.claim("w1", 0) is None
+
+    assert await other.ledger.reap() == 1
+
+
 async def test_claim_waits_for_a_job(bench: Bench, other: Bench) -> None:
     waiting = asyncio.create_task(bench.ledger.claim("w1", 5))
     await asyncio.sleep(0)
