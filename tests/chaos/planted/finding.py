@@ -5,7 +5,8 @@ import os
 import signal
 import subprocess
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import cast
 
 from tests.chaos.planted import tree
@@ -32,7 +33,7 @@ class Finding:
     #: How many seeds were run.
     count: int
     violations: tuple[str, ...]
-    duration_s: float
+    duration_s: float = 0.0
 
     @property
     def is_found(self) -> bool:
@@ -43,21 +44,34 @@ class Finding:
 def search(bug: Bug, first_seed: int, within_s: float, seeds: int = 0) -> Finding:
     """Runs seeds from `first_seed` on (`seeds` of them; 0: as many as fit) against the bug.
 
+    A seed that shows it must show nothing in the same code without the bug.
+
     Raises:
         DoesNotApply: the patch must be made anew.
-        SearchBroke: the search itself broke, or did not end.
+        SearchBroke: the search itself broke, did not end, or found something else.
     """
     begun_s = time.monotonic()
     with tree.planted(bug) as folder:
-        arguments = [bug.finder, str(first_seed), str(seeds), str(within_s)]
-        output = _output(tree.start(folder, ["tests.chaos.planted.search", *arguments]), within_s)
+        found = _run(bug, folder, first_seed, within_s, seeds)
+        duration_s = time.monotonic() - begun_s
+        if found.violations:
+            tree.uproot(bug, folder)
+            without = _run(bug, folder, found.seed, within_s, 1)
+            if without.violations:
+                raise SearchBroke(f"seed {found.seed} shows {without.violations} without the bug")
+    return replace(found, duration_s=duration_s)
+
+
+def _run(bug: Bug, folder: Path, first_seed: int, within_s: float, seeds: int) -> Finding:
+    arguments = [bug.finder, str(first_seed), str(seeds), str(within_s)]
+    output = _output(tree.start(folder, ["tests.chaos.planted.search", *arguments]), within_s)
     try:
         told = cast("dict[str, object]", json.loads(output.strip().splitlines()[-1]))
         seed, count = cast("int", told["seed"]), cast("int", told["count"])
         violations = cast("list[str]", told["violations"])
     except (ValueError, KeyError, IndexError) as error:
         raise SearchBroke(f"the search for {bug.slug} broke:\n{output}") from error
-    return Finding(bug, seed, count, tuple(violations), time.monotonic() - begun_s)
+    return Finding(bug, seed, count, tuple(violations))
 
 
 def replay(bug: Bug) -> Finding:

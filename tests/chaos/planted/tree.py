@@ -31,11 +31,16 @@ def planted(bug: Bug) -> Generator[Path]:
         yield folder
 
 
-def _apply(bug: Bug, folder: Path) -> None:
+def uproot(bug: Bug, folder: Path) -> None:
+    """Takes the bug out of the copy again."""
+    _apply(bug, folder, "--reverse")
+
+
+def _apply(bug: Bug, folder: Path, *options: str) -> None:
     # Within a repository git would look for the files from its root and skip them in silence.
     environment = os.environ | {"GIT_CEILING_DIRECTORIES": str(folder.parent)}
     done = subprocess.run(  # noqa: S603 - our own arguments
-        ["git", "apply", "--verbose", str(bug.patch)],  # noqa: S607 - as every checkout has it
+        ["git", "apply", "--verbose", *options, str(bug.patch)],  # noqa: S607 - as every checkout has it
         cwd=folder,
         env=environment,
         capture_output=True,
