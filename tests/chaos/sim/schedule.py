@@ -154,7 +154,9 @@ class Schedule:
                 self.now_us = wake_us  # nobody else comes before
                 return
         self._push(thread, wake_us)
-        self.hub.switch()
+        following = self._next()
+        if following is not thread:
+            following.switch()
         if process.is_dead:
             raise Killed
 
@@ -165,9 +167,15 @@ class Schedule:
             self.pause(3_600_000_000)
 
     def run(self, is_over: Callable[[], bool]) -> None:
-        """Runs until it `is_over`, or nobody is left."""
+        """Runs until it `is_over`, which may become so only as a thread ends."""
+        while self._heap and not is_over():
+            # Comes back when a thread has ended; others give way to each other directly.
+            self._next().switch()
+
+    def _next(self) -> Thread:
+        """Whose turn it is; the time goes on to it."""
         heap = self._heap
-        while heap and not is_over():
+        while heap:
             wake_us, turn, thread = heappop(heap)
             if thread.turn != turn or thread.dead:
                 continue
@@ -176,7 +184,8 @@ class Schedule:
                 heappush(heap, (process.stopped_until_us, turn, thread))
                 continue
             self.now_us = max(self.now_us, wake_us)
-            thread.switch()
+            return thread
+        raise RuntimeError("nobody is left to run")
 
     def close(self) -> None:
         """Ends every thread that is left."""

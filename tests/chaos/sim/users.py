@@ -35,13 +35,16 @@ def start_reader(model: str, node: Node) -> None:
 
 def _read(node: Node, model: str) -> None:
     site = node.site
+    known: set[int] = set()
     while not site.is_over:
         call = site.new_call()
         site.note(node.name, "invoke", call, op="versions", model=model)
         try:
             found = versions.visible_versions(node.store, TENANT, model)
             numbers = [state.number for state in found]
-            broken = [n for n in numbers if not is_intact(node.store, TENANT, model, n)]
+            fresh = [number for number in numbers if number not in known]
+            broken = [n for n in fresh if not is_intact(node.store, TENANT, model, n)]
+            known.update(fresh)
         except StoreError as error:
             site.note(node.name, "unknown", call, code=error.code)
         else:
