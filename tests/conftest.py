@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from tests.valkey import Valkey
+from tests.valkey import Valkey, take_leaks
 from twofold import faults
 from twofold.store import LocalStore
 
@@ -32,20 +32,27 @@ def valkey_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Valkey]:
 
 @pytest.fixture
 def valkey(valkey_server: Valkey) -> Iterator[Valkey]:
-    """A running, empty server. Afterwards every key must expire or be declared permanent."""
+    """A running, empty server."""
     valkey_server.start()
     valkey_server.command("FLUSHALL")
     valkey_server.command("CONFIG", "SET", "maxmemory", 0)
     yield valkey_server
     if valkey_server.is_running():
         valkey_server.resume()
-        assert valkey_server.immortal_keys() == []
 
 
 @pytest.fixture
 def store(tmp_path: Path) -> LocalStore:
     """An empty store."""
     return LocalStore(tmp_path / "store")
+
+
+@pytest.fixture(autouse=True)
+def no_leaked_keys() -> Iterator[None]:
+    """On whatever server a test used: every key expires or is declared permanent."""
+    take_leaks()  # those of a fixture that outlives tests were reported where they were made
+    yield
+    assert take_leaks() == []
 
 
 @pytest.fixture(autouse=True)

@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.valkey import immortal_keys
 from twofold.client import Client
 from twofold.cluster.embedded import Embedded, running
 
@@ -20,8 +21,10 @@ ENVIRONMENT = {
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Embedded]:
     """A running cluster that the tests of one module share."""
-    with running(tmp_path_factory.mktemp("cluster"), ENVIRONMENT) as embedded:
+    folder = tmp_path_factory.mktemp("cluster")
+    with running(folder, ENVIRONMENT) as embedded:
         yield embedded
+        assert immortal_keys(folder / "valkey.sock") == []
 
 
 @pytest.fixture(scope="module")

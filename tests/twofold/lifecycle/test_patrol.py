@@ -141,7 +141,7 @@ async def test_delayed_job_is_promoted_when_due(bench: Bench) -> None:
 async def test_delayed_job_that_nobody_knows_is_forgotten(bench: Bench) -> None:
     job_id = await bench.create_delayed()
     bench.come_due(job_id)
-    bench.valkey.command("DEL", schema.job(TENANT, job_id))
+    bench.valkey.command("DEL", schema.job(TENANT, job_id), schema.events(TENANT, job_id))
 
     assert await bench.ledger.promote() == 0
 

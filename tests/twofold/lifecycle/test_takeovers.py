@@ -121,7 +121,7 @@ async def test_job_whose_record_is_lost_fails_and_stops_nobody(bench: Bench) -> 
 
 async def test_entry_of_an_unknown_job_is_dropped(bench: Bench) -> None:
     job_id = await bench.create()
-    bench.valkey.command("DEL", schema.job(TENANT, job_id))
+    bench.valkey.command("DEL", schema.job(TENANT, job_id), schema.events(TENANT, job_id))
 
     assert await bench.ledger.claim("w1", 0.05) is None
 
