@@ -130,7 +130,7 @@ class Site:
 
     def _wake(self, stop_s: float) -> None:
         own = [part.pid for part in self.parts.values() if part.is_running()]
-        stopped = _stopped_below([*own, self.valkey.pid])
+        stopped = stopped_below([*own, self.valkey.pid])
         self._stopped_s = {pid: self._stopped_s.get(pid, self._looked_s) for pid in stopped}
         for pid, since_s in self._stopped_s.items():
             if self._looked_s - since_s >= stop_s:
@@ -190,7 +190,7 @@ class Site:
         return "\n".join(f"== {log.name}\n" + "\n".join(text[-lines:]) for log, text in ends)
 
 
-def _stopped_below(roots: list[int]) -> list[int]:
+def stopped_below(roots: list[int]) -> list[int]:
     """Stopped processes among these and all that they started; one look at each process."""
     seen = {int(entry.name): _status(entry) for entry in Path("/proc").glob("[0-9]*")}
     found = list(roots)
