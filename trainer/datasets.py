@@ -3,10 +3,12 @@
 from pathlib import Path
 
 from google.protobuf import json_format
+from google.protobuf.message import DecodeError
 
 from twofold import keys, locks
-from twofold.errors import Corrupt, InvalidField, NotFound
+from twofold.errors import Corrupt, InvalidField, NotFound, WrongState
 from twofold.faults import fault
+from twofold.internal.v1 import record_pb2
 from twofold.names import check_sha256
 from twofold.store import Store
 from twofold.v1 import dataset_pb2
@@ -54,14 +56,53 @@ def add_dataset(
 
 
 def remove_dataset(store: Store, tenant: str, sha256: str) -> None:
-    """Makes a data set invisible, then removes its file; raises Conflict while it is uploaded."""
+    """Makes a data set invisible, then removes its file, unless a job may still read it.
+
+    Other processes create jobs meanwhile. One whose record was written before the data set was
+    hidden is found here; one that comes later does not find the data set, and fails with DATA.
+
+    Raises:
+        NotFound: there is none.
+        WrongState: a job that has not ended needs it.
+        Conflict: it is being uploaded or deleted.
+    """
+    key = keys.dataset_record(tenant, sha256)
     store.temporary()  # makes the folder of the lock
     lock = store.path(keys.upload_lock(tenant, sha256))
     # Else an upload could take the file for one that stays, and make a record without a file.
-    with locks.held(lock, f"datasets/{sha256} is being uploaded; try again later"):
-        store.remove(keys.dataset_record(tenant, sha256))
+    with locks.held(lock, f"datasets/{sha256} is being uploaded or deleted; try again later"):
+        record = store.read(key, _RECORD_LIMIT_BYTES)
+        if record is None:
+            name = f"datasets/{sha256}"
+            raise NotFound(f"there is no {name}", resource=name)
+        _refuse_if_needed(store, tenant, sha256)
+        store.remove(key)
         fault("dataset.hidden")
+        try:
+            _refuse_if_needed(store, tenant, sha256)
+        except WrongState:
+            store.create(key, record)
+            raise
         store.remove(f"{keys.datasets(tenant)}/{sha256}")
+
+
+def _refuse_if_needed(store: Store, tenant: str, sha256: str) -> None:
+    """Raises WrongState for a data set of a job without an outcome.
+
+    Jobs that have ended cost a look at a name; so do those that are being cancelled, whose end is
+    decided, so that it does not matter what they read.
+    """
+    for job in store.names(keys.jobs(tenant)):
+        if store.exists(keys.job_outcome(tenant, job)):
+            continue
+        try:
+            record = record_pb2.JobRecord.FromString(store.read(keys.job_spec(tenant, job)) or b"")
+        except (Corrupt, DecodeError):
+            continue  # it cannot be trained
+        if record.spec.data.dataset == sha256:
+            name = f"datasets/{sha256}"
+            text = f"{name} is needed by jobs/{job}; wait for that job or cancel it"
+            raise WrongState(text, resource=name, state="IN_USE")
 
 
 def list_datasets(store: Store, tenant: str) -> list[dataset_pb2.Dataset]:

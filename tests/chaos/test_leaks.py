@@ -81,6 +81,7 @@ def test_a_server_that_does_not_answer_holds_nobody_up(tmp_path: Path) -> None:
     assert take_leaks() == []
 
 
+@pytest.mark.slow
 def test_a_test_that_leaks_fails(tmp_path: Path) -> None:
     """The fixtures do it, without the test's asking."""
     (tmp_path / "conftest.py").write_text("from tests.conftest import *\n")
@@ -101,7 +102,7 @@ def test_a_test_that_leaks_fails(tmp_path: Path) -> None:
         env=os.environ | {"PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=110,
         check=False,
     )
 

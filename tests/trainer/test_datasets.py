@@ -1,9 +1,11 @@
 """A data set is visible as a whole or not at all."""
 
+from functools import partial
 from pathlib import Path
 
 import pytest
 
+from tests.trainer.fakes import make_claim, make_settings
 from trainer.datasets import (
     add_dataset,
     list_datasets,
@@ -11,8 +13,10 @@ from trainer.datasets import (
     read_dataset,
     remove_dataset,
 )
+from trainer.order import order_for
 from twofold import faults, keys
-from twofold.errors import Corrupt, NotFound
+from twofold.errors import Corrupt, NotFound, WrongState
+from twofold.internal.v1 import record_pb2
 from twofold.store import LocalStore
 from twofold.v1 import dataset_pb2
 
@@ -79,8 +83,71 @@ def test_removing_hides_first(store: LocalStore) -> None:
     assert read_dataset(store, "local", SHA) is None
     assert store.exists(keys.dataset_file("local", SHA))
 
+    add(store)
     remove_dataset(store, "local", SHA)
     assert store.names(keys.datasets("local")) == []
+
+
+def create_job(store: LocalStore, number: int, dataset: str = SHA) -> str:
+    """What another process writes as it creates a job."""
+    record = record_pb2.JobRecord(format_version=1)
+    record.spec.data.dataset = dataset
+    job = f"01J0000000000000000000000{number}"
+    store.create(keys.job_spec("local", job), record.SerializeToString())
+    return job
+
+
+def create_job_now(store: LocalStore) -> None:
+    create_job(store, 1)
+
+
+def test_what_a_job_without_an_outcome_needs_stays(store: LocalStore) -> None:
+    add(store)
+    for number in (1, 2):
+        store.create(keys.job_outcome("local", create_job(store, number)), b"")
+    create_job(store, 3, "xor")
+    store.create(keys.job_spec("local", "01J00000000000000000000004"), b"\xff not a record")
+    store.make_folder(keys.job("local", "01J00000000000000000000005"))
+    live = create_job(store, 6)
+
+    with pytest.raises(WrongState, match=f"is needed by jobs/{live}; wait for that job or cancel"):
+        remove_dataset(store, "local", SHA)
+    store.create(keys.job_outcome("local", live), b"")
+    remove_dataset(store, "local", SHA)
+
+
+def test_a_job_created_by_another_process_meanwhile_keeps_its_data_set(store: LocalStore) -> None:
+    """It found the data set before that was hidden, and has its record before the file goes."""
+    first = add(store)
+    faults.arm("dataset.hidden", partial(create_job_now, store))
+
+    with pytest.raises(WrongState, match="needed by"):
+        remove_dataset(store, "local", SHA)
+    assert need_dataset(store, "local", SHA) == first
+    assert store.exists(keys.dataset_file("local", SHA))
+
+
+def test_a_job_created_too_late_to_keep_its_data_set_fails_with_a_clear_text(
+    store: LocalStore,
+) -> None:
+    """Its creator found the data set, stood still, and wrote the record once all was over."""
+    add(store)
+    assert need_dataset(store, "local", SHA)
+    remove_dataset(store, "local", SHA)
+    create_job(store, 1)
+    claim = make_claim("digits", dataset=SHA)
+
+    # What the worker makes of it: see tests/trainer/test_attempt.py, FAILED with reason DATA.
+    with pytest.raises(NotFound, match=f"there is no datasets/{SHA}; upload it first"):
+        order_for(store, claim, make_settings(store.path("settings")))
+
+
+def test_a_data_set_whose_record_is_broken_can_be_removed(store: LocalStore) -> None:
+    store.create(keys.dataset_record("local", SHA), b"{ not json")
+
+    remove_dataset(store, "local", SHA)
+    with pytest.raises(NotFound, match="there is no"):
+        remove_dataset(store, "local", SHA)
 
 
 def test_lists_are_newest_first_and_leave_out_what_is_not_ours(store: LocalStore) -> None:

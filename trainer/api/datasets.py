@@ -15,16 +15,9 @@ from trainer.datasets import (
     read_dataset,
     remove_dataset,
 )
-from twofold.errors import WrongState
 from twofold.names import check_sha256, resource_id
 from twofold.principal import Principal
-from twofold.v1 import dataset_pb2, training_pb2
-
-_LIVE = (
-    training_pb2.JOB_STATE_PENDING,
-    training_pb2.JOB_STATE_RUNNING,
-    training_pb2.JOB_STATE_CANCELLING,
-)
+from twofold.v1 import dataset_pb2
 
 
 class CheckFile(Protocol):
@@ -112,24 +105,8 @@ class DatasetApi:
         """Deletes, unless a live job needs it."""
         sha256 = _digest(request.name)
         with self._desk.usage.deleting(principal.tenant, sha256):
-            await asyncio.to_thread(need_dataset, self._store, principal.tenant, sha256)
-            await self._refuse_if_needed(principal, sha256)
             await asyncio.to_thread(remove_dataset, self._store, principal.tenant, sha256)
         return dataset_pb2.DeleteDatasetResponse()
-
-    async def _refuse_if_needed(self, principal: Principal, sha256: str) -> None:
-        token = ""
-        while True:
-            jobs, token = await self._desk.ledger.list(
-                principal, paging.MAX_SIZE, token, list(_LIVE), ""
-            )
-            for job in jobs:
-                if job.spec.data.dataset == sha256:
-                    name = f"datasets/{sha256}"
-                    text = f"{name} is needed by {job.name}; wait for that job or cancel it"
-                    raise WrongState(text, resource=name, state="IN_USE")
-            if not token:
-                return
 
 
 def _digest(name: str) -> str:

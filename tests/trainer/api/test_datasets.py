@@ -15,7 +15,8 @@ from tests.trainer.fakes import eventually
 from trainer.api import upload
 from trainer.datasets import add_dataset
 from twofold import errors, faults, keys, locks, rpc
-from twofold.v1 import dataset_pb2, dataset_pb2_grpc, training_pb2
+from twofold.internal.v1 import record_pb2
+from twofold.v1 import dataset_pb2, dataset_pb2_grpc
 
 CSV = dataset_pb2.DATASET_FORMAT_CSV
 CONTENT = b"a,label\n1,0\n2,1\n"
@@ -334,30 +335,18 @@ async def test_a_data_set_is_deleted_once(api: Served) -> None:
     assert api.store.names(keys.datasets("local")) == []
 
 
-@pytest.mark.parametrize(
-    ("state", "is_deleted"),
-    [
-        (training_pb2.JOB_STATE_PENDING, False),
-        (training_pb2.JOB_STATE_RUNNING, False),
-        (training_pb2.JOB_STATE_CANCELLING, False),
-        (training_pb2.JOB_STATE_SUCCEEDED, True),
-    ],
-)
-async def test_a_data_set_that_a_live_job_needs_is_kept(
-    api: Served, state: training_pb2.JobState, *, is_deleted: bool
-) -> None:
+async def test_a_data_set_that_a_live_job_needs_is_kept(api: Served) -> None:
     add(api, 1)
-    job = training_pb2.TrainingJob(name=f"jobs/{JOB}", state=state)
-    job.spec.data.dataset = f"{1:064x}"
-    api.ledger.jobs[JOB] = job
+    record = record_pb2.JobRecord()
+    record.spec.data.dataset = f"{1:064x}"
+    api.store.create(keys.job_spec("local", JOB), record.SerializeToString())
     request = dataset_pb2.DeleteDatasetRequest(name=f"datasets/{1:064x}")
+    error = await error_of(stub_of(api).DeleteDataset(request))
 
-    if is_deleted:
-        await stub_of(api).DeleteDataset(request)
-    else:
-        error = await error_of(stub_of(api).DeleteDataset(request))
-        assert isinstance(error, errors.WrongState)
-        assert f"jobs/{JOB}" in error.message
+    assert isinstance(error, errors.WrongState)
+    assert f"jobs/{JOB}" in error.message
+    api.store.create(keys.job_outcome("local", JOB), b"")
+    await stub_of(api).DeleteDataset(request)
 
 
 def test_a_full_disk_is_told_from_a_broken_one(
