@@ -14,11 +14,6 @@ from twofold import faults
 from twofold.lifecycle import Ledger
 
 ROOT = Path(__file__).parents[2]
-#: Seeds that once showed a bug of the product, with what it was.
-ONCE_BROKEN = {
-    169: "FLUSHALL while a worker waited after it had made the group: NoGroup came through",
-    395: "a replica that was behind told of the past",
-}
 _STORY = """
 import hashlib
 from tests.chaos.sim.scenario import Scenario
@@ -35,11 +30,6 @@ def test_random_schedules_break_no_promise(first: int) -> None:
 
     broken = [(result.seed, found) for result in results for found in result.violations]
     assert broken == []
-
-
-@pytest.mark.parametrize("seed", sorted(ONCE_BROKEN))
-def test_what_was_broken_once_is_not_again(seed: int) -> None:
-    assert sim.run(seed).violations == ()
 
 
 def test_every_kind_of_fault_is_met() -> None:

@@ -10,7 +10,7 @@ from tests.valkey import Valkey
 from twofold.errors import Internal, Unimplemented
 from twofold.jobs import Job, Phase, State
 from twofold.queue import RedisQueue, codec, schema
-from twofold.queue.connection import Connection, NoGroup
+from twofold.queue.connection import Argument, Connection, NoGroup, Reply
 
 TENANT = "local"
 JOB = "01J00000000000000000000000"
@@ -141,6 +141,19 @@ async def test_events_are_capped(queue: RedisQueue, valkey: Valkey) -> None:
     length = valkey.command("XLEN", schema.events(TENANT, JOB))
     assert isinstance(length, int)
     assert length < 1_200
+
+
+class EmptiedTwice(Connection):
+    """A server that loses its data while a worker waits, and again when it has made its group."""
+
+    async def block(self, timeout_s: float, *arguments: Argument) -> Reply:
+        await self.call("FLUSHALL")
+        return await super().block(timeout_s, *arguments)
+
+
+async def test_a_queue_emptied_again_while_a_worker_waits_is_no_error(valkey: Valkey) -> None:
+    async with RedisQueue(valkey.url, connect=EmptiedTwice) as queue:
+        assert await queue.next_entry(TENANT, "w", 0.01) is None
 
 
 async def test_reading_no_jobs_asks_nobody() -> None:
