@@ -94,8 +94,8 @@ def _targets(stored: Stored, serving: Serving) -> dict[str, int]:
     candidates = {version.number for version in stored.versions if not version.withdrawn}
     current = serving.channels.get(DEFAULT)
     if current is not None and current not in stored.numbers:
-        # Versions are withdrawn, never removed: one that is gone means a store that is out of
-        # reach, for example not mounted, and that must not end serving.
+        # Removed by a collector, while nothing newer serves here; or the store is out of reach, for
+        # example not mounted. Neither may end serving.
         candidates.add(current)
     if good := candidates - serving.bad:
         targets[DEFAULT] = max(good)
