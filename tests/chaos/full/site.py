@@ -180,6 +180,8 @@ class Site:
         for part in self.parts.values():
             part.end()
         self.valkey.kill()
+        for pid in _started_in(self.folder):
+            _signal(pid, signal.SIGKILL)
         self._ports.__exit__()
         shutil.rmtree(self.folder, ignore_errors=True)
 
@@ -207,6 +209,20 @@ def _status(entry: Path) -> tuple[str, int]:
         return "", 0
     state, parent = status.rpartition(")")[2].split()[:2]
     return state, int(parent)
+
+
+def _started_in(folder: Path) -> list[int]:
+    """Processes that were told to use this folder: orphans that were stopped as they started."""
+    marked = f"TMPDIR={folder}".encode()
+    found: list[int] = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            words = (entry / "environ").read_bytes().split(b"\0")
+        except (OSError, ProcessLookupError):
+            continue  # it has ended, or is another user's
+        if marked in words:
+            found.append(int(entry.name))
+    return found
 
 
 def _signal(pid: int, number: signal.Signals) -> None:
