@@ -19,9 +19,8 @@ from twofold.principal import LOCAL
 from twofold.v1 import spec_pb2
 from twofold.v1 import training_pb2 as pb
 
-#: The promise; a machine that is busy otherwise may miss it, but not every time.
+#: The promise; a machine that is busy otherwise may miss it, but not twice.
 TAKEOVER_S = LEASE_S + 2.0
-TRIES = 3
 
 
 def toy_spec(model: str) -> spec_pb2.TrainingSpec:
@@ -48,7 +47,7 @@ def kill_its_worker(site: Site, handle: JobHandle) -> None:
 
 def seconds_until_taken_over(site: Site, client: Client, model: str) -> tuple[float, JobHandle]:
     """Kills a job's worker in the middle of an epoch; how long until another one has the job."""
-    handle = client.train(specs.seconds_long(model))
+    handle = client.train(specs.xor(model, epochs=8_000, checkpoint_interval=0.05))
     specs.until_epoch(handle, specs.CHECKPOINTED_EPOCH)
     kill_its_worker(site, handle)
     killed_s = time.monotonic()
@@ -62,20 +61,18 @@ def test_k_epoch_a_worker_killed_in_an_epoch_is_replaced_within_its_lease_and_tw
     site: Site,
 ) -> None:
     """Two trainers; the second resumes from the last checkpoint, and there is one version."""
-    took_s: list[float] = []
     with site.connect(attempts=1_000) as client:
-        while len(took_s) < TRIES and (not took_s or min(took_s) > TAKEOVER_S):
-            duration_s, handle = seconds_until_taken_over(site, client, f"killed-{len(took_s)}")
-            took_s.append(duration_s)
-            job = handle.wait(timeout_s=60)
-
-            assert (job.state, job.attempt_count) == (pb.JOB_STATE_SUCCEEDED, 2)
-            assert job.progress.resumed_epoch > 0
-            assert len(specs.versions(client, job.spec.model)) == 1
-            site.mend(0.0)
+        took_s, handle = seconds_until_taken_over(site, client, "first")
+        if took_s > TAKEOVER_S:
             site.wait_until_ready()
+            took_s, handle = seconds_until_taken_over(site, client, "second")
+        job = handle.wait(timeout_s=60)
+        numbers = specs.versions(client, job.spec.model)
 
-    assert min(took_s) <= TAKEOVER_S
+    assert (job.state, job.attempt_count) == (pb.JOB_STATE_SUCCEEDED, 2)
+    assert job.progress.resumed_epoch > 0
+    assert numbers == [1]
+    assert took_s <= TAKEOVER_S
 
 
 @pytest.mark.slow
