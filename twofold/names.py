@@ -12,6 +12,8 @@ _ULID = re.compile(r"[0-7][0-9A-HJKMNP-TV-Z]{25}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _REQUEST_ID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+#: Ten bits as two characters.
+_PAIRS = [high + low for high in _CROCKFORD for low in _CROCKFORD]
 #: Words with a meaning of their own where a name may stand.
 RESERVED = frozenset({"latest", "builtin", "models", "jobs", "datasets", "versions", "aliases"})
 TRUTH_TABLES = ("and", "or", "xor")
@@ -68,4 +70,4 @@ def ulid(
 ) -> str:
     """A new ULID: 48 bits of time, 80 random bits. Source: github.com/ulid/spec."""
     number = (now_ms() << 80) | int.from_bytes(random_bytes(10))
-    return "".join(_CROCKFORD[(number >> shift) & 31] for shift in range(125, -1, -5))
+    return "".join([_PAIRS[(number >> shift) & 1023] for shift in range(120, -1, -10)])

@@ -105,24 +105,30 @@ def split_key(key: str) -> Parts:
     return parts
 
 
-@contextlib.contextmanager
-def _translated() -> Generator[None, None, None]:
-    """Operating system errors as StoreError."""
-    try:
-        yield
-    except OSError as error:
-        text = "the store is full" if error.errno in _FULL else "the store cannot be used now"
-        raise StoreError(f"{text}; try again later") from error
+class _Translated:
+    """Operating system errors as StoreError. Around every call, so no generator."""
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, _: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, OSError):
+            text = "the store is full" if error.errno in _FULL else "the store cannot be used now"
+            raise StoreError(f"{text}; try again later") from error
 
 
-@contextlib.contextmanager
-def _absence_is_fine() -> Generator[None, None, None]:
+class _AbsenceIsFine:
     """Goes on after the block where nothing is there; a failing disk is not that."""
-    try:
-        yield
-    except OSError as error:
-        if not is_absence(error):
-            raise
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, _: object, error: BaseException | None, trace: object) -> bool:
+        return isinstance(error, OSError) and is_absence(error)
+
+
+_translated = _Translated()
+_absence_is_fine = _AbsenceIsFine()
 
 
 class LocalStore:
@@ -142,7 +148,7 @@ class LocalStore:
     def read(self, key: str, limit_bytes: int = 64 << 20) -> bytes | None:
         """See Store."""
         parts = split_key(key)
-        with _translated(), _absence_is_fine():
+        with _translated, _absence_is_fine:
             fault("store.read")
             data = self._disk.read(parts, limit_bytes)
             if len(data) > limit_bytes:
@@ -154,14 +160,14 @@ class LocalStore:
         """See Store."""
         data = self.read(key)
         if data is not None:
-            with _translated():
+            with _translated:
                 self._disk.sync_folder(split_key(key)[:-1])
         return data
 
     def digest(self, key: str) -> tuple[int, str] | None:
         """See Store."""
         parts = split_key(key)
-        with _translated(), _absence_is_fine():
+        with _translated, _absence_is_fine:
             fault("store.read")
             sha256, size = hashlib.sha256(), 0
             for piece in self._disk.pieces(parts):
@@ -174,7 +180,7 @@ class LocalStore:
         """See Store."""
         parts = split_key(key)
         temporary = self._temporary()
-        with _translated(), self._discarded(temporary):
+        with _translated, self._discarded(temporary):
             with self._disk.new_file(temporary) as file:
                 file.write(data)
                 fault("store.create.written")
@@ -184,7 +190,7 @@ class LocalStore:
 
     def link(self, source: str, target: str) -> bool:
         """See Store."""
-        with _translated():
+        with _translated:
             return self._name(split_key(source), split_key(target))
 
     def adopt(self, temporary: Path, key: str) -> bool:
@@ -193,7 +199,7 @@ class LocalStore:
         ours = (_TEMPORARY, temporary.name)
         if temporary != self._disk.path(ours):
             raise StoreError("not a file of the temporary folder")
-        with _translated(), self._discarded(ours):
+        with _translated, self._discarded(ours):
             self._disk.sync_file(ours)
             fault("store.adopt.synced")
             return self._name(ours, parts)
@@ -209,25 +215,25 @@ class LocalStore:
     def make_folder(self, key: str) -> Path:
         """See Store."""
         parts = split_key(key)
-        with _translated():
+        with _translated:
             self._make_durable(parts)
         return self._disk.path(parts)
 
     def names(self, key: str) -> list[str]:
         """See Store."""
         parts = split_key(key)
-        with _translated(), _absence_is_fine():
+        with _translated, _absence_is_fine:
             return sorted(self._disk.names(parts))
         return []
 
     def exists(self, key: str) -> bool:
         """See Store."""
-        with _translated():
+        with _translated:
             return self._disk.kind(split_key(key)) is not None
 
     def sync_folder(self, key: str) -> None:
         """See Store."""
-        with _translated():
+        with _translated:
             self._disk.sync_folder(split_key(key))
 
     def remove(self, key: str) -> None:
@@ -235,7 +241,7 @@ class LocalStore:
         self._check_writable()
         parts = split_key(key)
         self._settled.clear()  # a folder below may be made again, and must be made durable again
-        with _translated(), _absence_is_fine():
+        with _translated, _absence_is_fine:
             with contextlib.suppress(FileNotFoundError):
                 self._disk.remove(parts)
             self._disk.sync_folder(parts[:-1])
@@ -247,7 +253,7 @@ class LocalStore:
     def _temporary(self) -> Parts:
         """A new path in the temporary folder, which need not be durable."""
         self._check_writable()
-        with _translated():
+        with _translated:
             self._disk.make_root()
             self._disk.make_folder((_TEMPORARY,))
         return _TEMPORARY, self._disk.unused_name()

@@ -1,6 +1,7 @@
 """Seeds of a tier, run side by side in processes of their own."""
 
 import importlib
+import logging
 import multiprocessing
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -33,6 +34,6 @@ def results(name: str, seeds: Sequence[int], width: int) -> Iterator[Result]:
         return
     # Spawned, not forked: a run may fork by itself, and wants no thread around.
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(width, mp_context=context) as pool:
+    with ProcessPoolExecutor(width, context, logging.disable if name == "S" else None) as pool:
         chunk = _CHUNK if name == "S" else 1
         yield from pool.map(partial(run_one, name), seeds, chunksize=chunk)

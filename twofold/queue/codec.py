@@ -1,7 +1,8 @@
 """Job records as the flat fields of a hash, or of an event that is a snapshot of one."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import fields
+from operator import attrgetter
 from typing import cast
 
 from twofold.errors import Unimplemented
@@ -26,6 +27,12 @@ _INTERNAL = frozenset(
 )
 
 
+#: The values of all fields at once. Fields of ours, never a user's text.
+_values = cast("Callable[[Job], tuple[object, ...]]", attrgetter(*_NAMES))
+#: What users see of a change; a new revision alone is no news.
+_news = attrgetter(*(name for name in _NAMES if name not in _INTERNAL | {"revision"}))
+
+
 def _flat(value: object) -> str | bytes | int:
     return int(value) if isinstance(value, bool) else cast("str | bytes | int", value)
 
@@ -33,11 +40,9 @@ def _flat(value: object) -> str | bytes | int:
 def changed(old: Job | None, new: Job) -> list[Argument]:
     """Names and values, in turn, of the fields that a hash must get; a new one: but defaults."""
     arguments: list[Argument] = [] if old else ["format", RECORD_FORMAT]
-    for name in _NAMES:
-        # A field of ours, never a user's text.
-        value = cast("object", getattr(new, name))
-        before = cast("object", getattr(old, name)) if old else _DEFAULTS[name]
-        if value != before:
+    before = _values(old) if old else _DEFAULTS.values()
+    for name, was, value in zip(_NAMES, before, _values(new), strict=True):
+        if value != was:
             arguments += [name, _flat(value)]
     return arguments
 
@@ -45,11 +50,15 @@ def changed(old: Job | None, new: Job) -> list[Argument]:
 def snapshot(job: Job) -> list[Argument]:
     """Names and values, in turn, of an event; defaults are left out."""
     arguments: list[Argument] = ["format", RECORD_FORMAT]
-    for name in _NAMES:
-        value = cast("object", getattr(job, name))  # a field of ours, never a user's text
-        if name not in _INTERNAL and value != _DEFAULTS[name]:
+    for (name, default), value in zip(_DEFAULTS.items(), _values(job), strict=True):
+        if value != default and name not in _INTERNAL:
             arguments += [name, _flat(value)]
     return arguments
+
+
+def is_news(old: Job, new: Job) -> bool:
+    """Whether users see a difference."""
+    return bool(_news(old) != _news(new))
 
 
 def pairs(reply: Reply) -> dict[str, bytes]:
@@ -71,15 +80,17 @@ def restored(values: Mapping[str, bytes]) -> Job | None:
         raise Unimplemented(
             f"a job's record is of format {written}; this release reads {RECORD_FORMAT}: upgrade"
         )
-    known: Iterable[str] = (name for name in _NAMES if name in values)
-    parsed = {name: _parsed(_DEFAULTS[name], values[name]) for name in known}
-    # Each value has its field's type by _parsed, which the type checker cannot see.
+    parsed = {name: _PARSERS[name](value) for name, value in values.items() if name in _PARSERS}
+    # Each value has its field's type by _PARSERS, which the type checker cannot see.
     return cast("Callable[..., Job]", Job)(**parsed)
 
 
-def _parsed(default: object, value: bytes) -> object:
+def _parser(default: object) -> Callable[[bytes], object]:
     if isinstance(default, bool):
-        return value == b"1"
+        return b"1".__eq__
     if isinstance(default, int):
-        return int(value)
-    return value if isinstance(default, bytes) else value.decode()
+        return int
+    return bytes if isinstance(default, bytes) else bytes.decode
+
+
+_PARSERS = {name: _parser(default) for name, default in _DEFAULTS.items()}

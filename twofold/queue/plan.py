@@ -1,6 +1,5 @@
 """What a change of a job does to Redis, as operations of apply.lua. Pure."""
 
-from dataclasses import replace
 from typing import cast
 
 from twofold.jobs import WAITING, Job, Phase, Reason, State
@@ -40,18 +39,13 @@ def plan_change(plan: Plan, old: Job | None, new: Job) -> None:
     job_key, events = plan.keys[0], schema.events(plan.tenant, new.id)
     plan.add("HSET", job_key, *codec.changed(old, new))
     _plan_queue(plan, old, new)
-    if old is None or codec.snapshot(old)[2:] != _seen(old, new):
+    if old is None or codec.is_news(old, new):
         trim: tuple[Argument, ...] = ("MAXLEN", "~", schema.EVENTS_LENGTH, "*")
         plan.add("XADD", events, *trim, *codec.snapshot(new))
     if new.is_terminal:
         plan.add("PEXPIRE", job_key, schema.JOB_LIFE_MS)
         plan.add("PEXPIRE", events, schema.EVENTS_LIFE_MS)
         _plan_end(plan, new)
-
-
-def _seen(old: Job, new: Job) -> list[Argument]:
-    """The new snapshot but for its revision, which alone is no news."""
-    return codec.snapshot(replace(new, revision=old.revision))[2:]
 
 
 def _plan_queue(plan: Plan, old: Job | None, new: Job) -> None:

@@ -15,7 +15,10 @@ _compile = cast(
     _lua.eval(
         b"""function(body)
           return assert(loadstring(
-            'return function(KEYS, ARGV, redis) return (function() ' .. body .. ' end)() end'))()
+            'return function(redis, count, ...) local all = {...} local KEYS, ARGV = {}, {} '
+            .. 'for i = 1, count do KEYS[i] = all[i] end '
+            .. 'for i = count + 1, #all do ARGV[i - count] = all[i] end '
+            .. 'return (function() ' .. body .. ' end)() end'))()
         end"""
     ),
 )
@@ -33,7 +36,7 @@ def run(script: Script, keys: Sequence[bytes], arguments: Sequence[bytes], redis
     if function is None:
         body = script.text.partition("\n")[2] if script.text[:2] == "#!" else script.text
         function = _compiled[script.sha1] = _compile(body.encode())
-    return _to_reply(function(table(keys), table(arguments), redis))
+    return _to_reply(function(redis, len(keys), *keys, *arguments))
 
 
 def from_reply(reply: Reply) -> object:

@@ -43,9 +43,8 @@ class Server:
         call = lua.table({b"call": self._from_lua, b"pcall": self._from_lua_protected})
         self._redis = call
         self._commands: dict[bytes, Callable[..., Reply]] = {
-            name[4:].upper().encode(): cast("Callable[..., Reply]", getattr(self, name))
-            for name in dir(self)
-            if name.startswith("_do_")
+            name: cast("Callable[..., Reply]", getattr(self, method))
+            for name, method in _METHODS.items()
         }
 
     def restart(self) -> None:
@@ -343,6 +342,10 @@ class Server:
     @staticmethod
     def _held_by(group: Group, consumer: bytes) -> int:
         return sum(held.consumer == consumer for held in group.pending.values())
+
+
+#: Methods by command.
+_METHODS = {name[4:].upper().encode(): name for name in dir(Server) if name.startswith("_do_")}
 
 
 def _nobody(_: bytes) -> None:

@@ -67,7 +67,14 @@ class Process:
         if trap is not None:
             self.schedule.tell(self.name, f"step {self.step_count}: {what}")
             trap()
-        self.schedule.pause(delay_us)
+        schedule = self.schedule
+        wake_us = schedule.now_us + delay_us
+        if self.stopped_until_us <= wake_us and not self.is_dead:
+            heap = schedule.heap
+            if not heap or wake_us < heap[0][0]:
+                schedule.now_us = wake_us  # as `pause`, for the many steps that nobody interrupts
+                return
+        schedule.pause(delay_us)
 
     def come_to(self, point: str) -> None:
         """A fault point of the product, where a trap may lie."""
@@ -121,7 +128,8 @@ class Schedule:
         self.story: list[str] | None = None
         #: What broke in a thread and should not have: a defect of the product or of the harness.
         self.errors: list[str] = []
-        self._heap: list[tuple[int, int, Thread]] = []
+        #: Who waits until when. Only the schedule changes it.
+        self.heap: list[tuple[int, int, Thread]] = []
         self._turn = 0
 
     @property
@@ -149,7 +157,7 @@ class Schedule:
         process = thread.process
         wake_us = self.now_us + delay_us
         if process.stopped_until_us <= wake_us and not process.is_dead:
-            heap = self._heap
+            heap = self.heap
             if not heap or wake_us < heap[0][0]:
                 self.now_us = wake_us  # nobody else comes before
                 return
@@ -168,13 +176,13 @@ class Schedule:
 
     def run(self, is_over: Callable[[], bool]) -> None:
         """Runs until it `is_over`, which may become so only as a thread ends."""
-        while self._heap and not is_over():
+        while self.heap and not is_over():
             # Comes back when a thread has ended; others give way to each other directly.
             self._next().switch()
 
     def _next(self) -> Thread:
         """Whose turn it is; the time goes on to it."""
-        heap = self._heap
+        heap = self.heap
         while heap:
             wake_us, turn, thread = heappop(heap)
             if thread.turn != turn or thread.dead:
@@ -189,10 +197,10 @@ class Schedule:
 
     def close(self) -> None:
         """Ends every thread that is left."""
-        for process in {id(entry[2].process): entry[2].process for entry in self._heap}.values():
+        for process in {id(entry[2].process): entry[2].process for entry in self.heap}.values():
             process.is_dead = True
-        while self._heap:
-            _, _, thread = heappop(self._heap)
+        while self.heap:
+            _, _, thread = heappop(self.heap)
             if not thread.dead:
                 with suppress(Killed):  # one that never began raises it here
                     thread.throw(Killed)
@@ -200,7 +208,7 @@ class Schedule:
     def _push(self, thread: Thread, wake_us: int) -> None:
         self._turn += 1
         thread.turn = self._turn
-        heappush(self._heap, (wake_us, self._turn, thread))
+        heappush(self.heap, (wake_us, self._turn, thread))
 
 
 def drive(coroutine: Coroutine[Any, Any, _T]) -> _T:

@@ -113,14 +113,17 @@ class Stage:
     def _running(self) -> Generator[None]:
         faults.disarm()
         arm(sorted(self._points))
-        logging.disable()
+        was_silent = logging.root.manager.disable >= logging.CRITICAL
+        if not was_silent:  # switching clears what every logger remembers
+            logging.disable()
         # A run makes few cycles; looking for them takes a tenth of its time.
         gc.disable()
         try:
             yield
         finally:
             gc.enable()
-            logging.disable(logging.NOTSET)
+            if not was_silent:
+                logging.disable(logging.NOTSET)
             faults.disarm()
 
     # Users
