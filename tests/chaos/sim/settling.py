@@ -48,7 +48,7 @@ class Settling:
         site.mend()
         limit_us = site.schedule.now_us + _LIMIT_US
         while site.schedule.now_us < limit_us:
-            if self._is_at_rest():
+            if self._is_at_rest() and not self._is_writing():
                 site.note("harness", "settled")
                 break
             site.schedule.pause(_LOOK_US)
@@ -69,6 +69,11 @@ class Settling:
             return False
         store = self._own_store()
         return all(publish.read_outcome(store, TENANT, job) for job in self._acknowledged())
+
+    def _is_writing(self) -> bool:
+        """Whether somebody is still at the disk; what a fault left behind cannot be told apart."""
+        was_hurt = any(event.kind == "fault" for event in self._site.history.events)
+        return not was_hurt and bool(self._own_store().names("tmp"))
 
     def _own_store(self) -> LocalStore:
         # Made each time: a crash of the machine kills every handle.
