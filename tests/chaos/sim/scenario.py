@@ -36,9 +36,9 @@ class Scenario:
         draw, stage = self._draw, self.stage
         stage.site.network.way_us = draw.choice(_WAYS_US)
         stage.site.disk_us = draw.choice(_DISKS_US)
-        workers, apis = draw.choice((1, 2, 2, 3)), 1 if draw.random() < 0.7 else 2
-        names = stage.start(workers, apis, has_reader=draw.random() < 0.4)
-        for number in range(draw.choice((1, 1, 1, 1, 2, 2, 3))):
+        workers, apis = draw.choice((1, 1, 2, 2, 2, 3)), 1 if draw.random() < 0.8 else 2
+        names = stage.start(workers, apis, has_reader=draw.random() < 0.25)
+        for number in range(draw.choice((1, 1, 1, 1, 1, 1, 2, 2, 3))):
             stage.ask(self._wish(number))
         if draw.random() < 0.1:
             stage.reconcile(int(draw.random() * 5 * _SECOND_US))
@@ -56,7 +56,9 @@ class Scenario:
         record.spec.limits.max_retries = draw.choice((2, 3, 3))
         if draw.random() < 0.1:
             record.not_before_time.FromMilliseconds(EPOCH_MS + int(draw.random() * 6_000))
-        endings = [draw.choice(_ENDINGS) for _ in range(draw.choice((0, 0, 0, 0, 1, 1, 2, 3)))]
+        endings = [
+            draw.choice(_ENDINGS) for _ in range(draw.choice((0, 0, 0, 0, 0, 0, 1, 1, 2, 3)))
+        ]
         train_us = int(draw.random() ** 2 * 5 * _SECOND_US)
         return Wish(
             record,

@@ -32,7 +32,7 @@ TENANT = LOCAL.tenant
 POLICY = Policy(lease_ms=4_000, retry_backoff_ms=2_000)
 #: Beats in a lease are three, as in the product's defaults or more.
 BEAT_US = 1_300_000
-PATROL_US = 3_000_000
+PATROL_US = 4_500_000
 ROOT = Path("/simulated")
 
 

@@ -10,6 +10,8 @@ from tests.chaos.sim.site import POLICY, Node, Site
 
 _LEASE_US = POLICY.lease_ms * 1000
 _SECOND_US = 1_000_000
+#: Faults begin within this time, in which most jobs are at work: later ones strike nobody.
+_WITHIN_US = 4 * _SECOND_US
 #: Points of the protocol at which a process may be struck.
 POINTS = (
     "publish.claimed",
@@ -64,7 +66,7 @@ def draw(source: random.Random, nodes: list[str]) -> Trouble:
     return Trouble(
         what,
         target(what, source.choice(nodes)),
-        int(source.random() * 6 * _SECOND_US),
+        int(source.random() * _WITHIN_US),
         int(source.random() * 2.5 * _LEASE_US),
         source.randrange(1, 60),
         source.choice(POINTS) if struck else "",

@@ -24,7 +24,6 @@ _READ_US = 900_000
 
 def start_api(node: Node) -> None:
     """The threads of an API's process; calls bring their own."""
-    node.process.spawn(lambda: attend(node, node.ledger.recover))
     start_patrol(node, has_worker=False)
 
 
