@@ -61,6 +61,8 @@ class Scenario:
         #: Of each process, by its name.
         self._proxies: dict[str, Proxy] = {}
         self._names = itertools.count()
+        #: Processes that replace others.
+        self._starting: list[asyncio.Task[Process]] = []
         self._stack = AsyncExitStack()
         self._redis = asyncio.Lock()
 
@@ -78,7 +80,7 @@ class Scenario:
             with suppress(TimeoutError):
                 await self._site.until(lambda: all(task.done() for task in asking), SETTLE_S)
                 await self._site.settle(SETTLE_S)
-            await tasks.end(tending, *asking)
+            await tasks.end(tending, *self._starting, *asking)
             self._is_over = True
             await reading
             return await self._judge(), self._counts()
@@ -187,7 +189,8 @@ class Scenario:
                     self._wake(process)
                 else:
                     replaced.add(process.name)
-                    await self._fork(process.options.role)
+                    # Not awaited: what starts may be stopped, and only this loop wakes it.
+                    self._starting.append(asyncio.create_task(self._fork(process.options.role)))
 
     def _wake(self, process: Process) -> None:
         self._site.note("fault", what="resume", which=process.name)
