@@ -133,7 +133,7 @@ COMMANDS = (
     "ZCARD {t}:delayed",
     "ZSCORE {t}:delayed <NAME>",
     "ZRANGE {t}:delayed 0 -1",
-    "ZRANGEBYSCORE {t}:delayed -inf <NUMBER> LIMIT 0 100",
+    "ZRANGE {t}:delayed 0 99 WITHSCORES",
     "HSET {t}:hash <NAME> <NUMBER>",
     "HSETNX {t}:hash <NAME> <NUMBER>",
     "HGET {t}:hash <NAME>",

@@ -9,12 +9,17 @@ from twofold.transitions import Decided, Due, LeaseLost
 
 #: The consumer that takes over abandoned entries; it holds none for longer than one call.
 _REAPER = "reaper"
+#: Workers are gone for a day before they are forgotten.
+_FORGET_INTERVAL_S = 600.0
 
 _log = logging.getLogger(__name__)
 
 
 class Patrol(Core):
     """What every worker does now and then, safe to run in any number; see Ledger."""
+
+    #: Monotonic second from which on consumers are looked at again. Owned by the loop's thread.
+    _forget_at_s = float("-inf")
 
     async def reap(self) -> int:
         """Moves jobs on whose lease is lost; how many.
@@ -35,8 +40,16 @@ class Patrol(Core):
                     raise
                 except TwofoldError:  # one bad job must not keep the others from being reaped
                     _log.exception("an entry could not be reaped", extra={"job": entry.job})
-            await self._queue.forget_workers(tenant)
+        await self._forget_workers()
         return count
+
+    async def _forget_workers(self) -> None:
+        now_s = self._clock.monotonic_s()
+        if now_s < self._forget_at_s:
+            return
+        self._forget_at_s = now_s + _FORGET_INTERVAL_S
+        for tenant in self._tenants:
+            await self._queue.forget_workers(tenant)
 
     async def promote(self) -> int:
         """Queues delayed jobs that are due; how many."""

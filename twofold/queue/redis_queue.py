@@ -227,12 +227,12 @@ class RedisQueue:
 
     async def due_jobs(self, tenant: str) -> list[str]:
         """Delayed jobs whose time has come, oldest first; not all where there are many."""
-        now_ms = await self.time_ms()
-        limit: list[Argument] = ["LIMIT", 0, _DUE_COUNT]
-        reply = await self._connection.call(
-            "ZRANGEBYSCORE", schema.delayed(tenant), "-inf", now_ms, *limit
-        )
-        return [job.decode() for job in cast("list[bytes]", reply)]
+        # One round trip: what is not due yet is left out here.
+        first = ("ZRANGE", schema.delayed(tenant), 0, _DUE_COUNT - 1, "WITHSCORES")
+        found, now = await self._connection.call_all([first, ("TIME",)])
+        flat, now_ms = cast("list[bytes]", found), _time_ms(now)
+        due = zip(flat[::2], flat[1::2], strict=True)
+        return [job.decode() for job, score in due if float(score) <= now_ms]
 
     async def forget_delayed(self, tenant: str, job_id: str) -> None:
         """Takes a job that no longer exists out of the delayed ones."""

@@ -225,14 +225,12 @@ class Server:
         score = self._members(key).get(member)
         return None if score is None else b"%d" % score
 
-    def _do_zrange(self, key: bytes, first: bytes, last: bytes) -> Reply:
-        del first, last  # always everything
-        return [member for _, member in self._ordered(key)]
-
-    def _do_zrangebyscore(self, key: bytes, low: bytes, high: bytes, *limit: bytes) -> Reply:
-        del low  # always -inf
-        found: list[Reply] = [member for score, member in self._ordered(key) if score <= int(high)]
-        return found[: int(limit[2])] if limit else found
+    def _do_zrange(self, key: bytes, first: bytes, last: bytes, *scores: bytes) -> Reply:
+        end = len(self._members(key)) if int(last) < 0 else int(last) + 1
+        found = self._ordered(key)[int(first) : end]
+        if not scores:
+            return [member for _, member in found]
+        return [part for score, member in found for part in (member, b"%d" % score)]
 
     def _ordered(self, key: bytes) -> list[tuple[int, bytes]]:
         return sorted((score, member) for member, score in self._members(key).items())
