@@ -194,7 +194,7 @@ def test_each_step_of_publishing_is_durable_before_the_next(
         f"local/jobs/{JOB}/outcome",
         "local/models/digits/1/manifest.json",
     ]
-    assert not [step for step in published if step.kind.startswith("rename")]
+    assert not [step for step in published[begin:done] if step.kind.startswith("rename")]
 
 
 def test_each_sync_that_was_left_out_would_be_found(published: list[Step], tmp_path: Path) -> None:
