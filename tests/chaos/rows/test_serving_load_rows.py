@@ -194,6 +194,11 @@ async def test_c_gone_5000_calls_that_are_left_hold_nothing(
     random = Random(1)  # noqa: S311 - the same calls each time
     served = Served(tmp_path / "store", Options(Limits(max_batch_size=8, max_queue_size=10_000)))
     async with served.running():
+
+        async def is_served() -> bool:
+            return bool(list(served.site.models))
+
+        await until(is_served)
         ends = await leave_many(served, CALLS // 5, random)  # the first ones fill caches
         before = held()
         ends += await leave_many(served, CALLS - len(ends), random)
