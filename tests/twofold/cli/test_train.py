@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -186,18 +187,15 @@ def test_unreachable_trainer_is_one_line(spec: Path) -> None:
     assert len(run.stderr.splitlines()) == 1
 
 
-def interrupt(process: "subprocess.Popen[str]") -> str:
-    """What it writes to standard error after Ctrl-C, which Python loses once in a great while:
-    one that comes as a finalizer runs is printed and forgotten. Users press it again."""
-    for _ in range(4):
-        process.send_signal(signal.SIGINT)
-        try:
-            return process.communicate(timeout=5)[1]
-        except subprocess.TimeoutExpired:
-            continue
-    raise TimeoutError("the process does not mind Ctrl-C")
+@pytest.fixture
+def unignored_interrupt() -> Iterator[None]:
+    """Shells start background jobs with SIGINT ignored, and children inherit that."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
+@pytest.mark.usefixtures("unignored_interrupt")
 def test_ctrl_c_leaves_the_job_running_and_says_how_to_go_on(spec: Path, servers: Servers) -> None:
     """The watch is interrupted while the server holds back the second event."""
     released = servers.training.hold_after(1)
@@ -211,8 +209,9 @@ def test_ctrl_c_leaves_the_job_running_and_says_how_to_go_on(spec: Path, servers
         assert process.stderr is not None
         job = process.stdout.readline().strip()
         first = process.stderr.readline()
-        rest = interrupt(process)
-        code = process.returncode
+        process.send_signal(signal.SIGINT)
+        rest = process.stderr.read()
+        code = process.wait(20)
     released.set()
 
     assert code == 130
