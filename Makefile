@@ -49,7 +49,7 @@ $(PB6): $(INSTALLED)
 	@touch $@
 
 test: install ## Runs the tests with branch coverage, then a fixed share of the chaos seeds.
-	$(BIN)/pytest -n 2 --dist loadfile -m 'not gpu' --cov --cov-report=term:skip-covered --cov-fail-under=90
+	$(BIN)/pytest -n 2 --dist loadfile -rs -m 'not gpu' --cov --cov-report=term:skip-covered --cov-fail-under=90
 	$(BIN)/python -m tests.chaos.share
 
 long: install ## Breaks things for 45 minutes with new seeds; extends docs/reliability-ledger.md.

@@ -108,7 +108,10 @@ def cable() -> Generator[Cable]:
     except (OSError, subprocess.CalledProcessError):
         need_root("a network namespace")
     try:
-        run("ip", "link", "add", ours, "type", "veth", "peer", "name", theirs, "netns", name)
+        try:
+            run("ip", "link", "add", ours, "type", "veth", "peer", "name", theirs, "netns", name)
+        except subprocess.CalledProcessError:
+            need_root("a cable between network namespaces")
         run("ip", "address", "add", f"{network}.1/30", "dev", ours)
         run("ip", "-n", name, "address", "add", f"{network}.2/30", "dev", theirs)
         run("ip", "-n", name, "link", "set", theirs, "up")
