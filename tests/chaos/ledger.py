@@ -10,6 +10,7 @@ from dataclasses import dataclass
 #: What the share of every test run has used; the ledger's seeds begin after it.
 SHARE = {"S": 20_000, "R": 100, "P": 10}
 PLANTED = "planted"
+ROWS = "rows"
 _HEAD = "| Date | Commit | Tier | Seeds | First seed | Violations | Found | Minutes |"
 _RULE = "| --- | --- | --- | ---: | ---: | ---: | --- | ---: |"
 _SUMS_HEAD = "| Tier | Seeds | Violations |"
@@ -21,7 +22,7 @@ _ROW = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One tier of one long run; or the search for planted bugs."""
+    """One tier of one long run; or the rows at their full size; or the search for planted bugs."""
 
     date: str
     #: Abbreviated; "+" at its end where the tree had changes.
@@ -69,7 +70,7 @@ def extended(text: str, new: Sequence[Row]) -> str:
     """The ledger with more rows and new sums; what stands before the first table is kept."""
     rows = [*parse(text), *new]
     preface = text.partition(_HEAD)[0].partition(_SUMS_HEAD)[0].rstrip()
-    tiers = [tier for tier in (*SHARE, PLANTED) if any(row.tier == tier for row in rows)]
+    tiers = [tier for tier in (*SHARE, ROWS, PLANTED) if any(row.tier == tier for row in rows)]
     sums = [_sum(tier, [row for row in rows if row.tier == tier]) for tier in tiers]
     lines = [preface, "", _SUMS_HEAD, "| --- | ---: | ---: |", *sums, ""]
     return "\n".join([*lines, _HEAD, _RULE, *map(str, rows)]) + "\n"

@@ -1,10 +1,13 @@
 """The long run: `make long`, or `python -m tests.chaos.long` with a share of it.
 
-New seeds of every tier, then every planted bug searched afresh; one table, and new rows in
-docs/reliability-ledger.md. Ends with 1 where a promise was broken or a bug was not found.
+New seeds of every tier, the failure table's tests at their full size, then every planted bug
+searched afresh; one table, and new rows in docs/reliability-ledger.md. Ends with 1 where a promise
+was broken or a bug was not found.
 """
 
 import argparse
+import os
+import re
 import subprocess
 import sys
 import time
@@ -19,6 +22,7 @@ from tests.chaos.planted import catalogue, finding
 from tests.chaos.planted.catalogue import Bug
 from tests.chaos.planted.finding import SearchBroke
 from tests.chaos.planted.tree import DoesNotApply
+from tests.chaos.scale import FULL_VARIABLE
 from tests.chaos.seeds import load
 
 _ROOT = Path(__file__).parents[2]
@@ -39,6 +43,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for tier in FULL
         if getattr(options, tier.lower())
     ]
+    if not options.no_rows:
+        new.append(_run_rows(commit))
     if not options.no_planted:
         new.append(_find_planted(ledger.next_seed([*rows, *new], "S"), commit))
     if not options.dry_run:
@@ -52,6 +58,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser("python -m tests.chaos.long", description=__doc__)
     for tier, seeds in FULL.items():
         parser.add_argument(f"--{tier.lower()}", type=int, default=seeds, metavar="SEEDS")
+    parser.add_argument("--no-rows", action="store_true", help="no table of failures")
     parser.add_argument("--no-planted", action="store_true", help="search for no planted bug")
     parser.add_argument("--dry-run", action="store_true", help="leave the ledger as it is")
     return parser.parse_args(arguments)
@@ -63,6 +70,31 @@ def _run_tier(tier: str, seeds: int, first_seed: int, commit: str) -> Row:
     sys.stdout.write(tally.table() + "\n")
     minutes = (time.monotonic() - begun_s) / _MINUTE_S
     return Row(_today(), commit, tier, tally.seeds, first_seed, tally.violations, minutes)
+
+
+def _run_rows(commit: str) -> Row:
+    """The table of failures at its full size; its tests count as seeds."""
+    begun_s = time.monotonic()
+    command = [sys.executable, "-m", "pytest", "-q", "-rs", "-n", "2", "--dist", "loadfile"]
+    done = subprocess.run(  # noqa: S603 - our own arguments
+        [*command, str(_ROOT / "tests" / "chaos" / "rows")],
+        cwd=_ROOT,
+        env=os.environ | {FULL_VARIABLE: "1"},
+        stdout=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+    sys.stdout.write(done.stdout)
+    passed, failed = (_count(word, done.stdout) for word in ("passed", "failed"))
+    minutes = (time.monotonic() - begun_s) / _MINUTE_S
+    # Where not even a count came out, something is as broken as it can be.
+    broken = max(failed, int(done.returncode != 0))
+    return Row(_today(), commit, ledger.ROWS, passed + failed, 0, broken, minutes)
+
+
+def _count(word: str, text: str) -> int:
+    found = re.search(rf"(\d+) {word}", text.rpartition("\n=")[2] or text)
+    return int(found[1]) if found else 0
 
 
 def _find_planted(first_seed: int, commit: str) -> Row:

@@ -14,12 +14,13 @@ import pytest
 from tests.chaos.real.client import Client, Refused
 from tests.chaos.real.nursery import Nursery
 from tests.chaos.real.site import Site, folder, need_root
+from tests.chaos.scale import scaled
 from tests.valkey import Valkey
 
 LEASE_S = 2.0
 ROUNDS = 20
 #: Longer than the reply timeout, many leases.
-PAUSE_S = 8.0
+PAUSE_S = scaled(8.0, 20.0)
 
 
 def begun(site: Site) -> Counter[str]:

@@ -20,6 +20,7 @@ from inferer.batcher import Limits
 from inferer.service import SERVICE
 from inferer.transport.grpcio import GrpcioServer
 from inferer.versions import Retention
+from tests.chaos.scale import scaled
 from tests.chaos.serving import doubles
 from tests.chaos.serving.site import MODEL, Options, Site, answer_of, infer_request
 from tests.waiting import until
@@ -28,7 +29,7 @@ from twofold.seams import SystemClock
 from twofold.store import LocalStore
 from twofold.tensors import Array
 
-RELOADS, CLIENTS = 60, 4
+RELOADS, CLIENTS = scaled(60, 200), 4
 #: A request of a batch of its own takes a millisecond; a reload may cost some turns of the loop,
 #: and this machine may be busy with other things.
 P99_S = 0.25
@@ -110,8 +111,8 @@ async def ask_until(served: Served, last: int) -> list[tuple[int, float, float]]
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(120)
-async def test_i_reload_60_reloads_under_4_clients_fail_nothing_and_free_the_old(
+@pytest.mark.timeout(scaled(120, 600))
+async def test_i_reload_under_4_clients_fail_nothing_and_free_the_old(
     store: LocalStore, tmp_path: Path
 ) -> None:
     put(store, 1)
@@ -185,7 +186,7 @@ def held() -> tuple[int, int, int, int]:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(scaled(120, 600))
 async def test_c_gone_5000_calls_that_are_left_hold_nothing(
     store: LocalStore, tmp_path: Path
 ) -> None:

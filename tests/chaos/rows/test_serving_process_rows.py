@@ -21,6 +21,7 @@ import pytest
 from grpc_health.v1 import health_pb2
 
 from tests.chaos.full.parts import Part
+from tests.chaos.scale import scaled
 from tests.inferer import artifacts
 from tests.waiting import until
 from twofold.client import Client, Connection, RetryPolicy
@@ -29,11 +30,11 @@ from twofold.cluster.ports import Reserved
 from twofold.errors import TwofoldError
 from twofold.store import LocalStore
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(scaled(120, 900))]
 
 CLIENTS = 3
 #: How often each of the two is restarted; a start takes some seconds.
-KILL_ROUNDS, TERM_ROUNDS = 1, 2
+KILL_ROUNDS, TERM_ROUNDS = scaled(1, 6), scaled(2, 10)
 DRAIN_S = 2.0
 #: Starting means importing torch, here beside whatever else this machine does.
 START_LIMIT_S = 60.0
