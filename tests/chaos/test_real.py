@@ -64,12 +64,12 @@ async def test_proxy_passes_everything_when_nothing_is_asked_of_it() -> None:
         assert await ask(path) == b"0123456789a\n"
 
 
-async def test_proxy_flips_one_bit_of_the_byte_that_was_asked_for() -> None:
+async def test_proxy_flips_one_bit_of_the_answer_that_was_asked_for() -> None:
     async with proxied() as (proxy, path):
         proxy.flip_at = 13
 
         assert await ask(path) == b"0123456789a\n"
-        assert await ask(path) == b"0023456789a\n"
+        assert await ask(path) == b"\xb0123456789a\n"
         assert await ask(path) == b"0123456789a\n"
 
 

@@ -7,7 +7,8 @@ For unix sockets; each process gets one of its own. What it does may change at a
   is_black     nothing passes, nothing is closed, as a cable that was pulled; healing closes what
                had to wait, since a real one would have forgotten the connection
   cut_after    that many more bytes of answers pass, then every connection is reset
-  flip_at      the bit of the answers' byte that comes after so many more is flipped, once
+  flip_at      after so many more bytes of answers a bit of the next answer's first byte is flipped,
+               once. Not within an answer: the protocol has no checksum, so TCP or TLS must notice
 """
 
 import asyncio
@@ -126,5 +127,5 @@ class Proxy:
             at, self.flip_at = self.flip_at, self.flip_at - len(data)
             if at < len(data):
                 self.flip_at = None
-                return data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :]
+                return bytes([data[0] ^ 0x80]) + data[1:]
         return data
