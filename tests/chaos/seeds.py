@@ -4,11 +4,13 @@ import gc
 import importlib
 import logging
 import multiprocessing
+import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import lru_cache, partial
 
 from tests.chaos.runs import Result, Tier
+from trainer.child import die_with_parent
 
 MODULES = {"S": "tests.chaos.sim", "R": "tests.chaos.real", "P": "tests.chaos.full"}
 #: Seeds that a process gets at once where runs are short.
@@ -28,12 +30,13 @@ def run_one(name: str, seed: int) -> Result:
     return load(name).run(seed)
 
 
-def _prepare(name: str) -> None:
-    """Readies a process for many short runs: what it has from here on is no garbage."""
+def _prepare(name: str, parent: int) -> None:
+    """Readies a process for many runs; it ends, and all below it, if the runner is killed."""
+    die_with_parent(parent)
     load(name)
     if name == "S":
         logging.disable()
-        gc.freeze()
+        gc.freeze()  # what short runs begin with is no garbage
 
 
 def results(name: str, seeds: Sequence[int], width: int) -> Iterator[Result]:
@@ -43,6 +46,6 @@ def results(name: str, seeds: Sequence[int], width: int) -> Iterator[Result]:
         return
     # Spawned, not forked: a run may fork by itself, and wants no thread around.
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(width, context, partial(_prepare, name)) as pool:
+    with ProcessPoolExecutor(width, context, partial(_prepare, name, os.getpid())) as pool:
         chunk = _CHUNK if name == "S" else 1
         yield from pool.map(partial(run_one, name), seeds, chunksize=chunk)
