@@ -158,7 +158,7 @@ async def end_of(call: "grpc.aio.UnaryUnaryCall[bytes, bytes]") -> str:
     return "answered"
 
 
-async def leave(channel: grpc.aio.Channel, number: int, random: Random, is_closing: bool) -> str:
+async def leave(channel: grpc.aio.Channel, number: int, random: Random, *, is_closing: bool) -> str:
     """One call that its caller may leave at any moment; how it ended."""
     timeout_s = random.choice((0.02, 20, 20, 20))
     call = infer(channel, number, timeout_s=timeout_s)
@@ -182,7 +182,7 @@ async def leave_many(served: Served, count: int, random: Random) -> list[str]:
         async with grpc.aio.insecure_channel(served.address) as channel:
             is_closing = random.random() < 0.5
             calls = [
-                asyncio.create_task(leave(channel, number, random, is_closing))
+                asyncio.create_task(leave(channel, number, random, is_closing=is_closing))
                 for number in range(first, min(first + AT_ONCE, count))
             ]
             if is_closing:
