@@ -7,6 +7,9 @@ import grpc
 
 from twofold import errors, rpc
 
+#: What grpcio says of a call of which it could not write a message.
+_WRITE_FAILED = grpc.StatusCode.INTERNAL, "Internal error from Core"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetryPolicy:
@@ -74,22 +77,24 @@ def explain(error: grpc.RpcError | grpc.aio.AioRpcError, peer: str) -> errors.Tw
     """The error behind a failed call; what the transport itself says names `peer`."""
     found = rpc.from_rpc_error(error)
     if not _is_from_server(error):
-        found = _dropped(peer) if _is_dropped(error) else _with_peer(found, peer)
+        found = _broken(error, peer) or _with_peer(found, peer)
     found.__cause__ = error
     return found
 
 
-def _is_dropped(error: grpc.RpcError | grpc.aio.AioRpcError) -> bool:
-    """Whether the server's gRPC ended the call: one that reaches a server as it stops is dropped.
-
-    We cancel no call ourselves but by closing the client, which is told otherwise.
-    """
-    is_call = isinstance(error, grpc.Call | grpc.aio.AioRpcError)
-    return is_call and error.code() is grpc.StatusCode.CANCELLED
-
-
-def _dropped(peer: str) -> errors.Unavailable:
-    return errors.Unavailable(f"{peer} dropped the call: it is stopping", resource=peer)
+def _broken(error: grpc.RpcError | grpc.aio.AioRpcError, peer: str) -> errors.Unavailable | None:
+    """What befell a call that its server did not answer; None: its status tells."""
+    if not isinstance(error, grpc.Call | grpc.aio.AioRpcError):
+        return None
+    if error.code() is grpc.StatusCode.CANCELLED:
+        # We cancel no call ourselves but by closing the client, which is told otherwise: one that
+        # reaches a server as it stops is dropped by the server's gRPC.
+        return errors.Unavailable(f"{peer} dropped the call: it is stopping", resource=peer)
+    if (error.code(), error.details()) == _WRITE_FAILED:
+        # grpcio's asyncio API forgets the status that came where a write fails as a call ends
+        # (grpc/grpc#36066): of a lost connection, or of a server that answered early.
+        return errors.Unavailable(f"the call to {peer} broke as it was sent", resource=peer)
+    return None
 
 
 def _with_peer(found: errors.TwofoldError, peer: str) -> errors.TwofoldError:

@@ -1,5 +1,8 @@
 """When a call is repeated, as a table; and what a failed call is told as."""
 
+from collections.abc import Callable
+from typing import cast
+
 import grpc
 import grpc.aio
 import pytest
@@ -50,3 +53,21 @@ def test_a_call_that_a_stopping_server_drops_may_be_repeated() -> None:
 
     assert isinstance(found, errors.Unavailable)
     assert found.message == "the inferer at 127.0.0.1:8001 dropped the call: it is stopping"
+
+
+async def test_a_call_whose_end_grpcio_forgot_may_be_repeated() -> None:
+    """What grpcio makes of a failed write, made by its own hand: a real one is a matter of luck."""
+    async with grpc.aio.insecure_channel("unix:/nowhere") as channel:
+        method = cast(
+            "Callable[[], grpc.aio.StreamUnaryCall[bytes, bytes]]", channel.stream_unary("/x/y")
+        )
+        call = method()
+        assert await call.code() is grpc.StatusCode.UNAVAILABLE
+        call._cython_call.set_internal_error("")  # pyright: ignore  # noqa: PGH003
+        with pytest.raises(grpc.aio.AioRpcError) as failed:
+            await call
+
+    found = explain(failed.value, "the trainer at 127.0.0.1:50051")
+
+    assert isinstance(found, errors.Unavailable)
+    assert found.message == "the call to the trainer at 127.0.0.1:50051 broke as it was sent"
