@@ -240,7 +240,7 @@ class LocalStore:
         """See Store."""
         self._check_writable()
         parts = split_key(key)
-        self._settled.clear()  # a folder below may be made again, and must be made durable again
+        self._unsettle(parts)
         with _translated, _absence_is_fine:
             with contextlib.suppress(FileNotFoundError):
                 self._disk.remove(parts)
@@ -296,6 +296,12 @@ class LocalStore:
             # Also where it existed: whoever made it may not have come to this line yet.
             self._disk.sync_folder(folder[:depth])
             self._settled.add(below)
+
+    def _unsettle(self, parts: Parts) -> None:
+        """What is removed may be made again, and must be made durable again."""
+        for folder in list(self._settled):
+            if folder[: len(parts)] == parts:
+                self._settled.discard(folder)
 
     def _settled_depth(self, folder: Parts) -> int:
         """The depth of the deepest folder on the way that is known to be durable."""

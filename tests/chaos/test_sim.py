@@ -1,5 +1,6 @@
 """Tier S as a whole: it settles, repeats itself, and looks where it should."""
 
+import gc
 import subprocess
 import sys
 from collections import Counter
@@ -60,6 +61,22 @@ def test_a_run_leaves_no_trap_behind() -> None:
     assert faults._armed == {}
 
 
+def test_runs_leave_no_object_behind() -> None:
+    """100,000 runs go one after the other."""
+
+    def objects() -> int:
+        gc.collect()
+        return len(gc.get_objects())
+
+    for seed in range(10):  # fill caches
+        Scenario(seed).run()
+    before = objects()
+    for seed in range(10, 30):
+        Scenario(seed).run()
+
+    assert objects() - before < 200
+
+
 def test_the_command_line_tells_what_was_broken(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -67,7 +84,7 @@ def test_the_command_line_tells_what_was_broken(
         return 0
 
     monkeypatch.setattr(Ledger, "reap", nobody_reaps)
-    code = main(["--tier", "S", "--seeds", "30", "--width", "1"])
+    code = main(["--tier", "S", "--seeds", "100", "--width", "1"])
 
     told = capsys.readouterr().out
     assert code == 1

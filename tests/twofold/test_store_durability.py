@@ -85,6 +85,22 @@ def test_memory_of_durable_folders_is_bounded(
     assert len(store._settled) <= 5
 
 
+def test_what_is_removed_is_synced_when_made_again_and_the_rest_is_not(
+    store: LocalStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.create("t/jobs/1/checkpoints/a", b"")
+    store.create("t/models/m", b"")
+    store.remove("t/jobs/1")
+    calls = Calls(monkeypatch)
+
+    store.create("t/models/n", b"")
+    store.create("t/jobs/1/checkpoints/a", b"")
+
+    synced = [name for what, name in calls.seen if what == "fsync"]
+    assert synced[1] == "models"  # after the file itself, nothing on the way
+    assert synced[3:] == ["jobs", "1", "checkpoints"]
+
+
 def test_folder_made_by_another_is_synced_before_it_is_trusted(
     store: LocalStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

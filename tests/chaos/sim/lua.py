@@ -1,11 +1,11 @@
 """Scripts of Redis, run by the Lua that Redis has: values as bytes, replies to and fro."""
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, cast
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol, cast
 
 from lupa.lua51 import LuaRuntime
 
-from twofold.queue.connection import Reply, Script
+from twofold.queue.connection import GroupExists, NoGroup, Reply, Script
 
 # Its stubs miss the keyword that makes it speak bytes.
 _lua = cast("Callable[..., Any]", LuaRuntime)(encoding=None)
@@ -25,25 +25,56 @@ _compile = cast(
 _compiled: dict[str, Callable[..., Any]] = {}
 
 
-def table(values: Mapping[bytes, object] | Sequence[object]) -> object:
-    """A table of Lua."""
-    return _lua.table_from(values)
+class Commands(Protocol):
+    """What scripts call."""
+
+    def command(self, name: bytes, *arguments: bytes) -> Reply:
+        """A command's reply; raises what the server would refuse it with."""
+        ...
 
 
-def run(script: Script, keys: Sequence[bytes], arguments: Sequence[bytes], redis: object) -> Reply:
-    """A script's reply; `redis` is the table by which it calls the server."""
+#: Whose script runs. What Lua holds of a server neither collector would ever free, as the server
+#: would hold what Lua gave for it: so Lua holds functions of this module, made once.
+_running: list[Commands] = []
+
+
+def run(
+    script: Script, keys: Sequence[bytes], arguments: Sequence[bytes], commands: Commands
+) -> Reply:
+    """A script's reply."""
     function = _compiled.get(script.sha1)
     if function is None:
         body = script.text.partition("\n")[2] if script.text[:2] == "#!" else script.text
         function = _compiled[script.sha1] = _compile(body.encode())
-    return _to_reply(function(redis, len(keys), *keys, *arguments))
+    _running.append(commands)
+    try:
+        return _to_reply(function(_redis, len(keys), *keys, *arguments))
+    finally:
+        _running.pop()
 
 
-def from_reply(reply: Reply) -> object:
+def _call(name: bytes, *arguments: bytes) -> object:
+    reply = _running[-1].command(name, *arguments)
+    return _from_reply(reply) if type(reply) is list or reply is None else reply
+
+
+def _call_protected(name: bytes, *arguments: bytes) -> object:
+    try:
+        return _call(name, *arguments)
+    except (NoGroup, GroupExists) as error:
+        return _lua.table_from({b"err": type(error).__name__.encode()})
+
+
+_redis = _lua.table_from({b"call": _call, b"pcall": _call_protected})
+
+
+def _from_reply(reply: Reply) -> object:
     """A reply as scripts see it: nothing is false."""
     if reply is None:
         return False
-    return table([from_reply(one) for one in reply]) if isinstance(reply, list) else reply
+    if isinstance(reply, list):
+        return _lua.table_from([_from_reply(one) for one in reply])
+    return reply
 
 
 def _to_reply(value: Any) -> Reply:  # noqa: ANN401 - whatever Lua has

@@ -40,12 +40,6 @@ class Server:
         self.is_full = False
         #: Called with the key that got news, for blocked readers.
         self.on_news: Callable[[bytes], None] = _nobody
-        call = lua.table({b"call": self._from_lua, b"pcall": self._from_lua_protected})
-        self._redis = call
-        self._commands: dict[bytes, Callable[..., Reply]] = {
-            name: cast("Callable[..., Reply]", getattr(self, method))
-            for name, method in _METHODS.items()
-        }
 
     def restart(self) -> None:
         """Dies and comes back with all it had."""
@@ -69,30 +63,20 @@ class Server:
 
     def execute(self, arguments: Sequence[Argument]) -> Reply:
         """One command's reply; raises NoGroup, GroupExists, LimitExceeded."""
-        name, *rest = [one.encode() if type(one) is str else _bytes(one) for one in arguments]
+        name, *rest = _encoded(arguments)
         if self.is_full and name in _GROWING:
             raise LimitExceeded("the queue's memory is full; try again later", limit="memory")
-        return self._commands[name](*rest)
+        return _METHODS[name](self, *rest)
 
     def evaluate(self, script: Script, keys: Sequence[str], arguments: Sequence[Argument]) -> Reply:
         """A script's reply."""
         if self.is_full and "allow-oom" not in script.text.partition("\n")[0]:
             raise LimitExceeded("the queue's memory is full; try again later", limit="memory")
-        encoded = [one.encode() if type(one) is str else _bytes(one) for one in arguments]
-        return lua.run(script, [key.encode() for key in keys], encoded, self._redis)
+        return lua.run(script, _encoded(keys), _encoded(arguments), self)
 
-    # Lua's side
-
-    def _from_lua(self, name: bytes, *arguments: object) -> object:
-        # Whatever Lua passes on came as bytes.
-        reply = self._commands[name](*arguments)
-        return lua.from_reply(reply) if type(reply) is list or reply is None else reply
-
-    def _from_lua_protected(self, name: bytes, *arguments: object) -> object:
-        try:
-            return self._from_lua(name, *arguments)
-        except (NoGroup, GroupExists) as error:
-            return lua.table({b"err": type(error).__name__.encode()})
+    def command(self, name: bytes, *arguments: bytes) -> Reply:
+        """A script's command; see lua.Commands."""
+        return _METHODS[name](self, *arguments)
 
     # Keys
 
@@ -343,7 +327,11 @@ class Server:
 
 
 #: Methods by command.
-_METHODS = {name[4:].upper().encode(): name for name in dir(Server) if name.startswith("_do_")}
+_METHODS = {
+    name[4:].upper().encode(): cast("Callable[..., Reply]", method)
+    for name, method in vars(Server).items()
+    if name.startswith("_do_")
+}
 
 
 def _nobody(_: bytes) -> None:
@@ -357,7 +345,8 @@ def _kept(original: Value, copy: object) -> Value:
     return cast("Value", copy)
 
 
-def _bytes(argument: Argument) -> bytes:
-    if isinstance(argument, bytes):
-        return argument
-    return b"%d" % argument if isinstance(argument, int) else argument.encode()
+def _encoded(arguments: Sequence[Argument]) -> list[bytes]:
+    return [
+        one.encode() if isinstance(one, str) else one if isinstance(one, bytes) else b"%d" % one
+        for one in arguments
+    ]

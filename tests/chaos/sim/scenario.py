@@ -18,6 +18,10 @@ _WAYS_US = (800, 800, 800, 20_000, 400_000)
 _DISKS_US = (300, 300, 300, 10_000, 150_000)
 #: Users begin within this time.
 _BEGIN_US = 2 * _SECOND_US
+#: Mostly few of everything: what one job cannot show, two mostly show, and short runs are many.
+_WORKER_COUNTS = (1, 1, 1, 2, 2, 3)
+_JOB_COUNTS = (*(1,) * 10, 2, 2, 3)
+_FAILURE_COUNTS = (*(0,) * 10, 1, 1, 2, 3)
 _ENDINGS = ("failed", "failed", "failed", "store", "data", "evicted")
 _MODELS = ("m", "m", "m", "n")
 #: Set to have the story of good runs too.
@@ -36,9 +40,9 @@ class Scenario:
         draw, stage = self._draw, self.stage
         stage.site.network.way_us = draw.choice(_WAYS_US)
         stage.site.disk_us = draw.choice(_DISKS_US)
-        workers, apis = draw.choice((1, 1, 2, 2, 2, 3)), 1 if draw.random() < 0.8 else 2
+        workers, apis = draw.choice(_WORKER_COUNTS), 1 if draw.random() < 0.8 else 2
         names = stage.start(workers, apis, has_reader=draw.random() < 0.25)
-        for number in range(draw.choice((1, 1, 1, 1, 1, 1, 2, 2, 3))):
+        for number in range(draw.choice(_JOB_COUNTS)):
             stage.ask(self._wish(number))
         if draw.random() < 0.1:
             stage.reconcile(int(draw.random() * 5 * _SECOND_US))
@@ -56,9 +60,7 @@ class Scenario:
         record.spec.limits.max_retries = draw.choice((2, 3, 3))
         if draw.random() < 0.1:
             record.not_before_time.FromMilliseconds(EPOCH_MS + int(draw.random() * 6_000))
-        endings = [
-            draw.choice(_ENDINGS) for _ in range(draw.choice((0, 0, 0, 0, 0, 0, 1, 1, 2, 3)))
-        ]
+        endings = [draw.choice(_ENDINGS) for _ in range(draw.choice(_FAILURE_COUNTS))]
         train_us = int(draw.random() ** 2 * 5 * _SECOND_US)
         return Wish(
             record,
