@@ -70,7 +70,7 @@ demo: install ## Shows everything once with real data.
 bench: install ## Measures latencies of the whole path.
 	$(BIN)/python -m bench.latency
 
-bench-queues: install $(QUEUES) ## Compares queues under the same kills, in environments of their own (12 min).
+bench-queues: install $(QUEUES) ## Compares queues under the same kills, in environments of their own (8 min).
 	$(BIN)/python -m bench.queues
 
 $(QUEUES): .venv-bench-%/.installed: bench/peers/%.txt
