@@ -25,6 +25,8 @@ _GIVEN_UP = frozenset({"failed", "handed_back"})
 _HARMLESS = frozenset({"clock"})
 #: After these a worker does nothing that it had begun.
 _DEADLY = frozenset({"kill", "term"})
+#: What a fault hits that all workers share; else it hits the process that it names.
+_SHARED = frozenset({"redis", "store", "machine"})
 #: So many equal waits are no accident.
 _WAITS = 3
 
@@ -239,7 +241,6 @@ def _number(event: Event, name: str) -> int:
 def _trained_once(run: Run) -> Iterator[str]:
     """A second training needs an excuse: the first was given up, or a fault struck it."""
     faults = [event for event in run.facts("fault") if event.fields["what"] not in _HARMLESS]
-    workers = {event.actor for event in run.facts("train_begin")}
     given_up = {
         str(event.fields["attempt"])
         for event in run.facts("train_end")
@@ -251,16 +252,16 @@ def _trained_once(run: Run) -> Iterator[str]:
         first, last[job] = last.get(job), event
         if first is None or str(first.fields["attempt"]) in given_up:
             continue
-        if not any(_excuses(fault, first, event, workers) for fault in faults):
+        if not any(_excuses(fault, first, event) for fault in faults):
             yield f"{job} was trained again by {event.actor} though nothing had happened"
 
 
-def _excuses(fault: Event, first: Event, second: Event, workers: set[str]) -> bool:
-    """Whether a fault hit what both share, or the first attempt's worker.
+def _excuses(fault: Event, first: Event, second: Event) -> bool:
+    """Whether a fault hit what all share, or the first attempt's worker.
 
     Or the second's, which stood still between its claim and its beginning: a zombie.
     """
     which = fault.fields.get("which", "")
     is_zombie = which == second.actor and fault.fields["what"] not in _DEADLY
-    is_near = which == first.actor or which not in workers or is_zombie
+    is_near = which in _SHARED or which == first.actor or is_zombie
     return fault.at_ns <= second.at_ns and is_near

@@ -202,6 +202,12 @@ def test_kept_promises_are_not_reported(events: list[Event], final: Final) -> No
         ),
         pytest.param(
             "ONCE",
+            [began(1, "x"), fault(2, "kill", "api0"), began(3, "y", "w2")],
+            GOOD,
+            id="a fault of one that trains nothing",
+        ),
+        pytest.param(
+            "ONCE",
             [began(1, "x"), fault(2, "clock", "w1"), began(3, "y", "w2")],
             GOOD,
             id="a clock's jump",
