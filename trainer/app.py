@@ -131,6 +131,7 @@ async def _is_queue_usable(trainer: Trainer, stop: asyncio.Event) -> bool:
     while not stop.is_set():
         try:
             await trainer.queue.check_server(insecure=is_insecure_accepted())
+            await trainer.ledger.pair()
         except PASSING:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(backoff.next_s()):

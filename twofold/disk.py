@@ -10,6 +10,7 @@ import os
 import secrets
 import shutil
 import stat
+import weakref
 from collections.abc import Generator, Iterator
 from pathlib import Path
 from types import TracebackType
@@ -63,7 +64,7 @@ class Disk(Protocol):
         ...
 
     def make_root(self) -> None:
-        """Makes the root and what is missing above it, durably."""
+        """Makes the root and what is missing above it, durably; from then on it must stay."""
         ...
 
     def new_file(self, parts: Parts) -> NewFile:
@@ -112,6 +113,9 @@ class OsDisk:
 
     def __init__(self, root: Path) -> None:
         self._root = root.absolute()
+        # Once made, the root is this folder and no other: where its file system is taken away, or
+        # another is mounted over it, what is beneath must not be taken for a store without jobs.
+        self._held: int | None = None
 
     def path(self, parts: Parts) -> Path:
         """See Disk."""
@@ -123,6 +127,8 @@ class OsDisk:
 
     def make_root(self) -> None:
         """See Disk."""
+        if self._held is not None:
+            return
         missing = [self._root, *self._root.parents]
         while missing and missing[-1].is_dir():
             missing.pop()
@@ -133,6 +139,9 @@ class OsDisk:
                 os.fsync(descriptor)
             finally:
                 os.close(descriptor)
+        held = os.open(self._root, _ROOT)
+        weakref.finalize(self, os.close, held)
+        self._held = held
 
     def new_file(self, parts: Parts) -> NewFile:
         """See Disk."""
@@ -181,10 +190,10 @@ class OsDisk:
 
     def kind(self, parts: Parts) -> Kind | None:
         """See Disk."""
-        if not parts:
-            return "folder" if self._root.is_dir() else None
         try:
             with self._folder(parts[:-1]) as folder:
+                if not parts:
+                    return "folder"
                 mode = os.stat(parts[-1], dir_fd=folder, follow_symlinks=False).st_mode
         except OSError as error:
             if is_absence(error):
@@ -208,7 +217,8 @@ class OsDisk:
     @contextlib.contextmanager
     def _folder(self, parts: Parts) -> Generator[int, None, None]:
         """A descriptor of a folder, reached without following any link below the root."""
-        descriptor = os.open(self._root, _ROOT)
+        held = self._held
+        descriptor = os.open(self._root if held is None else ".", _ROOT, dir_fd=held)
         try:
             for part in parts:
                 below = os.open(part, _FOLDER, dir_fd=descriptor)

@@ -4,6 +4,11 @@ A key is a relative path of checked names, "/" between them; the tenant comes fi
 """
 
 
+def identity() -> str:
+    """The store's name for itself, for all tenants; see `twofold.identity`."""
+    return "identity"
+
+
 def datasets(tenant: str) -> str:
     """The folder of all data sets."""
     return f"{tenant}/datasets"

@@ -225,6 +225,15 @@ async def test_a_store_that_cannot_be_written_is_refused(tmp_path: Path, valkey:
         await app.run(settings_for(tmp_path, valkey, store=file), asyncio.Event())
 
 
+async def test_another_stores_queue_is_refused(tmp_path: Path, valkey: Valkey) -> None:
+    async with app._opened(settings_for(tmp_path, valkey)) as trainer:
+        await trainer.ledger.pair()
+    mistyped = settings_for(tmp_path, valkey, store=tmp_path / "mistyped")
+
+    with pytest.raises(UnusableSettings, match="belongs to store"):
+        await within(app.run(mistyped, asyncio.Event()))
+
+
 @pytest.mark.parametrize("field", ["train_address", "metrics_address"])
 async def test_an_address_that_is_taken_is_refused(
     tmp_path: Path, valkey: Valkey, field: str

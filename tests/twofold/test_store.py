@@ -2,6 +2,7 @@
 
 import errno
 import os
+import shutil
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -306,3 +307,28 @@ def test_temporary_file_that_stays_does_not_undo_what_was_done(
     assert store.create("t/a", b"one")
     assert store.read("t/a") == b"one"
     assert "could not be removed" in caplog.text
+
+
+def test_a_root_that_is_replaced_is_not_taken_for_the_store(tmp_path: Path) -> None:
+    """As where its file system is unmounted: what is beneath is another folder."""
+    store = LocalStore(tmp_path / "store")
+    store.create("t/before", b"1")
+    (tmp_path / "store").rename(tmp_path / "real")
+    (tmp_path / "store").mkdir()
+
+    assert store.read("t/before") == b"1"
+    assert store.create("t/after", b"2")
+
+    assert list((tmp_path / "store").iterdir()) == []
+    assert (tmp_path / "real" / "t" / "after").read_bytes() == b"2"
+
+
+def test_a_root_that_is_removed_is_not_made_again(tmp_path: Path) -> None:
+    store = LocalStore(tmp_path / "store")
+    store.create("t/before", b"1")
+    shutil.rmtree(tmp_path / "store")
+
+    with pytest.raises(StoreError):
+        store.create("t/after", b"2")
+
+    assert not (tmp_path / "store").exists()

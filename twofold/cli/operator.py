@@ -1,7 +1,9 @@
 """`twofold reconcile` and `twofold collect`: an operator's work on store and queue themselves."""
 
 import asyncio
+import contextlib
 import json
+from collections.abc import AsyncGenerator
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -16,6 +18,8 @@ from twofold.store import LocalStore
 
 if TYPE_CHECKING:
     from twofold.config import TrainerSettings
+    from twofold.lifecycle import Ledger
+    from twofold.queue import RedisQueue
 
 Directory = Annotated[
     Path | None,
@@ -85,20 +89,43 @@ def _settings(directory: Path | None) -> "TrainerSettings":
 
 
 async def _reconcile(settings: "TrainerSettings") -> dict[str, object]:
-    from twofold.lifecycle import Ledger  # noqa: PLC0415 - the client alone has no servers
-    from twofold.queue import RedisQueue  # noqa: PLC0415 - likewise
-
-    async with RedisQueue(settings.redis_url) as queue:
-        ledger = Ledger(LocalStore(settings.store), queue, World(), settings.job_policy)
+    async with _opened(settings) as (_, ledger, _):
         return asdict(await ledger.reconcile())
 
 
 async def _collect(settings: "TrainerSettings", *, dry_run: bool) -> list[dict[str, object]]:
     from twofold import housekeeping  # noqa: PLC0415 - the client alone has no servers
-    from twofold.queue import RedisQueue  # noqa: PLC0415 - likewise
 
-    async with RedisQueue(settings.redis_url) as queue:
-        place = housekeeping.Place(LocalStore(settings.store), queue, World(), LOCAL.tenant)
+    async with _opened(settings) as (store, _, queue):
+        place = housekeeping.Place(store, queue, World(), LOCAL.tenant)
         act = housekeeping.survey if dry_run else housekeeping.collect
         removals = await act(place, settings.collector_policy)
     return [{"kind": one.kind, "name": one.name, "why": one.why} for one in removals]
+
+
+@contextlib.asynccontextmanager
+async def _opened(
+    settings: "TrainerSettings",
+) -> "AsyncGenerator[tuple[LocalStore, Ledger, RedisQueue]]":
+    """A store and the queue that belongs to it; anything else is refused."""
+    from twofold import identity  # noqa: PLC0415 - the client alone has no servers
+    from twofold.config import UnusableSettings  # noqa: PLC0415 - likewise
+    from twofold.lifecycle import Ledger  # noqa: PLC0415 - likewise
+    from twofold.queue import RedisQueue  # noqa: PLC0415 - likewise
+
+    store = LocalStore(settings.store)
+    if identity.read(store) is None:
+        typer.echo(
+            f"TWOFOLD_STORE is {str(settings.store)!r}: no trainer has a store there; is it "
+            "mistyped, or not mounted?",
+            err=True,
+        )
+        raise typer.Exit(2)
+    async with RedisQueue(settings.redis_url) as queue:
+        ledger = Ledger(store, queue, World(), settings.job_policy)
+        try:
+            await ledger.pair()
+        except UnusableSettings as error:
+            typer.echo(str(error), err=True)
+            raise typer.Exit(2) from error
+        yield store, ledger, queue

@@ -9,11 +9,12 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from twofold import keys, names
+from twofold import identity, keys, names
 from twofold.errors import Corrupt, InvalidField, NotFound
 from twofold.faults import fault
 from twofold.jobs import Job, Verdict, new_job
 from twofold.lifecycle.core import Core
+from twofold.queue import Origin
 from twofold.transitions import Created, Restored, decide
 
 #: Jobs looked at in one round trip: the event loop stands still while their changes are packed.
@@ -53,9 +54,7 @@ class Reconciler(Core):
             if origin.is_checked:
                 continue
             lost = True
-            done += await self._reconcile(tenant)
-            # Of the origin from before: what was lost meanwhile is found by the next look.
-            await self._queue.set_checked(tenant, origin)
+            done += await self._compare(tenant, origin)
         return done if lost else None
 
     async def reconcile(self) -> Reconciled:
@@ -63,8 +62,24 @@ class Reconciler(Core):
         done = Reconciled()
         for tenant in self._tenants:
             origin = await self._queue.origin(tenant, self._ulid())
-            done += await self._reconcile(tenant)
-            await self._queue.set_checked(tenant, origin)
+            done += await self._compare(tenant, origin)
+        return done
+
+    async def pair(self) -> None:
+        """Makes a queue that belongs to no store this store's; every process does so first.
+
+        Raises:
+            UnusableSettings: it belongs to another.
+        """
+        of_store = await self._off_loop(identity.make, self._store, self._ulid())
+        for tenant in self._tenants:
+            identity.check(of_store, await self._queue.belong(tenant, of_store))
+
+    async def _compare(self, tenant: str, origin: Origin) -> Reconciled:
+        await self.pair()  # what was lost may include whose the queue is
+        done = await self._reconcile(tenant)
+        # Of the origin from before: what was lost meanwhile is found by the next look.
+        await self._queue.set_checked(tenant, origin)
         return done
 
     async def _reconcile(self, tenant: str) -> Reconciled:

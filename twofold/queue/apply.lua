@@ -12,7 +12,8 @@
 --   twofold:{tenant}:delayed       zset    DELAYED and RETRY_WAIT jobs by due time in ms. Permanent.
 --   twofold:{tenant}:checked       hash    "born": a token made with the key; "done": the server's
 --                                          run id and that token, as they were before the jobs of
---                                          the store were last compared with the queue. Permanent.
+--                                          the store were last compared with the queue; "store": the
+--                                          identity of that store. Permanent.
 --   twofold:{tenant}:dead          stream  jobs given up, field "job"; about 1,000. Permanent.
 --   twofold:{tenant}:versions      stream  "look at the store": a version, alias or withdrawal
 --                                          changed; about 100. Permanent.

@@ -302,6 +302,13 @@ class RedisQueue:
         key = schema.checked(tenant)
         await self._connection.evaluate(_PERMITTED, [key], ["HSET", "done", origin.mark])
 
+    async def belong(self, tenant: str, store: str) -> str:
+        """The identity of the store that the queue belongs to: `store` where there was none."""
+        key = schema.checked(tenant)
+        await self._connection.evaluate(_PERMITTED, [key], ["HSETNX", "store", store])
+        found = await self._connection.call("HGET", key, "store")
+        return store if found is None else cast("bytes", found).decode()
+
     async def last_cursor(self, tenant: str, job_id: str) -> str:
         """The cursor of a job's newest event; "0-0" where there is none."""
         key = schema.events(tenant, job_id)

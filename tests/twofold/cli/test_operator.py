@@ -11,8 +11,9 @@ from typer.testing import CliRunner
 
 from tests.twofold.samples import TENANT, export, sample_attempt, sample_record, trained_manifest
 from tests.valkey import Valkey
-from twofold import keys, publish, versions
+from twofold import identity, keys, publish, versions
 from twofold.cli.app import app
+from twofold.names import ulid
 from twofold.seams import SystemClock
 from twofold.store import LocalStore
 
@@ -25,6 +26,7 @@ def folder(valkey: Valkey) -> Iterator[Path]:
     # Short: the socket's path must fit.
     path = Path(tempfile.mkdtemp(prefix="tf"))
     (path / "valkey.sock").symlink_to(valkey.socket)
+    identity.make(LocalStore(path / "store"), ulid())
     yield path
     shutil.rmtree(path)
 
@@ -81,7 +83,9 @@ def test_reconcile_reads_the_environment_and_says_so_in_words(
 ) -> None:
     monkeypatch.setenv("TWOFOLD_STORE", str(tmp_path / "store"))
     monkeypatch.setenv("TWOFOLD_REDIS_URL", valkey.url)
-    add_job(LocalStore(tmp_path / "store"), JOBS[1])
+    store = LocalStore(tmp_path / "store")
+    identity.make(store, ulid())
+    add_job(store, JOBS[1])
 
     result = CliRunner().invoke(app, ["reconcile"])
 
@@ -101,8 +105,33 @@ def test_settings_that_cannot_be_used_are_named(
 
 
 def test_a_queue_that_is_away_is_told_in_one_line(tmp_path: Path) -> None:
+    identity.make(LocalStore(tmp_path / "store"), ulid())
+
     result = CliRunner().invoke(app, ["reconcile", "--dir", str(tmp_path)])
 
     assert result.exit_code == 1
     assert result.stderr.startswith("error: ")
     assert "Traceback" not in result.output
+
+
+@pytest.mark.parametrize("command", ["reconcile", "collect"])
+def test_a_folder_without_a_store_is_refused_and_left_alone(folder: Path, command: str) -> None:
+    (folder / "store").rename(folder / "elsewhere")
+
+    done = CliRunner().invoke(app, [command, "--dir", str(folder)])
+
+    assert done.exit_code == 2
+    assert "no trainer has a store there" in done.stderr
+    assert not (folder / "store").exists()
+
+
+@pytest.mark.parametrize("command", ["reconcile", "collect"])
+def test_another_stores_queue_is_refused(folder: Path, command: str) -> None:
+    CliRunner().invoke(app, ["reconcile", "--dir", str(folder)])
+    (folder / "store").rename(folder / "elsewhere")
+    identity.make(LocalStore(folder / "store"), ulid())
+
+    done = CliRunner().invoke(app, [command, "--dir", str(folder)])
+
+    assert done.exit_code == 2
+    assert "the queue belongs to store" in done.stderr

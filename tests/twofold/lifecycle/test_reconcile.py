@@ -11,6 +11,7 @@ from tests.twofold.lifecycle.bench import TENANT, Bench
 from tests.twofold.samples import JOB, sample_record
 from tests.valkey import Valkey
 from twofold import faults, keys
+from twofold.config import UnusableSettings
 from twofold.jobs import Job, Phase, State
 from twofold.lifecycle import Depth, Reconciled
 from twofold.principal import LOCAL
@@ -306,3 +307,32 @@ async def test_ten_thousand_jobs_are_queued_again_in_ten_seconds(
         assert await bench.ledger.depth() == Depth(waiting=10_000)
         assert took_s < 10
     valkey.command("FLUSHALL")  # the look after leaks takes long with so many keys
+
+
+async def test_a_queue_that_belongs_to_another_store_is_refused(
+    bench: Bench, valkey: Valkey, tmp_path: Path
+) -> None:
+    """A trainer with a mistyped path must not give up jobs whose records it does not have."""
+    await bench.ledger.pair()
+    await bench.ledger.pair()
+    job = await bench.create()
+    async with Bench(valkey, tmp_path / "mistyped") as stranger:
+        for act in (stranger.ledger.pair, stranger.ledger.reconcile):
+            with pytest.raises(UnusableSettings, match="belongs to store"):
+                await act()
+
+    assert (await bench.claim()).job.id == job
+
+
+async def test_an_emptied_queue_belongs_to_the_store_that_fills_it_again(
+    bench: Bench, valkey: Valkey, tmp_path: Path
+) -> None:
+    await bench.ledger.pair()
+    await bench.create()
+    valkey.command("FLUSHALL")
+
+    assert await bench.ledger.recover() == Reconciled(jobs=1, enqueued=1)
+
+    async with Bench(valkey, tmp_path / "mistyped") as stranger:
+        with pytest.raises(UnusableSettings):
+            await stranger.ledger.pair()
