@@ -25,6 +25,8 @@ from twofold.faults import fault
 #: One part of a key: a checked name, a ULID, a digest or one of the layout's own words.
 _PART = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+#: What fsync says of writes that did not reach the disk, and will not.
+_LOST = _FULL | {errno.EIO}
 #: Folders known to be durable are remembered up to this many, then all are forgotten.
 _SETTLED_LIMIT = 10_000
 #: Files on their way in; outside of every tenant.
@@ -199,10 +201,20 @@ class LocalStore:
         ours = (_TEMPORARY, temporary.name)
         if temporary != self._disk.path(ours):
             raise StoreError("not a file of the temporary folder")
-        with _translated, self._discarded(ours):
-            self._disk.sync_file(ours)
+        with _translated:
+            try:
+                self._disk.sync_file(ours)
+            except OSError as error:
+                # Writes that were lost are told once: a second fsync would promise what is not on
+                # the disk, so nobody is to go on with these bytes.
+                if error.errno in _LOST:
+                    self._discard(ours)
+                raise
             fault("store.adopt.synced")
-            return self._name(ours, parts)
+            is_new = self._name(ours, parts)
+            # Not before: a repeat goes on with the file, also where it has its name already.
+            self._discard(ours)
+            return is_new
 
     def temporary(self) -> Path:
         """See Store."""
@@ -264,13 +276,16 @@ class LocalStore:
         try:
             yield
         finally:
-            try:
-                self._disk.remove(temporary)
-            except FileNotFoundError:
-                pass
-            except OSError:
-                # What was asked for is done, or has failed for a reason of its own.
-                _log.warning("a temporary file could not be removed", exc_info=True)
+            self._discard(temporary)
+
+    def _discard(self, temporary: Parts) -> None:
+        try:
+            self._disk.remove(temporary)
+        except FileNotFoundError:
+            pass
+        except OSError:
+            # What was asked for is done, or has failed for a reason of its own.
+            _log.warning("a temporary file could not be removed", exc_info=True)
 
     def _name(self, source: Parts, target: Parts) -> bool:
         """Links a durable file to a key and makes the name durable; False where it was taken."""
