@@ -7,7 +7,7 @@ machine, and over NFS v4 among machines.
 import fcntl
 import os
 from collections.abc import Generator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from twofold.errors import Conflict
@@ -39,16 +39,18 @@ def held(path: Path, busy: str) -> Generator[None]:
 def _taken(path: Path, busy: str) -> int:
     """A descriptor that holds the lock."""
     while True:
-        lock = os.open(path, _FLAGS, 0o640)
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        with ExitStack() as undo:
+            lock = os.open(path, _FLAGS, 0o640)
+            # Whatever goes wrong: a lock that stays open stays held, by nobody.
+            undo.callback(os.close, lock)
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise Conflict(busy) from error
             if _is_at(path, lock):
+                undo.pop_all()
                 return lock
-        except BlockingIOError as error:
-            os.close(lock)
-            raise Conflict(busy) from error
-        # Its last holder removed it between our two calls: what we hold is nobody's any more.
-        os.close(lock)
+        # Its last holder removed it between our two calls: what we held was nobody's any more.
 
 
 def _is_at(path: Path, lock: int) -> bool:

@@ -1,5 +1,8 @@
 """Locks between processes."""
 
+import errno
+import fcntl
+import os
 from pathlib import Path
 
 import pytest
@@ -42,3 +45,24 @@ def test_a_lock_on_a_broken_disk_is_a_store_that_is_away(tmp_path: Path) -> None
     with pytest.raises(StoreError), locks.held(tmp_path / "lock", "busy"):
         pass
     assert not (tmp_path / "elsewhere").exists()
+
+
+@pytest.mark.parametrize("step", ["flock", "_is_at"])
+def test_a_lock_that_fails_while_it_is_taken_is_not_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    """Else this process could not take it before its end."""
+    path = tmp_path / "lock"
+
+    def fail(*_: object) -> None:
+        raise OSError(errno.EIO, "disk")
+
+    before = len(os.listdir("/proc/self/fd"))  # noqa: PTH208 - only their number counts
+    with monkeypatch.context() as patch:
+        patch.setattr(fcntl if step == "flock" else locks, step, fail)
+        with pytest.raises(StoreError), locks.held(path, "busy"):
+            pass
+
+    assert len(os.listdir("/proc/self/fd")) == before  # noqa: PTH208
+    with locks.held(path, "busy"):
+        assert path.exists()
