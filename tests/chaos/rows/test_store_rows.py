@@ -315,16 +315,24 @@ def test_s_race_publishers_get_distinct_numbers(tmp_path: Path) -> None:
         assert racer.stdout is not None
         assert racer.stdout.readline() == b"ready\n"
     for racer in racers:
-        racer.communicate(b"go\n")
+        assert racer.stdin is not None
+        racer.stdin.write(b"go\n")
+        racer.stdin.flush()
+    for racer in racers:  # all run by now: this waits for the end of each
+        racer.communicate()
     store = LocalStore(tmp_path)
     jobs = store.names(keys.jobs(TENANT))
     published = [publish.read_outcome(store, TENANT, job) for job in jobs]
     numbers = [outcome.version for outcome in published if outcome]
+    # Jobs are named by racer first: these are the one's, then the other's.
+    first, second = numbers[:PUBLISHES], numbers[PUBLISHES:]
 
     assert [racer.returncode for racer in racers] == [0] * RACERS
     assert len(jobs) == RACERS * PUBLISHES
     assert whole_versions(store) == sorted(numbers)
     assert len(set(numbers)) == len(jobs)
+    assert min(first) < max(second), "they did not race"
+    assert min(second) < max(first), "they did not race"
 
 
 if __name__ == "__main__":
