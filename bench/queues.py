@@ -44,7 +44,7 @@ def row(name: str, outcome: Outcome) -> list[str]:
         str(found.doubled),
         f"{found.hits}" + (f", {never} never again" if never else ""),
         *times,
-        "never" if outcome.quiet_s is None else f"{outcome.quiet_s:.0f} s",
+        "never" if outcome.all_done_s is None else f"{outcome.all_done_s:.0f} s",
     ]
 
 
@@ -54,8 +54,12 @@ def table(rows: Sequence[Sequence[str]]) -> str:
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
-def _choose(text: str) -> list[System]:
+def choose(text: str) -> list[System]:
+    """The queues that `--only` names; raises SystemExit."""
     names = text.split(",") if text else list(SYSTEMS)
+    unknown = [name for name in names if name not in SYSTEMS]
+    if unknown:
+        raise SystemExit(f"no queue is called {', '.join(unknown)}; there are {', '.join(SYSTEMS)}")
     missing = [name for name in names if not SYSTEMS[name].python.exists()]
     if missing:
         raise SystemExit(f"no environment for {', '.join(missing)}: run `make bench-queues`")
@@ -74,7 +78,7 @@ def _options() -> argparse.Namespace:
 def main() -> None:
     """Runs each queue, prints as it goes."""
     options = _options()
-    systems = _choose(options.only)
+    systems = choose(options.only)
     plan = make_plan(options.seed, options.jobs, _SLOT_COUNT, _JOB_S)
     sys.stderr.write(f"{len(plan.faults)} faults until {plan.faults[-1].at_s:.0f} s\n")
     rows: list[list[str]] = []

@@ -23,6 +23,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 from redis.retry import Retry
 
+from tests.proc import is_stopped
 from twofold.errors import Unimplemented
 from twofold.queue import codec, schema
 from twofold.queue.connection import Reply
@@ -194,7 +195,7 @@ class Valkey:
     def look_for_leaks(self) -> None:
         """Notes keys that stay for ever, unless the server does not answer."""
         _unchecked.discard(self)
-        if not self.is_running() or _is_stopped(self.pid):
+        if not self.is_running() or is_stopped(self.pid):
             return
         try:
             _leaked.extend(immortal_keys(self.socket))
@@ -221,9 +222,3 @@ class Valkey:
             assert self.is_running(), (self.folder / "valkey.log").read_text()
             time.sleep(_INTERVAL_S)
         raise TimeoutError("the server did not start")
-
-
-def _is_stopped(pid: int) -> bool:
-    """Whether SIGSTOP holds it."""
-    status = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
-    return status.rpartition(")")[2].split()[0] == "T"

@@ -2,7 +2,8 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from pathlib import Path
+
+from tests.proc import is_running
 
 _INTERVAL_S = 0.01
 
@@ -12,15 +13,6 @@ async def until(is_so: Callable[[], Awaitable[bool]], timeout_s: float = 10) -> 
     async with asyncio.timeout(timeout_s):
         while not await is_so():  # noqa: ASYNC110 - another process has no asyncio.Event
             await asyncio.sleep(_INTERVAL_S)
-
-
-def is_running(pid: int) -> bool:
-    """Whether a process runs under `pid`; a zombie that nobody reaps does not."""
-    try:
-        status = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
-    except (FileNotFoundError, ProcessLookupError):
-        return False
-    return status.rpartition(")")[2].split()[0] != "Z"
 
 
 async def until_gone(pid: int, timeout_s: float = 10) -> None:

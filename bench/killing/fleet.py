@@ -49,9 +49,10 @@ class Fleet:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        for worker in self._workers:
+        for slot, worker in enumerate(self._workers):
+            # Only of those that run: the number of one that has ended may be another process' now.
+            _kill(self.members(slot))
             if worker is not None:
-                _kill(family(worker.pid))
                 worker.wait(_END_LIMIT_S)
 
     def tend(self) -> None:
@@ -99,7 +100,8 @@ def family(pid: int) -> frozenset[int]:
     """A process and its descendants."""
     children: dict[int, list[int]] = {}
     for entry in Path("/proc").iterdir():
-        if entry.name.isdigit() and (parent := _parent(entry)) is not None:
+        if entry.name.isdigit():
+            _, parent = _status(int(entry.name))
             children.setdefault(parent, []).append(int(entry.name))
     found, unseen = {pid}, [pid]
     while unseen:
@@ -133,10 +135,7 @@ def end_strays(token: str) -> int:
 
 def is_alive(pid: int) -> bool:
     """Whether a process runs; one that nobody has reaped does not."""
-    with suppress(OSError):
-        status = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
-        return status.rpartition(")")[2].split()[0] != "Z"
-    return False
+    return _status(pid)[0] not in {"", "Z"}
 
 
 def kill_one(pid: int) -> frozenset[int]:
@@ -151,8 +150,10 @@ def _kill(pids: Sequence[int] | frozenset[int]) -> None:
             os.kill(pid, signal.SIGKILL)
 
 
-def _parent(entry: Path) -> int | None:
+def _status(pid: int) -> tuple[str, int]:
+    """A process' state and its parent, as in proc(5); ("", 0) of one that has ended."""
     with suppress(OSError):
-        status = (entry / "stat").read_text(encoding="utf-8", errors="replace")
-        return int(status.rpartition(")")[2].split()[1])
-    return None
+        status = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+        state, parent = status.rpartition(")")[2].split()[:2]
+        return state, int(parent)
+    return "", 0

@@ -70,28 +70,29 @@ def _submit() -> None:
 
 def _outcomes(store: LocalStore) -> dict[str, record_pb2.JobOutcome | None]:
     """How each job ended, by its name; None: it has not."""
-    found: dict[str, record_pb2.JobOutcome | None] = {}
+    return {
+        name: publish.read_outcome(store, LOCAL.tenant, job_id)
+        for job_id, name in _names(store).items()
+    }
+
+
+def _names(store: LocalStore) -> dict[str, str]:
+    """The names of all jobs that have a record, by their identifiers."""
+    found: dict[str, str] = {}
     for job_id in store.names(keys.jobs(LOCAL.tenant)):
         data = store.read(keys.job_spec(LOCAL.tenant, job_id))
         if data is not None:
-            record = record_pb2.JobRecord.FromString(data)
-            outcome = publish.read_outcome(store, LOCAL.tenant, job_id)
-            found[name_of(record.spec.training.seed)] = outcome
+            found[job_id] = name_of(record_pb2.JobRecord.FromString(data).spec.training.seed)
     return found
 
 
 def count_versions(store: LocalStore) -> dict[str, int]:
     """The visible versions of each job, by its name."""
-    names: dict[str, str] = {}
-    for job_id in store.names(keys.jobs(LOCAL.tenant)):
-        data = store.read(keys.job_spec(LOCAL.tenant, job_id))
-        if data is not None:
-            seed = record_pb2.JobRecord.FromString(data).spec.training.seed
-            names[f"jobs/{job_id}"] = name_of(seed)
+    names = _names(store)
     counts = dict.fromkeys(names.values(), 0)
     for version in versions.visible_versions(store, LOCAL.tenant, MODEL):
         manifest, _ = versions.read_manifest(store, LOCAL.tenant, MODEL, version.number)
-        counts[names[manifest.lineage.job]] += 1
+        counts[names[manifest.lineage.job.removeprefix("jobs/")]] += 1
     return counts
 
 

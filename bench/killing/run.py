@@ -39,8 +39,8 @@ class Outcome:
     outage_count: int
     #: Workers that ended by themselves.
     exit_count: int
-    #: Seconds from the first submission until the queue was quiet; None: it never was.
-    quiet_s: float | None
+    #: Seconds from the first submission to the last effect; None: the queue never became quiet.
+    all_done_s: float | None
     #: Processes that had lost their parents.
     stray_count: int
 
@@ -134,8 +134,10 @@ def run(system: System, plan: Plan, folder: Path, job_s: float = 2.0) -> Outcome
             found = _look(state)
         finally:
             stray_count = fleet.end_strays(state.token)
-        quiet_s = _last_end_s(state.notes("job")) - begun_s if is_quiet else None
-    return Outcome(found, len(state.kills), state.outage_count, workers.exits, quiet_s, stray_count)
+        all_done_s = _last_end_s(state.notes("job")) - begun_s if is_quiet else None
+    return Outcome(
+        found, len(state.kills), state.outage_count, workers.exits, all_done_s, stray_count
+    )
 
 
 def _fleet(state: Run) -> Fleet:

@@ -30,11 +30,11 @@ class Server:
     def __enter__(self) -> Self:
         self._folder.mkdir()
         self.start()
-        deadline_s = time.monotonic() + _START_LIMIT_S
-        while self.ask("PING") is None:
-            if time.monotonic() > deadline_s:
-                raise TimeoutError("the server did not start")
-            time.sleep(_POLL_S)
+        try:
+            self._wait_until_ready()
+        except BaseException:
+            self.kill()  # nobody calls __exit__
+            raise
         return self
 
     def __exit__(
@@ -44,6 +44,13 @@ class Server:
         trace: TracebackType | None,
     ) -> None:
         self.kill()
+
+    def _wait_until_ready(self) -> None:
+        deadline_s = time.monotonic() + _START_LIMIT_S
+        while self.ask("PING") is None:
+            if time.monotonic() > deadline_s:
+                raise TimeoutError(f"no answer in {_START_LIMIT_S} s; {self._folder}/valkey.log")
+            time.sleep(_POLL_S)
 
     def start(self) -> None:
         """Starts it with the data it had; returns before it answers."""

@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.killing.server import Server
+from bench.peers.toy import SILENCE_S
 from twofold import __version__
 from twofold.queue import schema
 
 ROOT = Path(__file__).parents[2]
-#: Seconds of silence after which a worker counts as lost, for every queue that lets one choose.
-SILENCE_S = 10
 _TENANT = "local"
 
 
@@ -133,7 +132,7 @@ ARQ = _peer(
     ("arq", "redis"),
     ("arq", "bench.peers.arq_app.WorkerSettings"),
     (("ZCARD", "arq:queue"),),
-    "job ids, retry_jobs, max_tries 10 (5), max_jobs 1 (10), job_timeout 10 s (300), connection "
-    "retries; a lost worker's job is free 10 s after its job_timeout",
+    f"job ids, retry_jobs, max_tries 10 (5), max_jobs 1 (10), job_timeout {SILENCE_S} s (300), "
+    "connection retries; a lost worker's job is free 10 s after its job_timeout",
 )
 SYSTEMS = {system.name: system for system in (TWOFOLD, RQ, CELERY, DRAMATIQ, ARQ)}

@@ -36,8 +36,8 @@ class WorkerSettings:
     functions = (job,)
     redis_settings = _REDIS
     max_jobs = 1
-    #: A job of a lost worker is free again 10 s after this.
-    job_timeout = 10
+    #: A job of a lost worker is free again 10 s after this, and by nothing else.
+    job_timeout = toy.SILENCE_S
     max_tries = 10
     retry_jobs = True
 

@@ -22,13 +22,14 @@ app.conf.update(
     broker_connection_max_retries=None,
     broker_transport_options={
         # Longer than the longest task, as the manual asks; the default is an hour.
-        "visibility_timeout": 10,
+        "visibility_timeout": toy.SILENCE_S,
         # Looked at each second instead of each 100 s.
         "unacked_restore_interval": 1,
         "unacked_restore_throttle": 1,
-        "unacked_mutex_expire": 10,
+        # A worker that dies while it looks keeps the others from it for so long.
+        "unacked_mutex_expire": toy.SILENCE_S,
     },
-    result_backend_transport_options={"visibility_timeout": 10},
+    result_backend_transport_options={"visibility_timeout": toy.SILENCE_S},
 )
 
 

@@ -10,7 +10,7 @@ from bench.peers import toy
 broker = RedisBroker(
     url=toy.redis_url(),
     # Milliseconds of silence after which a worker's messages go back; the default is a minute.
-    heartbeat_timeout=10_000,
+    heartbeat_timeout=toy.SILENCE_S * 1000,
     # How many of a million commands look for such workers: about one look per second here. The
     # default, 1,000, would look every few minutes with so few workers.
     maintenance_chance=100_000,

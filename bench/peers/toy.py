@@ -15,6 +15,8 @@ LOG_VARIABLE = "TOY_LOG"
 SLOT_VARIABLE = "TOY_SLOT"
 SECONDS_VARIABLE = "TOY_SECONDS"
 URL_VARIABLE = "TOY_REDIS"
+#: Seconds of silence after which a worker counts as lost, for every queue that lets one choose.
+SILENCE_S = 10
 #: Between two tries of a call that failed, as a careful client would wait.
 _PAUSE_S = 0.25
 #: A client gives up on one job after this long; no outage of the harness is nearly as long.

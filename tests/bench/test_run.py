@@ -27,4 +27,4 @@ def test_a_small_run_kills_and_finds_nothing_lost_doubled_or_left_running(tmp_pa
     assert (found.acked, found.lost, found.doubled, found.hits) == (4, 0, 0, 2)
     assert len(found.recoveries_s) == 2
     assert (outcome.kill_count, outcome.outage_count, outcome.stray_count) == (2, 1, 0)
-    assert outcome.quiet_s is not None
+    assert outcome.all_done_s is not None

@@ -13,7 +13,8 @@ from tests.chaos.real.plan import draw
 from tests.chaos.real.proxy import Proxy
 from tests.chaos.real.scenario import play
 from tests.chaos.real.site import folder
-from tests.waiting import is_running, until_gone
+from tests.proc import is_running
+from tests.waiting import until_gone
 
 SEEDS = range(6)
 

@@ -7,12 +7,13 @@ import signal
 from collections.abc import Sequence
 from pathlib import Path
 
-from tests.waiting import is_running, until
+from tests.proc import is_running, status
+from tests.waiting import until
 
 
 def descendants(root: int) -> list[int]:
     """Every process below `root`, parents first."""
-    parents = {pid: _parent(pid) for pid in _all()}
+    parents = {pid: status(pid)[1] for pid in _all()}
     found = [root]
     for pid in found:
         found += [child for child, parent in parents.items() if parent == pid]
@@ -59,11 +60,3 @@ def assert_all_end(pids: Sequence[int]) -> None:
 
 def _all() -> list[int]:
     return [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()]
-
-
-def _parent(pid: int) -> int:
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
-    except (FileNotFoundError, ProcessLookupError):
-        return 0
-    return int(stat.rpartition(")")[2].split()[1])

@@ -13,6 +13,7 @@ from typing import cast
 
 from redis.exceptions import ResponseError
 
+from tests import proc
 from tests.chaos.full.parts import Part
 from tests.chaos.full.plan import WORKERS, Fault
 from tests.e2e import processes
@@ -194,21 +195,12 @@ class Site:
 
 def stopped_below(roots: list[int]) -> list[int]:
     """Stopped processes among these and all that they started; one look at each process."""
-    seen = {int(entry.name): _status(entry) for entry in Path("/proc").glob("[0-9]*")}
+    pids = [int(entry.name) for entry in Path("/proc").glob("[0-9]*")]
+    seen = {pid: proc.status(pid) for pid in pids}
     found = list(roots)
     for root in found:
         found += [pid for pid, (_, parent) in seen.items() if parent == root]
     return [pid for pid in found if seen.get(pid, ("", 0))[0] == "T"]
-
-
-def _status(entry: Path) -> tuple[str, int]:
-    """A process' state and its parent, as in proc(5); nothing of one that has ended."""
-    try:
-        status = (entry / "stat").read_text("utf-8", "replace")
-    except (FileNotFoundError, ProcessLookupError):
-        return "", 0
-    state, parent = status.rpartition(")")[2].split()[:2]
-    return state, int(parent)
 
 
 def _started_in(folder: Path) -> list[int]:
