@@ -27,7 +27,6 @@ class JobFinal:
     outcome: str = ""
     #: The version that the outcome names; 0: none.
     version: int = 0
-    is_cancel_asked: bool = False
     #: What the queue's record says; "" where the queue does not know the job.
     live: str = ""
     live_version: int = 0
@@ -93,7 +92,6 @@ def _job(store: Store, tenant: str, job_id: str, live: Job | None) -> JobFinal:
         request_id=record.request_id,
         outcome=state_name(outcome.state) if outcome else "",
         version=outcome.version if outcome else 0,
-        is_cancel_asked=store.exists(keys.job_cancel(tenant, job_id)),
         live=state_name(live.state) if live else "",
         live_version=live.version if live else 0,
     )

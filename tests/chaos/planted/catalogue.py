@@ -16,7 +16,8 @@ class Bug:
     text: str
     #: The module whose TIER finds it; empty where the parts it needs do not exist yet.
     finder: str = ""
-    #: Recorded: a seed that finds it within 5 s.
+    #: Recorded: a seed that found it. Once the code has changed it may mean another run, so that
+    #: some seeds from here on are tried.
     seed: int = 0
     #: Where `finder` is empty: what is missing.
     missing: str = ""

@@ -16,14 +16,14 @@ Hash: TypeAlias = dict[bytes, bytes]
 _UP_MS = 3_600_000
 #: Arguments of XPENDING after the group: first, last, count, consumer.
 _WITH_CONSUMER = 4
-_GROWING = frozenset({b"SET", b"HSET", b"XADD", b"ZADD", b"XGROUP"})
+_GROWING = frozenset({b"HSET", b"XADD", b"ZADD", b"XGROUP"})
 
 
 class Members(dict[bytes, int]):
     """A sorted set: scores by member."""
 
 
-Value: TypeAlias = bytes | Hash | Stream | Members
+Value: TypeAlias = Hash | Stream | Members
 
 
 class Server:
@@ -48,13 +48,8 @@ class Server:
 
     def snapshot(self) -> tuple[dict[bytes, Value], dict[bytes, int]]:
         """What a replica has, to be given to `fail_over`."""
-        data = {
-            key: value if isinstance(value, bytes) else value.copy()
-            for key, value in self.data.items()
-        }
-        return {key: _kept(self.data[key], value) for key, value in data.items()}, dict(
-            self.expires
-        )
+        data = {key: _kept(value, value.copy()) for key, value in self.data.items()}
+        return data, dict(self.expires)
 
     def fail_over(self, replica: tuple[dict[bytes, Value], dict[bytes, int]]) -> None:
         """The replica takes over; what it had not yet got is lost."""
@@ -107,9 +102,6 @@ class Server:
     def _do_exists(self, key: bytes) -> Reply:
         return int(self._alive(key) is not None)
 
-    def _do_del(self, *keys: bytes) -> Reply:
-        return sum(self.data.pop(key, None) is not None for key in keys)
-
     def _do_pexpire(self, key: bytes, life_ms: bytes) -> Reply:
         if key not in self.data:
             return 0
@@ -139,26 +131,10 @@ class Server:
             uptime,
         )
 
-    # Strings and hashes
-
-    def _do_get(self, key: bytes) -> Reply:
-        return cast("bytes | None", self._alive(key))
-
-    def _do_set(self, key: bytes, value: bytes, *options: bytes) -> Reply:
-        if b"NX" in options and self._alive(key) is not None:
-            return None
-        self.data[key] = value
-        self.expires.pop(key, None)
-        if b"PX" in options:
-            self.expires[key] = self._now_ms() + int(options[options.index(b"PX") + 1])
-        return b"OK"
+    # Hashes
 
     def _do_hget(self, key: bytes, field: bytes) -> Reply:
         return self._hash(key).get(field)
-
-    def _do_hmget(self, key: bytes, *fields: bytes) -> Reply:
-        found = self._hash(key)
-        return [found.get(field) for field in fields]
 
     def _do_hgetall(self, key: bytes) -> Reply:
         return [part for pair in self._hash(key).items() for part in pair]
@@ -176,13 +152,6 @@ class Server:
             return 0
         self._do_hset(key, field, value)
         return 1
-
-    def _do_hdel(self, key: bytes, *fields: bytes) -> Reply:
-        found = self._hash(key)
-        count = sum(found.pop(field, None) is not None for field in fields)
-        if not found:
-            self.data.pop(key, None)
-        return count
 
     # Sorted sets
 

@@ -3,7 +3,6 @@
 import os
 import random
 
-from tests.chaos.history import Event
 from tests.chaos.runs import Result
 from tests.chaos.sim import trouble
 from tests.chaos.sim.schedule import EPOCH_MS
@@ -78,10 +77,3 @@ def run(seed: int) -> Result:
         return Scenario(seed, is_told=True).run()
     result = Scenario(seed).run()
     return Scenario(seed, is_told=True).run() if result.violations else result
-
-
-def events_of(seed: int) -> list[Event]:
-    """The history of a seed."""
-    scenario = Scenario(seed)
-    scenario.run()
-    return scenario.stage.site.history.events
