@@ -31,5 +31,7 @@ class Options:
     faults: str = ""
     #: How far its wall clock is ahead.
     skew_ms: int = 0
+    #: Whether a worker looks after the jobs of others, and after those that are due.
+    patrols: bool = True
     #: A network namespace to join; "": none.
     namespace: str = ""

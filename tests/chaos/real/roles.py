@@ -53,6 +53,18 @@ class SkewedClock(SystemClock):
         self.skew_ms += by_ms
 
 
+class Heedless(Ledger):
+    """The ledger of a worker that looks after no jobs but its own."""
+
+    async def reap(self) -> int:
+        """Leaves lost jobs to others."""
+        return 0
+
+    async def promote(self) -> int:
+        """Leaves due jobs to others."""
+        return 0
+
+
 async def run(options: Options) -> None:
     """The process' life, until SIGTERM."""
     stop = asyncio.Event()
@@ -65,7 +77,8 @@ async def run(options: Options) -> None:
         lease_ms=int(options.lease_s * 1000), retry_backoff_ms=int(options.retry_backoff_s * 1000)
     )
     async with RedisQueue(options.url) as queue:
-        ledger = Ledger(store, queue, World(clock), policy)
+        kind = Ledger if options.patrols else Heedless
+        ledger = kind(store, queue, World(clock), policy)
         recovery = Recovery(ledger, clock, SystemRandomness(), Outages())
         recovering = asyncio.create_task(recovery.run())
         if options.role == "worker":

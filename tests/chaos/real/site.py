@@ -6,6 +6,7 @@ import shutil
 import signal
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable, Collection, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -15,6 +16,7 @@ from typing import NoReturn, Self, cast
 import pytest
 from redis.exceptions import ResponseError
 
+from tests import proc
 from tests.chaos import final, history
 from tests.chaos.checker import check
 from tests.chaos.history import Event, JsonLines
@@ -22,7 +24,7 @@ from tests.chaos.real.nursery import Nursery
 from tests.chaos.real.options import Options, Role
 from tests.chaos.runs import Violation
 from tests.valkey import Valkey
-from twofold import keys, publish
+from twofold import keys, publish, versions
 from twofold.principal import LOCAL
 from twofold.queue import schema
 from twofold.queue.connection import Connection
@@ -61,11 +63,7 @@ class Process:
 
     def state(self) -> str:
         """As in /proc: "T" is stopped; "" once it is gone, or a zombie."""
-        try:
-            text = Path(f"/proc/{self.pid}/stat").read_text(encoding="utf-8", errors="replace")
-        except OSError:
-            return ""
-        return text.rpartition(")")[2].split()[0].replace("Z", "")
+        return proc.status(self.pid)[0].replace("Z", "")
 
     @property
     def is_running(self) -> bool:
@@ -77,7 +75,7 @@ class Site:
 
     def __init__(self, path: Path, nursery: Nursery, valkey: Valkey | None = None) -> None:
         self.path = path
-        self.valkey = valkey or Valkey(_made(path / "valkey"))
+        self.valkey = valkey or Valkey(made(path / "valkey"))
         self.store = LocalStore(path / "store")
         #: By name; also those that have ended.
         self.processes: dict[str, Process] = {}
@@ -192,6 +190,10 @@ class Site:
             if event.kind == kind and fields.items() <= event.fields.items()
         ]
 
+    def begun(self) -> Counter[str]:
+        """How often each job's training began."""
+        return Counter(str(event.fields["job"]) for event in self.facts("train_begin"))
+
     # What stands in the store and in the queue
 
     def jobs(self) -> list[str]:
@@ -202,6 +204,10 @@ class Site:
         """How a job ended; "" while it has not."""
         found = publish.read_outcome(self.store, TENANT, job)
         return final.state_name(found.state) if found else ""
+
+    def visible(self, model: str) -> list[int]:
+        """The numbers of the versions that readers see."""
+        return [state.number for state in versions.visible_versions(self.store, TENANT, model)]
 
     async def final(self) -> final.Final:
         """What is left; only when all is quiet."""
@@ -254,6 +260,7 @@ def need_root(what: str) -> NoReturn:
     pytest.skip(f"{what} takes root, or is forbidden here")
 
 
-def _made(path: Path) -> Path:
+def made(path: Path) -> Path:
+    """The folder, now that it is there."""
     path.mkdir()
     return path

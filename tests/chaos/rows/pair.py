@@ -5,7 +5,7 @@ import socket
 from pathlib import Path
 from typing import cast
 
-from tests.chaos.real.site import Site
+from tests.chaos.real.site import Site, made
 from tests.valkey import Valkey
 
 
@@ -14,8 +14,8 @@ class Pair(Valkey):
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
-        self.primary = Valkey(_made(folder / "primary"))
-        self.replica = Valkey(_made(folder / "replica"))
+        self.primary = Valkey(made(folder / "primary"))
+        self.replica = Valkey(made(folder / "replica"))
         self._serving = self.primary
 
     @property
@@ -74,11 +74,6 @@ async def caught_up(site: Site, pair: Pair) -> None:
 def _replication(server: Valkey) -> dict[str, str]:
     about = cast("bytes", server.command("INFO", "replication")).decode()
     return dict(line.split(":", 1) for line in about.splitlines() if ":" in line)
-
-
-def _made(path: Path) -> Path:
-    path.mkdir()
-    return path
 
 
 def _free_port() -> int:

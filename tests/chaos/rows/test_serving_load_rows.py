@@ -20,6 +20,7 @@ from inferer.batcher import Limits
 from inferer.service import SERVICE
 from inferer.transport.grpcio import GrpcioServer
 from inferer.versions import Retention
+from tests.chaos.rows.again import until_kept
 from tests.chaos.scale import scaled
 from tests.chaos.serving import doubles
 from tests.chaos.serving.site import MODEL, Options, Site, answer_of, infer_request
@@ -121,30 +122,38 @@ async def test_i_reload_under_4_clients_fail_nothing_and_free_the_old(
 ) -> None:
     put(store, 1)
     served = Served(tmp_path / "store", Options(interval_s=0.02, retention=Retention(grace_s=0.2)))
+    last = 1
     async with served.running():
         await until(served.answers)
-        clients = [asyncio.create_task(ask_until(served, RELOADS)) for _ in range(CLIENTS)]
-        for number in range(2, RELOADS + 1):
-            await asyncio.to_thread(put, store, number)
-
-            async def is_served(number: int = number) -> bool:
-                return (await served.site.value())[0] == number
-
-            await until(is_served)
-        answers = await asyncio.gather(*clients)
-
-        assert served.wrong == []
-        for numbers in ([number for number, _, _ in each] for each in answers):
-            assert all(before <= after for before, after in itertools.pairwise(numbers))
-        assert all(added == 10.0 * number for each in answers for number, added, _ in each)
-        took_s = sorted(seconds for each in answers for _, _, seconds in each)
-        assert took_s[int(len(took_s) * 0.99)] < P99_S
+        for measured in until_kept(P99_S):
+            measured.value = await p99_of_reloads(served, store, range(last + 1, last + RELOADS))
+            last += RELOADS - 1
 
         async def are_freed() -> bool:
             gc.collect()
             return len(served.site.engine.programs) == len(list(served.site.models)) < 10
 
         await until(are_freed)
+
+
+async def p99_of_reloads(served: Served, store: LocalStore, numbers: range) -> float:
+    """Publishes version after version while clients ask; seconds that one request in 100 takes."""
+    clients = [asyncio.create_task(ask_until(served, numbers[-1])) for _ in range(CLIENTS)]
+    for number in numbers:
+        await asyncio.to_thread(put, store, number)
+
+        async def is_served(number: int = number) -> bool:
+            return (await served.site.value())[0] == number
+
+        await until(is_served)
+    answers = await asyncio.gather(*clients)
+
+    assert served.wrong == []
+    for seen in ([number for number, _, _ in each] for each in answers):
+        assert all(before <= after for before, after in itertools.pairwise(seen))
+    assert all(added == 10.0 * number for each in answers for number, added, _ in each)
+    took_s = sorted(seconds for each in answers for _, _, seconds in each)
+    return took_s[int(len(took_s) * 0.99)]
 
 
 async def end_of(call: "grpc.aio.UnaryUnaryCall[bytes, bytes]") -> str:

@@ -3,7 +3,6 @@
 import asyncio
 import shutil
 import signal
-from collections import Counter
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
@@ -14,24 +13,17 @@ from tests.chaos.real.nursery import Nursery
 from tests.chaos.real.site import TENANT, Site, folder
 from tests.chaos.rows.pair import Pair, caught_up
 from tests.twofold.samples import sample_record
-from twofold import keys, versions
+from twofold import keys
 from twofold.jobs import Policy
 from twofold.lifecycle import Ledger
 from twofold.principal import LOCAL
 from twofold.queue import RedisQueue
 from twofold.seams import World
 
+#: Longer than any stall of a worker's process: nothing but the wipe takes a job from its worker.
+LEASE_S = 30.0
 #: An attempt that takes this many epochs is under way whenever we look.
 LONG = 60
-
-
-def visible(site: Site, model: str) -> list[int]:
-    return [state.number for state in versions.visible_versions(site.store, TENANT, model)]
-
-
-def begun(site: Site) -> Counter[str]:
-    """How often each job was trained."""
-    return Counter(str(event.fields["job"]) for event in site.facts("train_begin"))
 
 
 def flush(site: Site) -> None:
@@ -55,19 +47,18 @@ async def create_delayed(site: Site, delay_ms: int) -> str:
 async def test_r_wipe_in_any_phase_every_job_ends_once_and_numbers_go_on(site: Site) -> None:
     await site.api("api")
     client = Client("client", site)
-    first = site.worker("first", lease_s=30.0)
+    first = site.worker("first", lease_s=LEASE_S)
     ended = await client.create("ended", "digits", epochs=1)
     await client.ended(ended)
     site.signal(first, signal.SIGTERM)
     await site.exit_code(first)
-    # Long leases: nothing but the wipe takes a job from its worker.
     steps = ("publish.staged", "publish.decided")
-    stopped = [site.worker(step, faults=f"{step}=stop", lease_s=30.0) for step in steps]
+    stopped = [site.worker(step, faults=f"{step}=stop", lease_s=LEASE_S) for step in steps]
     publishing = [await client.create(step, "digits", epochs=2) for step in steps]
     await asyncio.gather(*[site.stopped(process) for process in stopped])
-    second = site.worker("second", lease_s=30.0)
+    second = site.worker("second", lease_s=LEASE_S)
     running = await client.create("running", "digits", epochs=LONG)
-    await site.until(lambda: running in begun(site))
+    await site.until(lambda: running in site.begun())
     delayed = await create_delayed(site, 4_000)
     queued = await client.create("queued", "digits", epochs=1)
 
@@ -78,10 +69,10 @@ async def test_r_wipe_in_any_phase_every_job_ends_once_and_numbers_go_on(site: S
 
     jobs = [ended, *publishing, running, delayed, queued]
     assert {site.outcome(job) for job in jobs} == {"SUCCEEDED"}
-    assert begun(site)[ended] == 1
+    assert site.begun()[ended] == 1
     assert second.is_running
-    assert visible(site, "delayed") == [1]
-    assert len(visible(site, "digits")) == 5
+    assert site.visible("delayed") == [1]
+    assert len(site.visible("digits")) == 5
     assert (await client.call("get", job=ended))["version"] == 1
     assert await client.create("ended", "digits", epochs=1) == ended
     assert await site.violations() == []
@@ -98,12 +89,12 @@ async def test_r_wipe_a_server_without_its_data_folder_is_filled_again(site: Sit
     shutil.rmtree(site.valkey.folder / "appendonlydir")
     site.note("wipe")
     await asyncio.to_thread(site.valkey.start)
-    site.worker("worker")
+    site.worker("worker", lease_s=LEASE_S)
     await site.settle(20)
 
     assert {site.outcome(job) for job in jobs} == {"SUCCEEDED"}
     assert site.outcome(cancelled) == "CANCELLED"
-    assert begun(site) == dict.fromkeys(jobs, 1)
+    assert site.begun() == dict.fromkeys(jobs, 1)
     assert await site.violations() == []
 
 
@@ -124,7 +115,7 @@ async def test_r_wipe_again_and_again_while_jobs_are_submitted_loses_none(site: 
     await site.settle(25)
 
     assert len(set(jobs)) == 30
-    assert len(visible(site, "digits")) == 30
+    assert len(site.visible("digits")) == 30
     assert await clients[0].create("1-3", "digits", epochs=1) == jobs[13]
     assert await site.violations() == []
 
@@ -143,11 +134,11 @@ async def test_r_failover_to_a_replica_that_lags_is_a_wipe_of_the_latest_part(
             await caught_up(site, pair)
             pair.cut_link()
             await client.call("cancel", job=dropped)
-            worker = site.worker("worker")
+            worker = site.worker("worker", lease_s=LEASE_S)
             await site.until(lambda: all(site.outcome(job) for job in seen))
             running = await client.create("running", "digits", epochs=LONG)
             unseen = await client.create("unseen", "digits", epochs=1)
-            await site.until(lambda: running in begun(site))
+            await site.until(lambda: running in site.begun())
 
             await asyncio.to_thread(pair.switch)
             site.note("wipe")
@@ -160,8 +151,8 @@ async def test_r_failover_to_a_replica_that_lags_is_a_wipe_of_the_latest_part(
             ended = [*seen, running, unseen, late]
             assert {site.outcome(job) for job in ended} == {"SUCCEEDED"}
             assert site.outcome(dropped) == "CANCELLED"
-            assert [begun(site)[job] for job in (*seen, dropped)] == [1, 1, 0]
-            assert visible(site, "digits") == [*range(1, 6)]
+            assert [site.begun()[job] for job in (*seen, dropped)] == [1, 1, 0]
+            assert site.visible("digits") == [*range(1, 6)]
             assert worker.is_running
             assert await site.violations() == []
 
@@ -169,10 +160,10 @@ async def test_r_failover_to_a_replica_that_lags_is_a_wipe_of_the_latest_part(
 async def test_r_oom_refuses_new_jobs_only_and_writes_nothing_of_them(site: Site) -> None:
     await site.api("api")
     client = Client("client", site)
-    site.worker("worker")
+    site.worker("worker", lease_s=LEASE_S)
     running = await client.create("running", "digits", epochs=LONG)
     queued = await client.create("queued", "digits", epochs=1)
-    await site.until(lambda: running in begun(site))
+    await site.until(lambda: running in site.begun())
     await site.until(lambda: bool(site.store.names(keys.job_checkpoints(TENANT, running))))
 
     site.valkey.command("CONFIG", "SET", "maxmemory", 1)
@@ -188,5 +179,5 @@ async def test_r_oom_refuses_new_jobs_only_and_writes_nothing_of_them(site: Site
     await site.settle()
 
     assert (seen["state"], seen["attempt_count"], seen["eviction_count"]) == ("SUCCEEDED", 1, 0)
-    assert begun(site) == dict.fromkeys([running, queued, late], 1)
+    assert site.begun() == dict.fromkeys([running, queued, late], 1)
     assert await site.violations(once=True) == []
