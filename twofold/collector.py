@@ -13,6 +13,8 @@ from twofold import keys
 
 #: A repeat within this time finds the first job, so no binding goes before.
 REQUEST_LIFE_MS = 24 * 3_600_000
+#: The time of what has none that is known: it lies in the future, and so is never old.
+UNKNOWN_MS = 1 << 62
 
 Scratch = Literal["checkpoints", "artifacts"]
 
@@ -135,6 +137,8 @@ class Removal:
     keys: tuple[str, ...]
     #: The visible version that this hides: an alias that was set meanwhile keeps it.
     hides: tuple[str, int] | None = None
+    #: What this binding names, which must not go as long as the binding stands.
+    binds: str = ""
 
 
 def plan(inventory: Inventory, policy: Policy, now_ms: int) -> list[Removal]:
@@ -152,12 +156,23 @@ class _Aged:
         self._policy = policy
         self._now_ms = now_ms
         self._jobs = {job.id: job for job in inventory.jobs}
+        # Versions that are there, or may yet become visible: one look per job, of which a model
+        # may have as many as versions.
+        self._standing = {
+            (model.name, version.number)
+            for model in inventory.models
+            for version in model.versions
+            if not version.is_removed
+        }
 
     def requests(self) -> Iterator[Removal]:
-        for request in self._inventory.requests:
-            if self._now_ms - request.create_ms >= REQUEST_LIFE_MS:
-                key = keys.request(self._tenant, request.id)
-                yield Removal("request", f"requests/{request.id}", "older than 24 hours", (key,))
+        for one in self._inventory.requests:
+            if self._is_expired(one):
+                key, why = keys.request(self._tenant, one.id), "older than 24 hours"
+                yield Removal("request", f"requests/{one.id}", why, (key,), binds=f"jobs/{one.job}")
+
+    def _is_expired(self, request: Request) -> bool:
+        return self._now_ms - request.create_ms >= REQUEST_LIFE_MS
 
     def versions(self) -> Iterator[Removal]:
         for model in self._inventory.models:
@@ -204,8 +219,7 @@ class _Aged:
         return "" if decided else "its job ended otherwise"
 
     def jobs(self) -> Iterator[Removal]:
-        going = self._expired_bindings()
-        bound = {one.job for one in self._inventory.requests if one.id not in going}
+        bound = {one.job for one in self._inventory.requests if not self._is_expired(one)}
         for job in self._inventory.jobs:
             if not job.is_readable:
                 continue
@@ -213,14 +227,11 @@ class _Aged:
             if why:
                 folder = keys.job(self._tenant, job.id)
                 # The record first: without it the folder is no job, so that none comes alive again
-                # if its outcome goes and the rest stays.
-                spec = keys.job_spec(self._tenant, job.id)
-                yield Removal("job", f"jobs/{job.id}", why, (spec, folder))
+                # if its outcome goes and the rest stays. One that has come since is no target.
+                spec = (keys.job_spec(self._tenant, job.id),) if job.has_record else ()
+                yield Removal("job", f"jobs/{job.id}", why, (*spec, folder))
             else:
                 yield from self._scratch(job)
-
-    def _expired_bindings(self) -> set[str]:
-        return {removal.name.removeprefix("requests/") for removal in self.requests()}
 
     def _why_job(self, job: Job) -> str:
         if not job.has_record:
@@ -228,15 +239,8 @@ class _Aged:
             return "a folder without a record" if self._is_old(last_ms) else ""
         if job.ending is None or self._now_ms - job.ending.end_ms < self._policy.keep_jobs_ms:
             return ""
-        return "" if self._has_version(job.ending) else "ended long ago, its version is gone"
-
-    def _has_version(self, ending: Ending) -> bool:
-        return any(
-            version.number == ending.version and not version.is_removed
-            for model in self._inventory.models
-            if model.name == ending.model
-            for version in model.versions
-        )
+        has_version = (job.ending.model, job.ending.version) in self._standing
+        return "" if has_version else "ended long ago, its version is gone"
 
     def _scratch(self, job: Job) -> Iterator[Removal]:
         holder = self._inventory.attempts.get(job.id)

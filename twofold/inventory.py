@@ -7,6 +7,7 @@ from google.protobuf.message import DecodeError
 
 from twofold import keys, names, publish, versions
 from twofold.collector import (
+    UNKNOWN_MS,
     Ending,
     Folder,
     Inventory,
@@ -20,10 +21,12 @@ from twofold.collector import (
 from twofold.errors import Corrupt, InvalidField
 from twofold.internal.v1 import record_pb2
 from twofold.lifecycle.attempts import newest_checkpoint
-from twofold.store import Store
+from twofold.store import Store, split_key
 
 _TEMPORARY = re.compile(r"[0-9a-f]{32}")
 _KINDS: tuple[Scratch, ...] = ("checkpoints", "artifacts")
+#: What a version's folder has beside its files.
+_MARKS = frozenset({"claim", "withdrawn.json"})
 
 
 def read(store: Store, tenant: str) -> Inventory:
@@ -47,12 +50,47 @@ def read(store: Store, tenant: str) -> Inventory:
     )
 
 
+def live_jobs(store: Store, tenant: str) -> list[str]:
+    """Jobs without an outcome of which attempts have written something.
+
+    Raises:
+        StoreError: the store cannot be used.
+    """
+    ids = filter(_is_ulid, store.names(keys.jobs(tenant)))
+    found = {job_id: set(store.names(keys.job(tenant, job_id))) for job_id in ids}
+    return [
+        job_id
+        for job_id, present in found.items()
+        if "outcome" not in present and present.intersection(_KINDS)
+    ]
+
+
 def changed_ms(store: Store, key: str) -> int | None:
-    """When a file, or the names in a folder, changed last; None where it is not there."""
+    """When a file, or the names in a folder, changed last; None where nothing is there.
+
+    UNKNOWN_MS where the disk does not say: what it hides may be young.
+    """
     try:
         return store.path(key).lstat().st_mtime_ns // 1_000_000
-    except OSError:
+    except FileNotFoundError:
         return None
+    except OSError:
+        return UNKNOWN_MS
+
+
+def is_ours(name: str) -> bool:
+    """Whether a name in a folder can be part of a key; file managers and NFS leave others."""
+    try:
+        split_key(name)
+    except ValueError:
+        return False
+    return True
+
+
+def _age_of(store: Store, key: str) -> int:
+    """Like `changed_ms`, for what was there a moment ago: its age is not known if it is gone."""
+    found = changed_ms(store, key)
+    return UNKNOWN_MS if found is None else found
 
 
 def _is_ulid(name: str) -> bool:
@@ -80,14 +118,14 @@ def _version(store: Store, tenant: str, model: str, number: int) -> Version:
     present = store.names(folder)
     withdrawal = versions.read_withdrawal(store, tenant, model, number)
     claim = _claim(store, keys.version_claim(tenant, model, number))
-    times = [changed_ms(store, folder) or 0, claim.create_time.ToMilliseconds()]
+    times = (_age_of(store, folder), claim.create_time.ToMilliseconds())
     return Version(
         number=number,
         job=claim.job.removeprefix("jobs/"),
         has_claim="claim" in present,
         is_visible="manifest.json" in present,
         withdrawn_ms=withdrawal.create_time.ToMilliseconds() if withdrawal else None,
-        files=tuple(name for name in present if name not in ("claim", "withdrawn.json")),
+        files=tuple(name for name in present if name not in _MARKS and is_ours(name)),
         changed_ms=max(times),
     )
 
@@ -103,12 +141,17 @@ def _claim(store: Store, key: str) -> record_pb2.VersionClaim:
 
 def _job(store: Store, tenant: str, job_id: str) -> Job:
     present = store.names(keys.job(tenant, job_id))
-    has_record, changed = "spec.pb" in present, changed_ms(store, keys.job(tenant, job_id)) or 0
+    has_record, changed = "spec.pb" in present, _age_of(store, keys.job(tenant, job_id))
+    attempts = store.names(keys.job_checkpoints(tenant, job_id)) if "checkpoints" in present else []
     try:
         outcome = publish.read_outcome(store, tenant, job_id) if "outcome" in present else None
     except Corrupt:
         return Job(id=job_id, has_record=has_record, is_readable=False)
-    newest = newest_checkpoint(store, tenant, job_id) if "checkpoints" in present else None
+    # Once it has ended no attempt resumes.
+    is_live = outcome is None and bool(attempts)
+    if is_live and not all(map(is_ours, attempts)):
+        return Job(id=job_id, has_record=has_record, is_readable=False)
+    newest = newest_checkpoint(store, tenant, job_id) if is_live else None
     return Job(
         id=job_id,
         has_record=has_record,
@@ -126,21 +169,22 @@ def _ending(outcome: record_pb2.JobOutcome) -> Ending:
 def _folders(store: Store, tenant: str, job_id: str) -> Iterator[Folder]:
     for kind in _KINDS:
         for attempt in store.names(f"{keys.job(tenant, job_id)}/{kind}"):
-            changed = changed_ms(store, f"{keys.job(tenant, job_id)}/{kind}/{attempt}")
-            if changed is not None and _is_ulid(attempt):
-                yield Folder(kind, attempt, changed)
+            if _is_ulid(attempt):
+                folder = f"{keys.job(tenant, job_id)}/{kind}/{attempt}"
+                yield Folder(kind, attempt, _age_of(store, folder))
 
 
 def _requests(store: Store, tenant: str) -> Iterator[Request]:
     for name in store.names(keys.requests(tenant)):
         try:
-            data = store.read(keys.request(tenant, names.check_request_id("request", name)))
-            record = record_pb2.RequestRecord.FromString(data or b"")
+            key = keys.request(tenant, names.check_request_id("request", name))
+            record = record_pb2.RequestRecord.FromString(store.read(key) or b"")
         except (Corrupt, DecodeError, InvalidField):
             continue
         if record.format_version == publish.FORMAT_VERSION:
-            job, create_ms = record.job.removeprefix("jobs/"), record.create_time.ToMilliseconds()
-            yield Request(name, job, create_ms)
+            # Whose clock was behind when it wrote the binding must not make it end early.
+            create_ms = max(record.create_time.ToMilliseconds(), _age_of(store, key))
+            yield Request(name, record.job.removeprefix("jobs/"), create_ms)
 
 
 def _uploads(store: Store, tenant: str) -> Iterator[Upload]:
@@ -157,7 +201,10 @@ def _uploads(store: Store, tenant: str) -> Iterator[Upload]:
 
 
 def upload_changed_ms(store: Store, tenant: str, sha256: str) -> int:
-    """When bytes came last for a data set without a record."""
+    """When bytes came last for a data set without a record; 0 where none are there.
+
+    So of what only a lock is left: it is removed by whoever holds it.
+    """
     places = (
         keys.upload_part(tenant, sha256),
         keys.dataset_file(tenant, sha256),
@@ -168,9 +215,5 @@ def upload_changed_ms(store: Store, tenant: str, sha256: str) -> int:
 
 def _temporary(store: Store) -> dict[str, int]:
     """The store's own temporary files; any file there may be another tenant's part."""
-    found = {name: changed_ms(store, f"tmp/{name}") for name in store.names("tmp")}
-    return {
-        name: changed
-        for name, changed in found.items()
-        if changed is not None and _TEMPORARY.fullmatch(name)
-    }
+    found = filter(_TEMPORARY.fullmatch, store.names("tmp"))
+    return {name: _age_of(store, f"tmp/{name}") for name in found}

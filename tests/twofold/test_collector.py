@@ -1,6 +1,7 @@
 """What may go and what must stay: tables of cases, and invariants over any inventory."""
 
 import re
+import time
 
 import pytest
 from hypothesis import given
@@ -8,6 +9,7 @@ from hypothesis import strategies as st
 
 from twofold.collector import (
     REQUEST_LIFE_MS,
+    UNKNOWN_MS,
     Ending,
     Folder,
     Inventory,
@@ -315,3 +317,43 @@ def test_nothing_that_is_needed_ever_goes(inventory: Inventory, keep: int) -> No
             assert f"t/jobs/{job.id}/artifacts/{inventory.attempts.get(job.id)}" not in keys
     assert len(keys) == len(set(keys))
     assert all(re.fullmatch(r"(t|tmp)/[\w./-]+", key) for key in keys)
+
+
+def test_a_model_with_as_many_versions_as_jobs_is_planned_in_a_moment() -> None:
+    """A look through all versions for each job took minutes of the event loop."""
+    count = 20_000
+    ids = [f"01J{number:023}" for number in range(count)]
+    inventory = Inventory(
+        tenant="t",
+        models=(Model("m", tuple(visible(number + 1) for number in range(count))),),
+        jobs=tuple(
+            Job(id=job, ending=Ending(OLD_MS, "m", number + 1)) for number, job in enumerate(ids)
+        ),
+        requests=tuple(Request(f"r{number}", job, OLD_MS) for number, job in enumerate(ids)),
+    )
+
+    begin_s = time.process_time()
+    found = plan(inventory, Policy(), NOW_MS)
+
+    assert time.process_time() - begin_s < 2
+    assert len(found) == count
+
+
+def test_what_has_no_known_age_is_never_old() -> None:
+    inventory = Inventory(
+        tenant="t",
+        models=(Model("m", (hidden(1, changed_ms=UNKNOWN_MS), visible(2))),),
+        jobs=(Job(id=J1, has_record=False, changed_ms=UNKNOWN_MS),),
+        requests=(Request("r", J2, UNKNOWN_MS),),
+        uploads=(Upload("a" * 64, UNKNOWN_MS),),
+        temporary={"a": UNKNOWN_MS},
+    )
+
+    assert plan(inventory, Policy(grace_ms=0), NOW_MS) == []
+
+
+def test_a_job_without_a_record_is_removed_without_one() -> None:
+    """One that comes meanwhile was acknowledged."""
+    inventory = Inventory(tenant="t", jobs=(Job(id=J1, has_record=False, changed_ms=OLD_MS),))
+
+    assert plan(inventory, Policy(), NOW_MS)[0].keys == (f"t/jobs/{J1}",)
