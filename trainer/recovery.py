@@ -44,7 +44,8 @@ class Recovery:
             wait_s = LOOK_S * (0.75 + self._randomness.uniform() / 2)
             try:
                 # A process may have died between a job's record and its place in the queue.
-                await (self._ledger.recover() if has_compared else self._ledger.reconcile())
+                look = self._ledger.recover if has_compared else self._ledger.reconcile
+                done = await look()
             except PASSING as error:
                 self._outages.failed(error)
                 wait_s = backoff.next_s()
@@ -53,5 +54,8 @@ class Recovery:
                 wait_s = backoff.next_s()
             else:
                 has_compared = True
+                self._outages.worked("queue")
+                if done is not None:  # else there was nothing to compare
+                    self._outages.worked("store")
                 backoff.reset()
             await self._clock.sleep(wait_s)

@@ -14,6 +14,7 @@ from trainer.recovery import Recovery
 from twofold.errors import Unavailable
 from twofold.lifecycle import Reconciled
 from twofold.seams import SystemClock, SystemRandomness
+from twofold.store import StoreError
 
 
 @dataclass
@@ -78,3 +79,34 @@ async def test_a_failing_look_is_not_the_last(monkeypatch: pytest.MonkeyPatch) -
         await eventually(lambda: len(ledger.calls) >= before + 4)
 
     assert set(ledger.calls[1:]) == {"recover"}
+
+
+async def test_each_outage_of_the_store_is_told(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(recovery, "LOOK_S", 0.01)
+    ledger = FakeLedger([StoreError("first"), StoreError("still")])
+    async with running(ledger):
+        await eventually(lambda: "recover" in ledger.calls)
+        ledger.errors += [StoreError("second")]
+        before = len(ledger.calls)
+        await eventually(lambda: len(ledger.calls) >= before + 2)
+
+    told = [getattr(one, "why", "") for one in caplog.records if one.message == "out of reach"]
+    assert told == ["first", "second"]
+
+
+async def test_a_look_without_a_comparison_says_nothing_of_the_store(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(recovery, "LOOK_S", 0.01)
+    ledger = FakeLedger()
+    async with running(ledger):
+        await eventually(lambda: "recover" in ledger.calls)
+        for why in ("first", "still"):
+            ledger.errors += [StoreError(why)]
+            before = len(ledger.calls)
+            await eventually(lambda least=before + 3: len(ledger.calls) >= least)
+
+    told = [getattr(one, "why", "") for one in caplog.records if one.message == "out of reach"]
+    assert told == ["first"]
