@@ -119,6 +119,7 @@ COMMANDS = (
     "XDEL {t}:queue <ENTRY>",
     "XAUTOCLAIM {t}:queue workers <WORKER> 0 0-0 COUNT 50",
     "XCLAIM {t}:queue workers <WORKER> 0 <ENTRY> JUSTID",
+    "XCLAIM {t}:queue workers <WORKER> 0 <ENTRY> FORCE JUSTID",
     "XPENDING {t}:queue workers",
     "XPENDING {t}:queue workers - + 10 <WORKER>",
     "XLEN {t}:queue",

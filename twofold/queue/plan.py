@@ -61,8 +61,9 @@ def _plan_queue(plan: Plan, old: Job | None, new: Job) -> None:
     if new.phase == Phase.JOB_PHASE_QUEUED and not new.entry:
         plan.add("ENQUEUE", queue, new.id)
     if new.entry and new.attempt:
-        # Resets the entry's idle time, which is the lease.
-        plan.add("XCLAIM", queue, schema.GROUP, new.owner, 0, new.entry, "JUSTID")
+        # Resets the entry's idle time, which is the lease. FORCE: also of one that the group has
+        # lost, or nobody would notice when its worker is lost too.
+        plan.add("XCLAIM", queue, schema.GROUP, new.owner, 0, new.entry, "FORCE", "JUSTID")
 
 
 def _plan_end(plan: Plan, new: Job) -> None:

@@ -90,6 +90,16 @@ def _script() -> Script:
 _PROBE = Script("#!lua\nreturn 1")
 #: A command on one key that must work also then.
 _PERMITTED = Script("#!lua flags=allow-oom\nreturn redis.call(ARGV[1], KEYS[1], unpack(ARGV, 2))")
+#: Deletes a group's consumers that hold nothing and have not asked for some milliseconds. At once:
+#: what one is given between a look and its deletion would be destroyed, and its job with it.
+_FORGET = Script("""#!lua flags=allow-oom
+for _, consumer in ipairs(redis.call('XINFO', 'CONSUMERS', KEYS[1], ARGV[1])) do
+  local about = {}
+  for i = 1, #consumer, 2 do about[consumer[i]] = consumer[i + 1] end
+  if about.pending == 0 and about.idle > tonumber(ARGV[2]) then
+    redis.call('XGROUP', 'DELCONSUMER', KEYS[1], ARGV[1], about.name)
+  end
+end""")
 
 
 class RedisQueue:
@@ -169,8 +179,9 @@ class RedisQueue:
     async def drop(self, tenant: str, entry: str) -> None:
         """Deletes an entry that stands for nothing."""
         key = schema.queue(tenant)
-        # XACK alone frees no memory.
-        await self._connection.call_all([("XACK", key, schema.GROUP, entry), ("XDEL", key, entry)])
+        # XACK alone frees no memory. Last: acknowledged but not deleted it would seem to wait for
+        # ever, and what is deleted but not acknowledged XAUTOCLAIM takes away.
+        await self._connection.call_all([("XDEL", key, entry), ("XACK", key, schema.GROUP, entry)])
 
     async def next_entry(self, tenant: str, worker: str, block_s: float) -> Entry | None:
         """Receives one entry as consumer `worker`; waits up to `block_s`, at most two seconds."""
@@ -244,18 +255,10 @@ class RedisQueue:
         XGROUP DELCONSUMER destroys what a consumer holds: one that has asked within a day, or that
         holds an entry, is never deleted.
         """
-        key = schema.queue(tenant)
-        try:
-            reply = await self._connection.call("XINFO", "CONSUMERS", key, schema.GROUP)
-        except NoGroup:
-            return
-        for consumer in cast("list[Reply]", reply):
-            flat = cast("list[Reply]", consumer)
-            about = dict(zip(cast("list[bytes]", flat[::2]), flat[1::2], strict=True))
-            idle, held = cast("int", about[b"idle"]), cast("int", about[b"pending"])
-            if held == 0 and idle > _CONSUMER_IDLE_MS:
-                name = cast("bytes", about[b"name"])
-                await self._connection.call("XGROUP", "DELCONSUMER", key, schema.GROUP, name)
+        with contextlib.suppress(NoGroup):
+            await self._connection.evaluate(
+                _FORGET, [schema.queue(tenant)], [schema.GROUP, _CONSUMER_IDLE_MS]
+            )
 
     async def is_steady(self, for_ms: int, stall_ms: int) -> bool:
         """Whether server and network have been up for `for_ms`, as far as we saw.

@@ -236,11 +236,13 @@ class Server:
         return [[key, found]] if found else None
 
     def _do_xclaim(
-        self, key: bytes, name: bytes, consumer: bytes, idle_ms: bytes, entry: bytes, *_: bytes
+        self, key: bytes, name: bytes, consumer: bytes, idle_ms: bytes, entry: bytes, *how: bytes
     ) -> Reply:
         stream, group = self._group(key, name)
-        now_ms = self._now_ms()
-        is_taken = stream.claim(group, consumer, now_ms, int(idle_ms), id_of(entry))
+        now_ms, entry_id = self._now_ms(), id_of(entry)
+        if b"FORCE" in how:
+            stream.force(group, consumer, now_ms, entry_id)
+        is_taken = stream.claim(group, consumer, now_ms, int(idle_ms), entry_id)
         return [entry] if is_taken else []
 
     def _do_xautoclaim(

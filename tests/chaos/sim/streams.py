@@ -90,6 +90,11 @@ class Stream:
         held.consumer, held.delivered_ms = consumer, now_ms
         return True
 
+    def force(self, group: Group, consumer: bytes, now_ms: int, entry: Id) -> None:
+        """FORCE of XCLAIM: makes an entry of the stream pending that was not."""
+        if entry in self.entries:
+            group.pending.setdefault(entry, Pending(consumer, now_ms))
+
     def autoclaim(self, group: Group, consumer: bytes, now_ms: int, idle_ms: int) -> list[Reply]:
         """XAUTOCLAIM over the whole list: claimed entries and deleted ones."""
         taken: list[Id] = []

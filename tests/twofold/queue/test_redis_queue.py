@@ -1,16 +1,16 @@
 """Changes are applied once, all or nothing, and only to the revision they were decided on."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from unittest.mock import ANY
 
 import pytest
 
 from tests.valkey import Valkey
-from twofold.errors import Internal, Unimplemented
+from twofold.errors import Internal, Unavailable, Unimplemented
 from twofold.jobs import Job, Phase, State
-from twofold.queue import RedisQueue, codec, schema
-from twofold.queue.connection import Argument, Connection, NoGroup, Reply
+from twofold.queue import Depth, Entry, RedisQueue, codec, schema
+from twofold.queue.connection import Argument, Connection, NoGroup, Reply, Script
 
 TENANT = "local"
 JOB = "01J00000000000000000000000"
@@ -154,6 +154,66 @@ class EmptiedTwice(Connection):
 async def test_a_queue_emptied_again_while_a_worker_waits_is_no_error(valkey: Valkey) -> None:
     async with RedisQueue(valkey.url, connect=EmptiedTwice) as queue:
         assert await queue.next_entry(TENANT, "w", 0.01) is None
+
+
+class DiesMidway(Connection):
+    """A client that dies after the first of several commands."""
+
+    async def call_all(self, commands: Sequence[Sequence[Argument]]) -> list[Reply]:
+        await self.call(*commands[0])
+        raise Unavailable("gone")
+
+
+async def test_entry_whose_deletion_died_midway_waits_for_nobody(
+    queue: RedisQueue, valkey: Valkey
+) -> None:
+    await create(queue)
+    entry = await queue.next_entry(TENANT, "w", 0)
+    assert entry is not None
+    async with RedisQueue(valkey.url, connect=DiesMidway) as dying:
+        with pytest.raises(Unavailable):
+            await dying.drop(TENANT, entry.id)
+
+    assert await queue.idle_entries(TENANT, "reaper", 0) == []
+
+    assert await queue.depth(TENANT) == Depth()
+
+
+class WakesUp(Connection):
+    """After the first answer, a worker that was stopped for a day asks for its next entry."""
+
+    sleeps = True
+
+    async def call(self, *arguments: Argument) -> Reply:
+        reply = await super().call(*arguments)
+        await self._wake()
+        return reply
+
+    async def evaluate(
+        self, script: Script, keys: Sequence[str], arguments: Sequence[Argument]
+    ) -> Reply:
+        reply = await super().evaluate(script, keys, arguments)
+        await self._wake()
+        return reply
+
+    async def _wake(self) -> None:
+        if self.sleeps:
+            self.sleeps = False
+            read = ("XREADGROUP", "GROUP", schema.GROUP, "w", "STREAMS", schema.queue(TENANT), ">")
+            await super().call(*read)
+
+
+async def test_worker_that_wakes_up_while_it_is_forgotten_keeps_what_it_is_given(
+    queue: RedisQueue, valkey: Valkey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert await queue.next_entry(TENANT, "w", 0) is None
+    job = await create(queue)
+    monkeypatch.setattr("twofold.queue.redis_queue._CONSUMER_IDLE_MS", -1)
+
+    async with RedisQueue(valkey.url, connect=WakesUp) as forgetting:
+        await forgetting.forget_workers(TENANT)
+
+    assert await queue.held_entries(TENANT, "w") == [Entry(job.entry, JOB)]
 
 
 async def test_reading_no_jobs_asks_nobody() -> None:
