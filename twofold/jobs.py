@@ -6,6 +6,7 @@ clock.
 
 from dataclasses import dataclass
 
+from twofold import formats
 from twofold.internal.v1 import record_pb2
 from twofold.v1 import spec_pb2, training_pb2
 
@@ -147,7 +148,7 @@ def verdict_of(outcome: record_pb2.JobOutcome) -> Verdict:
 def outcome_of(verdict: Verdict, model: str = "", attempt: str = "") -> record_pb2.JobOutcome:
     """The outcome that proposes `verdict`; not for SUCCEEDED, which `publish` makes."""
     outcome = record_pb2.JobOutcome(
-        format_version=1,
+        format_version=formats.OUTCOME,
         state=verdict.state,
         reason=verdict.reason,
         message=verdict.message,

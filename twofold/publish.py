@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from google.protobuf.message import DecodeError
 
-from twofold import keys, manifest, names, versions
+from twofold import formats, keys, manifest, names, versions
 from twofold.errors import Corrupt
 from twofold.faults import fault
 from twofold.internal.v1 import record_pb2
@@ -32,7 +32,8 @@ __all__ = [
     "standing_outcome",
 ]
 
-FORMAT_VERSION = 1
+#: For `inventory` until it reads `formats` itself.
+FORMAT_VERSION = formats.CLAIM
 _log = logging.getLogger(__name__)
 
 
@@ -104,10 +105,10 @@ def _parsed(data: bytes, job: str) -> record_pb2.JobOutcome:
         outcome = record_pb2.JobOutcome.FromString(data)
     except DecodeError as error:
         raise Corrupt("the job's outcome cannot be read", resource=f"jobs/{job}") from error
-    if outcome.format_version != FORMAT_VERSION:
+    if outcome.format_version != formats.OUTCOME:
         raise Corrupt(
             f"the job's outcome is of format {outcome.format_version}; this release reads "
-            f"{FORMAT_VERSION}",
+            f"{formats.OUTCOME}",
             resource=f"jobs/{job}",
         )
     return outcome
@@ -168,7 +169,7 @@ def _claim(store: Store, clock: Clock, attempt: Attempt, model: str) -> int:
     if _is_claimed_by(store, attempt, model, number):
         return number
     claim = record_pb2.VersionClaim(
-        format_version=FORMAT_VERSION, job=f"jobs/{attempt.job}", attempt=attempt.attempt
+        format_version=formats.CLAIM, job=f"jobs/{attempt.job}", attempt=attempt.attempt
     )
     claim.create_time.FromMilliseconds(clock.time_ms())
     data = claim.SerializeToString(deterministic=True)
@@ -244,7 +245,7 @@ def _decide(
     """Proposes SUCCEEDED with this version, or CANCELLED where that was asked for; the winner."""
     number, sha256 = version
     outcome = record_pb2.JobOutcome(
-        format_version=FORMAT_VERSION,
+        format_version=formats.OUTCOME,
         state=State.JOB_STATE_SUCCEEDED,
         model=model,
         version=number,

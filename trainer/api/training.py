@@ -11,14 +11,13 @@ from trainer.api import paging
 from trainer.api.desk import Desk
 from trainer.api.streams import StreamSlots, until
 from trainer.datasets import need_dataset
-from twofold import names
+from twofold import formats, names
 from twofold.errors import InvalidField
 from twofold.internal.v1 import record_pb2
 from twofold.principal import Principal
 from twofold.spec import Bounds, complete, dataset_of, truth_table
 from twofold.v1 import spec_pb2, training_pb2
 
-RECORD_FORMAT_VERSION = 1
 _MAX_CURSOR = 64
 _MAX_DELAY_MS = 365 * 86_400_000
 _MAX_SECONDS = 253_402_300_799  # the end of year 9999, where Timestamp ends
@@ -53,7 +52,7 @@ class TrainingApi:
     ) -> record_pb2.JobRecord:
         now_ms = self._desk.clock.time_ms()
         record = record_pb2.JobRecord(
-            format_version=RECORD_FORMAT_VERSION,
+            format_version=formats.JOB,
             principal=principal.name,
             request_id=_request_id(request.request_id),
             request_sha256=request_sha256(request),

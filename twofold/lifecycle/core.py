@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from google.protobuf.message import DecodeError
 
-from twofold import keys, names, publish
+from twofold import formats, keys, names, publish
 from twofold.errors import Conflict, Corrupt, NotFound
 from twofold.faults import fault
 from twofold.internal.v1 import record_pb2
@@ -17,7 +17,6 @@ from twofold.seams import World
 from twofold.store import Store
 from twofold.transitions import CancelAsked, Decided, Event, decide
 
-FORMAT_VERSION = 1
 #: Every conflict means that another's change went through; so many in a row mean a defect.
 _TRIES = 50
 
@@ -133,10 +132,10 @@ class Core:
             record = record_pb2.JobRecord.FromString(data)
         except DecodeError as error:
             raise Corrupt(f"the record of {resource} cannot be read", resource=resource) from error
-        if record.format_version != FORMAT_VERSION:
+        if record.format_version != formats.JOB:
             raise Corrupt(
                 f"the record of {resource} is of format {record.format_version}; this release "
-                f"reads {FORMAT_VERSION}",
+                f"reads {formats.JOB}",
                 resource=resource,
             )
         return record

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from google.protobuf.message import DecodeError
 
-from twofold import keys, names, publish
+from twofold import formats, keys, names, publish
 from twofold.errors import (
     Corrupt,
     InvalidField,
@@ -19,7 +19,7 @@ from twofold.errors import (
 from twofold.faults import fault
 from twofold.internal.v1 import record_pb2
 from twofold.jobs import TERMINAL, Job, State, cancelled, new_job, outcome_of, to_proto, verdict_of
-from twofold.lifecycle.core import FORMAT_VERSION, Core
+from twofold.lifecycle.core import Core
 from twofold.principal import Principal
 from twofold.queue.connection import BLOCK_LIMIT_S
 from twofold.transitions import Created, decide, ended_job
@@ -173,7 +173,7 @@ class Requests(Core):
         """The record with what only we know."""
         filled = record_pb2.JobRecord()
         filled.CopyFrom(record)
-        filled.format_version = FORMAT_VERSION
+        filled.format_version = formats.JOB
         filled.principal = principal.name
         if not filled.HasField("create_time"):
             filled.create_time.FromMilliseconds(self._clock.time_ms())
@@ -190,10 +190,10 @@ class Requests(Core):
             binding = record_pb2.RequestRecord.FromString(data)
         except DecodeError as error:
             raise Corrupt("a request's record cannot be read") from error
-        if binding.format_version != FORMAT_VERSION:
+        if binding.format_version != formats.REQUEST:
             raise Corrupt(
                 f"a request's record is of format {binding.format_version}; this release reads "
-                f"{FORMAT_VERSION}"
+                f"{formats.REQUEST}"
             )
         if binding.request_sha256 != record.request_sha256:
             raise RequestIdReused(
@@ -210,7 +210,7 @@ class Requests(Core):
         if not record.request_id:
             return job_id
         binding = record_pb2.RequestRecord(
-            format_version=FORMAT_VERSION,
+            format_version=formats.REQUEST,
             job=f"jobs/{job_id}",
             request_sha256=record.request_sha256,
         )

@@ -7,7 +7,7 @@ import pytest
 
 from tests.twofold.lifecycle.bench import TENANT, Bench
 from tests.twofold.samples import JOB, sample_record
-from twofold import faults, keys, publish
+from twofold import faults, formats, keys, publish
 from twofold.errors import (
     Corrupt,
     InvalidField,
@@ -67,6 +67,21 @@ async def test_repeated_request_returns_the_first_job(bench: Bench, other: Bench
     assert await other.create(REQUEST) == first
     assert (await bench.ledger.depth()).waiting == 1
     assert bench.store.names(keys.jobs(TENANT)) == [first]
+
+
+async def test_what_writes_a_record_and_what_reads_it_move_to_a_new_format_together(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number, kind in enumerate(("JOB", "REQUEST", "OUTCOME", "CLAIM"), 2):
+        monkeypatch.setattr(formats, kind, number)
+    job_id = await bench.create(REQUEST)
+    assert await bench.create(REQUEST) == job_id
+
+    await bench.ledger.cancel(LOCAL, job_id)
+
+    outcome = publish.read_outcome(bench.store, TENANT, job_id)
+    assert outcome is not None
+    assert outcome.state == State.JOB_STATE_CANCELLED
 
 
 async def test_requests_that_race_make_one_job(bench: Bench, other: Bench) -> None:
