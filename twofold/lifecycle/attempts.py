@@ -11,7 +11,8 @@ from twofold.errors import Corrupt, NotFound, Unavailable
 from twofold.faults import fault
 from twofold.internal.v1 import record_pb2
 from twofold.jobs import Fenced, Job, Phase, Reason, Verdict, failed, outcome_of, verdict_of
-from twofold.lifecycle.core import Claim, Core
+from twofold.lifecycle.core import Claim, Core, begun_attempts
+from twofold.lifecycle.setbacks import Setbacks
 from twofold.queue import Entry
 from twofold.queue.connection import BLOCK_LIMIT_S
 from twofold.store import Store
@@ -29,6 +30,8 @@ from twofold.v1 import model_pb2, training_pb2
 
 #: A checkpoint's name is the steps done in it, and its format.
 _CHECKPOINT = re.compile(r"([0-9]{1,18})\.[a-z]+")
+#: A worker that holds so many jobs which the store does not let it begin takes no more of them.
+_STUCK_LIMIT = 3
 #: Between two looks at a server that is away.
 _PAUSE_S = 0.5
 
@@ -41,17 +44,15 @@ class Attempts(Core):
     async def claim(self, worker: str, block_s: float) -> Claim | None:
         """Takes the next job, waiting up to `block_s`; None where none came.
 
-        `worker` is unique among living workers and holds one job at a time.
+        `worker` is unique among living workers and holds one job at a time. Pause before the next
+        call where this one raises: its job stays with `worker`, at no cost, until its lease ends.
         """
         share_s = block_s / len(self._tenants)
         for tenant in self._tenants:
-            # Given to us, but the answer was lost: nobody else will get it before its lease ends.
-            for entry in await self._queue.held_entries(tenant, worker):
-                claim = await self._begin(tenant, worker, entry)
-                if claim is not None:
-                    return claim
-            entry = await self._wait_for_entry(tenant, worker, share_s)
-            claim = await self._begin(tenant, worker, entry) if entry else None
+            claim = await self._begin_held(tenant, worker)
+            if claim is None:
+                entry = await self._wait_for_entry(tenant, worker, share_s)
+                claim = await self._begin(tenant, worker, entry) if entry else None
             if claim is not None:
                 return claim
         return None
@@ -172,6 +173,22 @@ class Attempts(Core):
             if entry is not None or left_s <= BLOCK_LIMIT_S:
                 return entry
 
+    async def _begin_held(self, tenant: str, worker: str) -> Claim | None:
+        """The claim of what was given to us before: nobody else will get it in its lease.
+
+        The answer was lost, or the job could not begin. A bad job must not hold the worker, so it
+        goes on to others. A store that is away makes every job look bad: then one that took job
+        after job would keep them from workers whose store is there.
+        """
+        setbacks = Setbacks()
+        for entry in await self._queue.held_entries(tenant, worker):
+            with setbacks.of(entry.job):
+                claim = await self._begin(tenant, worker, entry)
+                if claim is not None:
+                    return claim
+        setbacks.raise_passing(_STUCK_LIMIT)
+        return None
+
     async def _begin(self, tenant: str, worker: str, entry: Entry) -> Claim | None:
         """The claim of a received entry; None where it stands for nothing, or the job is over."""
         fault("ledger.received")
@@ -211,7 +228,7 @@ class Attempts(Core):
 def newest_checkpoint(store: Store, tenant: str, job_id: str) -> str | None:
     """The key of the checkpoint with the most steps, the youngest attempt's of equal ones."""
     best: tuple[int, str, str] | None = None
-    for attempt in store.names(keys.job_checkpoints(tenant, job_id)):
+    for attempt in begun_attempts(store, tenant, job_id):
         folder = keys.attempt_checkpoints(tenant, job_id, attempt)
         for name in store.names(folder):
             found = _CHECKPOINT.fullmatch(name)

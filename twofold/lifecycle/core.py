@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from google.protobuf.message import DecodeError
 
 from twofold import formats, keys, names, publish
-from twofold.errors import Conflict, Corrupt, NotFound
+from twofold.errors import Conflict, Corrupt, InvalidField, NotFound
 from twofold.faults import fault
 from twofold.internal.v1 import record_pb2
 from twofold.jobs import Job, Policy, State, Verdict, cancelled, outcome_of, verdict_of
@@ -142,6 +142,22 @@ class Core:
 
     def _ulid(self) -> str:
         return names.ulid(self._clock.time_ms, self._randomness.token_bytes)
+
+
+def begun_attempts(store: Store, tenant: str, job_id: str) -> list[str]:
+    """The attempts that have a folder of checkpoints, oldest first.
+
+    Other names there are not ours: file managers and NFS leave some.
+    """
+    return [name for name in store.names(keys.job_checkpoints(tenant, job_id)) if _is_ulid(name)]
+
+
+def _is_ulid(name: str) -> bool:
+    try:
+        names.check_ulid("attempt", name)
+    except InvalidField:
+        return False
+    return True
 
 
 def _report(old: Job, new: Job) -> None:

@@ -1,9 +1,7 @@
 """What keeps jobs moving when their workers do not: lost leases, due jobs; and figures."""
 
-import logging
-
-from twofold.errors import TwofoldError, Unavailable
 from twofold.lifecycle.core import Core
+from twofold.lifecycle.setbacks import Setbacks
 from twofold.queue import Depth, Entry
 from twofold.transitions import Decided, Due, LeaseLost
 
@@ -11,8 +9,6 @@ from twofold.transitions import Decided, Due, LeaseLost
 _REAPER = "reaper"
 #: Workers are gone for a day before they are forgotten.
 _FORGET_INTERVAL_S = 600.0
-
-_log = logging.getLogger(__name__)
 
 
 class Patrol(Core):
@@ -27,20 +23,21 @@ class Patrol(Core):
         Does nothing until server and network have been up for a lease: right after an outage every
         lease looks lost, and there are at least three heartbeats in a lease to show that it is not.
         For the same reason one below half a lease makes no living worker lose its own.
+
+        Raises:
+            StoreError, Conflict: some job has to wait for another look; the others moved on.
         """
         lease_ms = self._policy.lease_ms
         if not await self._queue.is_steady(lease_ms, lease_ms // 2):
             return 0
-        count = 0
+        count, setbacks = 0, Setbacks()
         for tenant in self._tenants:
+            # All are the reaper's now: one that was passed over would wait for another lease.
             for entry in await self._queue.idle_entries(tenant, _REAPER, self._policy.lease_ms):
-                try:
+                with setbacks.of(entry.job):
                     count += await self._reap_entry(tenant, entry)
-                except Unavailable:
-                    raise
-                except TwofoldError:  # one bad job must not keep the others from being reaped
-                    _log.exception("an entry could not be reaped", extra={"job": entry.job})
         await self._forget_workers()
+        setbacks.raise_passing()
         return count
 
     async def _forget_workers(self) -> None:
@@ -52,20 +49,26 @@ class Patrol(Core):
             await self._queue.forget_workers(tenant)
 
     async def promote(self) -> int:
-        """Queues delayed jobs that are due; how many."""
-        count = 0
+        """Queues delayed jobs that are due; how many. Raises as `reap`."""
+        count, setbacks = 0, Setbacks()
         for tenant in self._tenants:
             for job_id in await self._queue.due_jobs(tenant):
-                job = await self._apply(tenant, job_id, Due())
-                if job is None:
-                    await self._queue.forget_delayed(tenant, job_id)
-                count += job is not None
+                with setbacks.of(job_id):
+                    count += await self._promote_job(tenant, job_id)
+        setbacks.raise_passing()
         return count
 
     async def depth(self) -> Depth:
         """How many jobs wait, are delayed, run, and were given up, over all tenants."""
         depths = [await self._queue.depth(tenant) for tenant in self._tenants]
         return sum(depths, Depth())
+
+    async def _promote_job(self, tenant: str, job_id: str) -> bool:
+        """Whether there is such a job."""
+        job = await self._apply(tenant, job_id, Due())
+        if job is None:
+            await self._queue.forget_delayed(tenant, job_id)
+        return job is not None
 
     async def _reap_entry(self, tenant: str, entry: Entry) -> bool:
         """Whether the entry's job moved on."""

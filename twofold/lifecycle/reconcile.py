@@ -10,10 +10,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from twofold import identity, keys, names
-from twofold.errors import Corrupt, InvalidField, NotFound
+from twofold.errors import Corrupt, InvalidField, NotFound, Unimplemented
 from twofold.faults import fault
 from twofold.jobs import Job, Verdict, new_job
-from twofold.lifecycle.core import Core
+from twofold.lifecycle.core import Core, begun_attempts
+from twofold.lifecycle.setbacks import Setbacks
 from twofold.queue import Origin
 from twofold.transitions import Created, Restored, decide
 
@@ -83,45 +84,63 @@ class Reconciler(Core):
         return done
 
     async def _reconcile(self, tenant: str) -> Reconciled:
-        done = Reconciled()
+        done, setbacks = Reconciled(), Setbacks()
         found = await self._off_loop(self._store.names, keys.jobs(tenant))
         for begin in range(0, len(found), _CHUNK):
-            done += await self._reconcile_chunk(tenant, found[begin : begin + _CHUNK])
+            done += await self._reconcile_chunk(tenant, found[begin : begin + _CHUNK], setbacks)
+        setbacks.raise_passing()  # not compared: a job whose folder was not read may be missing
         _log.info("reconciled", extra={"jobs": done.jobs, "enqueued": done.enqueued})
         return done
 
-    async def _reconcile_chunk(self, tenant: str, job_ids: Sequence[str]) -> Reconciled:
+    async def _reconcile_chunk(
+        self, tenant: str, job_ids: Sequence[str], setbacks: Setbacks
+    ) -> Reconciled:
         # The queue first: what it then says of a job is at most older than what the store says.
-        known = await self._queue.read_many(tenant, job_ids)
-        queued = {job.id: job for job in known if job is not None}
-        unsure = [job_id for job_id in job_ids if not _has_ended(queued.get(job_id))]
-        ended, open_jobs = await self._off_loop(self._read_states, tenant, unsure)
+        known = await self._read_known(tenant, job_ids, setbacks)
+        queued = {job.id: job for job in known.values() if job is not None}
+        unsure = [job_id for job_id in known if not _has_ended(queued.get(job_id))]
+        ended, open_jobs = await self._off_loop(self._read_states, tenant, unsure, setbacks)
         fault("reconcile.read")
         missing = [job for job_id, job in open_jobs.items() if job_id not in queued]
-        made = await self._enqueue_all(tenant, missing)
+        made = await self._enqueue_all(tenant, missing, setbacks)
         stale = {job_id: verdict for job_id, verdict in ended.items() if job_id in queued}
-        letting_go = await self._end_all(tenant, stale)
+        done = await self._end_all(tenant, stale, setbacks)
+        letting_go = [job for job in done if job is not None and not job.is_terminal]
         live = [queued[job_id] for job_id in open_jobs if job_id in queued]
-        restored = await self._restore(tenant, [*live, *letting_go])
-        return Reconciled(len(job_ids), made + restored, len(stale) - len(letting_go))
+        restored = await self._restore(tenant, [*live, *letting_go], setbacks)
+        return Reconciled(len(job_ids), made + restored, len(done) - len(letting_go))
+
+    async def _read_known(
+        self, tenant: str, job_ids: Sequence[str], setbacks: Setbacks
+    ) -> dict[str, Job | None]:
+        """What the queue says of each job; those of which it says what we cannot read are left."""
+        try:
+            found = await self._queue.read_many(tenant, job_ids)
+            return dict(zip(job_ids, found, strict=True))
+        except (Unimplemented, ValueError):  # one of them: which?
+            known: dict[str, Job | None] = {}
+            for job_id in job_ids:
+                with setbacks.of(job_id):
+                    known[job_id], _ = await self._queue.read(tenant, job_id)
+            return known
 
     def _read_states(
-        self, tenant: str, job_ids: Sequence[str]
+        self, tenant: str, job_ids: Sequence[str], setbacks: Setbacks
     ) -> tuple[dict[str, Verdict], dict[str, Job]]:
         """Of the jobs: the verdicts of those that ended; the others, as good as new."""
         ended: dict[str, Verdict] = {}
         open_jobs: dict[str, Job] = {}
         for job_id in job_ids:
-            try:
-                state = self._read_state(tenant, job_id)
-            except (Corrupt, InvalidField, NotFound) as error:
-                # One bad job must not keep the others from being found.
-                _log.warning("not a job", extra={"job": job_id, "why": error.message})
-                continue
-            if isinstance(state, Verdict):
-                ended[job_id] = state
-            else:
-                open_jobs[job_id] = state
+            with setbacks.of(job_id):
+                try:
+                    state = self._read_state(tenant, job_id)
+                except (Corrupt, InvalidField, NotFound) as error:
+                    _log.warning("not a job", extra={"job": job_id, "why": error.message})
+                    continue
+                if isinstance(state, Verdict):
+                    ended[job_id] = state
+                else:
+                    open_jobs[job_id] = state
         return ended, open_jobs
 
     def _read_state(self, tenant: str, job_id: str) -> Verdict | Job:
@@ -132,10 +151,10 @@ class Reconciler(Core):
             if verdict is not None:
                 return verdict
         job = new_job(job_id, self._read_record(tenant, job_id))
-        begun = self._store.names(keys.job_checkpoints(tenant, job_id)) if len(parts) > 1 else []
+        begun = begun_attempts(self._store, tenant, job_id) if len(parts) > 1 else []
         return replace(job, attempt_count=len(begun))
 
-    async def _enqueue_all(self, tenant: str, jobs: Sequence[Job]) -> int:
+    async def _enqueue_all(self, tenant: str, jobs: Sequence[Job], setbacks: Setbacks) -> int:
         """Makes jobs that the queue does not know; how many of them are new to it."""
         if not jobs:
             return 0
@@ -145,33 +164,39 @@ class Reconciler(Core):
         made = await self._queue.create_all(tenant, fresh)
         fault("reconcile.enqueued")
         # Who ended a job meanwhile did not find it in the queue.
-        ends = await self._off_loop(self._ends_of, tenant, [job.id for job in jobs])
-        await self._end_all(tenant, ends)
+        ends = await self._off_loop(self._ends_of, tenant, [job.id for job in jobs], setbacks)
+        await self._end_all(tenant, ends, setbacks)
         return sum(job is not None for job in made)
 
-    def _ends_of(self, tenant: str, job_ids: Sequence[str]) -> dict[str, Verdict]:
+    def _ends_of(
+        self, tenant: str, job_ids: Sequence[str], setbacks: Setbacks
+    ) -> dict[str, Verdict]:
         found: dict[str, Verdict] = {}
         for job_id in job_ids:
-            if self._store.exists(keys.job_outcome(tenant, job_id)):
-                verdict = self._standing_verdict(tenant, job_id)
-                if verdict is not None:
-                    found[job_id] = verdict
+            with setbacks.of(job_id):
+                if self._store.exists(keys.job_outcome(tenant, job_id)):
+                    verdict = self._standing_verdict(tenant, job_id)
+                    if verdict is not None:
+                        found[job_id] = verdict
         return found
 
-    async def _end_all(self, tenant: str, verdicts: Mapping[str, Verdict]) -> list[Job]:
-        """Ends jobs in the queue; those that their workers have yet to let go."""
-        done = [
-            await self._apply_verdict(tenant, job_id, verdict)
-            for job_id, verdict in verdicts.items()
-        ]
-        return [job for job in done if job is not None and not job.is_terminal]
+    async def _end_all(
+        self, tenant: str, verdicts: Mapping[str, Verdict], setbacks: Setbacks
+    ) -> list[Job | None]:
+        """Ends jobs in the queue, as they then are: some, their workers have yet to let go."""
+        done: list[Job | None] = []
+        for job_id, verdict in verdicts.items():
+            with setbacks.of(job_id):
+                done.append(await self._apply_verdict(tenant, job_id, verdict))
+        return done
 
-    async def _restore(self, tenant: str, live: Sequence[Job]) -> int:
+    async def _restore(self, tenant: str, live: Sequence[Job], setbacks: Setbacks) -> int:
         """Puts live jobs back into the stream or the delayed ones, where they are missing there."""
         lost = await self._queue.lost_members(tenant, live)
         for job in lost:
             _log.warning("a live job stood nowhere", extra={"job": job.id})
-            await self._apply(tenant, job.id, Restored(job.change))
+            with setbacks.of(job.id):
+                await self._apply(tenant, job.id, Restored(job.change))
         return len(lost)
 
 

@@ -15,7 +15,7 @@ from twofold.lifecycle import Claim, Ledger
 from twofold.principal import LOCAL
 from twofold.queue import RedisQueue, schema
 from twofold.seams import SystemClock, World
-from twofold.store import LocalStore
+from twofold.store import LocalStore, StoreError
 from twofold.v1 import training_pb2
 
 TENANT = LOCAL.tenant
@@ -33,12 +33,37 @@ class BenchQueue(RedisQueue):
         return self.assume_steady or await super().is_steady(for_ms, stall_ms)
 
 
+class BenchStore(LocalStore):
+    """A store some of whose folders cannot be read."""
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(root)
+        #: Parts of the keys that cannot.
+        self.unreadable: set[str] = set()
+
+    def read(self, key: str, limit_bytes: int = 64 << 20) -> bytes | None:
+        self._check(key)
+        return super().read(key, limit_bytes)
+
+    def names(self, key: str) -> list[str]:
+        self._check(key)
+        return super().names(key)
+
+    def exists(self, key: str) -> bool:
+        self._check(key)
+        return super().exists(key)
+
+    def _check(self, key: str) -> None:
+        if not self.unreadable.isdisjoint(key.split("/")):
+            raise StoreError("the store cannot be used now; try again later")
+
+
 class Bench:
     """A ledger with its queue and store, as one process has them."""
 
     def __init__(self, valkey: Valkey, root: Path, policy: Policy = POLICY) -> None:
         self.valkey = valkey
-        self.store = LocalStore(root)
+        self.store = BenchStore(root)
         self.clock = SystemClock()
         self.queue = BenchQueue(valkey.url)
         self.ledger = Ledger(self.store, self.queue, World(self.clock), policy)

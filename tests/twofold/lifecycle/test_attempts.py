@@ -11,15 +11,17 @@ from tests.twofold.lifecycle.bench import POLICY, TENANT, Bench
 from tests.twofold.samples import JOB, trained_manifest
 from tests.valkey import Valkey
 from twofold import keys, publish
-from twofold.errors import Conflict, Corrupt
+from twofold.errors import Conflict, Corrupt, TwofoldError
 from twofold.jobs import Fenced, Job, Phase, Reason, State
-from twofold.lifecycle import Claim
+from twofold.lifecycle import Claim, Depth
 from twofold.lifecycle.attempts import newest_checkpoint
 from twofold.principal import LOCAL
 from twofold.queue import schema
 from twofold.seams import World
-from twofold.store import LocalStore
+from twofold.store import LocalStore, StoreError
 from twofold.v1 import training_pb2
+
+A1, A2 = "01J000000000000000000000A1", "01J000000000000000000000A2"
 
 
 async def test_claim_holds_the_job_with_its_record(bench: Bench) -> None:
@@ -69,6 +71,42 @@ async def test_a_job_that_its_worker_dropped_is_neither_claimed_again_nor_kept_f
     assert await bench.ledger.claim("w1", 0) is None
 
     assert await other.ledger.reap() == 1
+
+
+@pytest.mark.parametrize("how", ["corrupt", "newer", "unreadable"])
+async def test_a_job_that_cannot_begin_does_not_hold_its_worker(bench: Bench, how: str) -> None:
+    bad, good = await bench.create(), await bench.create()
+    if how == "corrupt":
+        bench.store.create(keys.job_outcome(TENANT, bad), b"\xff")
+    elif how == "newer":
+        bench.valkey.command("HSET", schema.job(TENANT, bad), "format", 2)
+    else:
+        bench.store.unreadable = {bad}
+    with pytest.raises(TwofoldError):
+        await bench.ledger.claim("w1", 0)
+
+    claim = await bench.ledger.claim("w1", 0)
+
+    assert claim is not None
+    assert claim.job.id == good
+
+
+async def test_a_worker_whose_store_is_away_takes_few_jobs_and_charges_none(
+    bench: Bench, other: Bench
+) -> None:
+    made = [await bench.create() for _ in range(5)]
+    bench.store.unreadable = set(made)
+    for _ in range(10):
+        with pytest.raises(StoreError):
+            await bench.ledger.claim("w1", 0)
+    assert await bench.ledger.depth() == Depth(waiting=2, running=3)
+
+    for job_id in made[:3]:
+        await other.take_over(job_id)
+
+    claims = [await other.claim(f"w{number}") for number in range(2, 7)]
+    assert {claim.job.attempt_count for claim in claims} == {1}
+    assert {claim.job.eviction_count for claim in claims} == {0}
 
 
 async def test_claim_waits_for_a_job(bench: Bench, other: Bench) -> None:
@@ -323,10 +361,15 @@ async def test_failure_of_a_cancelling_attempt_is_cancelled(bench: Bench) -> Non
     ("files", "expected"),
     [
         ([], None),
-        (["A1/3.safetensors"], "A1/3.safetensors"),
-        (["A1/3.safetensors", "A1/12.safetensors", "A2/9.safetensors"], "A1/12.safetensors"),
-        (["A1/3.safetensors", "A2/3.safetensors"], "A2/3.safetensors"),
-        (["A1/3.safetensors.tmp", "A1/x.safetensors", "A1/part-9.safetensors"], None),
+        ([f"{A1}/3.safetensors"], f"{A1}/3.safetensors"),
+        (
+            [f"{A1}/3.safetensors", f"{A1}/12.safetensors", f"{A2}/9.safetensors"],
+            f"{A1}/12.safetensors",
+        ),
+        ([f"{A1}/3.safetensors", f"{A2}/3.safetensors"], f"{A2}/3.safetensors"),
+        ([f"{A1}/3.safetensors.tmp", f"{A1}/x.safetensors", f"{A1}/part-9.safetensors"], None),
+        ([".nfs0001", f"{A1}/.nfs0002", f"{A1}/3.safetensors", ".DS_Store"], f"{A1}/3.safetensors"),
+        ([".Trash/3.safetensors", "lost+found/9.safetensors"], None),
     ],
 )
 def test_newest_checkpoint_has_the_most_steps(
@@ -334,7 +377,9 @@ def test_newest_checkpoint_has_the_most_steps(
 ) -> None:
     folder = keys.job_checkpoints(TENANT, JOB)
     for file in files:
-        store.create(f"{folder}/{file}", b"")
+        path = store.make_folder(folder) / file
+        path.parent.mkdir(exist_ok=True)
+        path.touch()
 
     found = newest_checkpoint(store, TENANT, JOB)
 

@@ -14,6 +14,7 @@ from twofold.jobs import Fenced, Phase, Reason, State
 from twofold.lifecycle import Depth
 from twofold.principal import LOCAL
 from twofold.queue import schema
+from twofold.store import StoreError
 
 
 async def test_lost_lease_is_reaped_and_counted(valkey: Valkey, tmp_path: Path) -> None:
@@ -124,6 +125,45 @@ async def test_one_bad_job_does_not_keep_others_from_being_reaped(bench: Bench) 
 
     assert (await bench.get(good)).phase == Phase.JOB_PHASE_QUEUED
     assert (await bench.get(bad)).state == State.JOB_STATE_RUNNING
+
+
+async def test_unreadable_folder_does_not_keep_others_from_being_reaped(bench: Bench) -> None:
+    """The entries behind it are the reaper's: passed over they would wait for another lease."""
+    bad, good = await bench.create(), await bench.create()
+    await bench.claim()
+    await bench.claim("w2")
+    bench.lose_lease(bad)
+    bench.lose_lease(good)
+    bench.store.unreadable = {bad}
+
+    with pytest.raises(StoreError):
+        await bench.ledger.reap()
+
+    bench.store.unreadable = set()
+    assert (await bench.get(good)).phase == Phase.JOB_PHASE_QUEUED
+    assert (await bench.get(bad)).state == State.JOB_STATE_RUNNING
+    await bench.take_over(bad)
+
+
+async def test_lost_worker_is_noticed_also_where_the_group_forgot_its_entry(bench: Bench) -> None:
+    job_id = await bench.create()
+    claim = await bench.claim()
+    bench.valkey.command("XACK", schema.queue(TENANT), schema.GROUP, claim.job.entry)
+
+    await bench.ledger.beat(claim, Phase.JOB_PHASE_TRAINING)
+
+    await bench.take_over(job_id)
+    assert (await bench.claim("w2")).job.id == job_id
+
+
+async def test_one_bad_job_does_not_keep_others_from_being_promoted(bench: Bench) -> None:
+    bad, good = await bench.create_delayed(), await bench.create_delayed()
+    bench.valkey.command("HSET", schema.job(TENANT, bad), "format", 2)
+    bench.come_due(bad)
+
+    await bench.promote(good)
+
+    assert (await bench.claim()).job.id == good
 
 
 async def test_delayed_job_is_promoted_when_due(bench: Bench) -> None:

@@ -16,6 +16,7 @@ from twofold.jobs import Job, Phase, State
 from twofold.lifecycle import Depth, Reconciled
 from twofold.principal import LOCAL
 from twofold.queue import schema
+from twofold.store import StoreError
 
 REQUEST = "6fa459ea-ee8a-4ca4-894e-db77e160355e"
 
@@ -142,6 +143,7 @@ async def test_attempts_that_left_checkpoints_are_counted(bench: Bench) -> None:
     claim = await bench.claim()
     folder = keys.attempt_checkpoints(TENANT, claim.job.id, claim.attempt)
     bench.store.create(f"{folder}/17.checkpoint", b"weights")
+    (bench.store.path(folder).parent / ".DS_Store").touch()
     bench.valkey.command("FLUSHALL")
 
     await bench.ledger.reconcile()
@@ -197,6 +199,51 @@ async def test_what_is_no_job_is_left_alone(bench: Bench) -> None:
 
     assert (await bench.claim()).job.id == good
     assert await bench.ledger.claim("w2", 0) is None
+
+
+async def test_unreadable_folder_does_not_keep_others_from_being_found(bench: Bench) -> None:
+    bad, good = await bench.create(), await bench.create()
+    bench.valkey.command("FLUSHALL")
+    bench.store.unreadable = {bad}
+
+    with pytest.raises(StoreError):
+        await bench.ledger.recover()
+
+    assert (await bench.claim()).job.id == good
+    bench.store.unreadable = set()
+    # It was not noted as compared.
+    assert await bench.ledger.recover() == Reconciled(jobs=2, enqueued=1)
+    assert (await bench.claim("w2")).job.id == bad
+
+
+async def test_job_that_cannot_be_ended_does_not_keep_others_from_it(bench: Bench) -> None:
+    faults.arm("ledger.cancel_asked", crash)
+    for _ in range(2):
+        with pytest.raises(Crash):
+            await bench.ledger.cancel(LOCAL, await bench.create())
+    errors = [StoreError("away")]
+
+    def fail_once() -> None:
+        if errors:
+            raise errors.pop()
+
+    faults.arm("ledger.settling", fail_once)
+    with pytest.raises(StoreError):
+        await bench.ledger.recover()
+
+    assert await bench.ledger.depth() == Depth(waiting=1)
+    assert await bench.ledger.recover() == Reconciled(jobs=2, ended=1)
+
+
+async def test_record_of_a_newer_release_does_not_keep_others_from_being_found(
+    bench: Bench,
+) -> None:
+    newer, lost = await bench.create(), await bench.create()
+    bench.valkey.command("HSET", schema.job(TENANT, newer), "format", 2)
+    bench.valkey.command("DEL", schema.job(TENANT, lost), schema.events(TENANT, lost))
+
+    assert await bench.ledger.recover() == Reconciled(jobs=2, enqueued=1)
+    assert await bench.ledger.recover() is None
 
 
 async def test_reconcilers_side_by_side_enqueue_once(bench: Bench, other: Bench) -> None:
