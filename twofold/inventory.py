@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from google.protobuf.message import DecodeError
 
-from twofold import keys, names, publish, versions
+from twofold import formats, keys, names, publish, versions
 from twofold.collector import (
     UNKNOWN_MS,
     Ending,
@@ -136,22 +136,19 @@ def _claim(store: Store, key: str) -> record_pb2.VersionClaim:
         claim = record_pb2.VersionClaim.FromString(store.read(key) or b"")
     except (Corrupt, DecodeError):
         claim = record_pb2.VersionClaim()
-    return claim if claim.format_version == publish.FORMAT_VERSION else record_pb2.VersionClaim()
+    return claim if claim.format_version == formats.CLAIM else record_pb2.VersionClaim()
 
 
 def _job(store: Store, tenant: str, job_id: str) -> Job:
     present = store.names(keys.job(tenant, job_id))
     has_record, changed = "spec.pb" in present, _age_of(store, keys.job(tenant, job_id))
-    attempts = store.names(keys.job_checkpoints(tenant, job_id)) if "checkpoints" in present else []
     try:
         outcome = publish.read_outcome(store, tenant, job_id) if "outcome" in present else None
     except Corrupt:
         return Job(id=job_id, has_record=has_record, is_readable=False)
     # Once it has ended no attempt resumes.
-    is_live = outcome is None and bool(attempts)
-    if is_live and not all(map(is_ours, attempts)):
-        return Job(id=job_id, has_record=has_record, is_readable=False)
-    newest = newest_checkpoint(store, tenant, job_id) if is_live else None
+    is_resumable = outcome is None and "checkpoints" in present
+    newest = newest_checkpoint(store, tenant, job_id) if is_resumable else None
     return Job(
         id=job_id,
         has_record=has_record,
@@ -181,7 +178,7 @@ def _requests(store: Store, tenant: str) -> Iterator[Request]:
             record = record_pb2.RequestRecord.FromString(store.read(key) or b"")
         except (Corrupt, DecodeError, InvalidField):
             continue
-        if record.format_version == publish.FORMAT_VERSION:
+        if record.format_version == formats.REQUEST:
             # Whose clock was behind when it wrote the binding must not make it end early.
             create_ms = max(record.create_time.ToMilliseconds(), _age_of(store, key))
             yield Request(name, record.job.removeprefix("jobs/"), create_ms)

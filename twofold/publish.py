@@ -32,8 +32,6 @@ __all__ = [
     "standing_outcome",
 ]
 
-#: For `inventory` until it reads `formats` itself.
-FORMAT_VERSION = formats.CLAIM
 _log = logging.getLogger(__name__)
 
 

@@ -140,7 +140,8 @@ async def receiving(
     """The file that `header` announces, to be written by nobody else.
 
     What has come stays if the stream breaks or the store fails, so that another can go on; it goes
-    if it is found to be no part of a data set. Raises Conflict where another writes the file.
+    if it is found to be no part of a data set, or if its bytes could not be made durable: a disk
+    tells of lost writes once. Raises Conflict where another writes the file.
     """
     incoming = await _opened(store, tenant, header)
     try:

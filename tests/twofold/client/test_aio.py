@@ -5,6 +5,7 @@ import threading
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ import pytest_asyncio
 
 from tests.twofold.client.serving import Servers
 from twofold import AsyncClient, errors, toml_spec
-from twofold.client import Connection, JobFailed, JobFilter, RetryPolicy
+from twofold.client import Connection, JobFailed, JobFilter, RetryPolicy, uploads
 from twofold.v1 import training_pb2
 
 SPEC: toml_spec.Tree = {
@@ -133,6 +134,24 @@ async def test_a_broken_upload_goes_on_where_the_server_has_got_to(
 
     assert servers.datasets.contents[dataset.name.removeprefix("datasets/")] == data
     assert servers.datasets.offsets == [number * 300_000 for number in range(8)]
+
+
+async def test_the_file_of_a_refused_upload_is_closed(
+    aclient: AsyncClient, servers: Servers
+) -> None:
+    """Of a call that its server ends early grpcio leaves the messages where they are."""
+    whole = uploads.from_arrays(np.zeros((500_000, 1)), np.zeros(500_000))
+    opened: list[BinaryIO] = []
+
+    def open_file() -> BinaryIO:
+        opened.append(whole.open())
+        return opened[-1]
+
+    servers.script.failures["UploadDataset"] = [errors.LimitExceeded("too large", limit="bytes")]
+    with pytest.raises(errors.LimitExceeded):
+        await aclient.datasets.put(uploads.Upload(whole.header, open_file))
+
+    assert [file.closed for file in opened] == [True]
 
 
 async def test_arrays_are_uploaded_and_named_in_the_spec(

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
-from typing import TypeVar
+from typing import BinaryIO, TypeVar
 
 import grpc
 
@@ -49,8 +49,10 @@ class AsyncTransport:
                 asked = datasets.committed_size(upload.header.sha256)
                 ask = self._channel(call.server).unary_unary(asked.path, as_is, as_is)
                 sending.found(asked.decode(await ask(asked.request, timeout=left_s)))
-            stream = _messages(upload, sending.offset)
-            return await method(stream, timeout=ends_s - self.now_s())
+            # Owned here: of a call that failed grpcio leaves the messages where they are.
+            with await asyncio.to_thread(upload.open) as file:
+                stream = _messages(upload, file, sending.offset)
+                return await method(stream, timeout=ends_s - self.now_s())
 
         return await self._repeat(call, timeout_s, attempt, sending.delay_s)
 
@@ -150,13 +152,9 @@ class AsyncTransport:
         return self._channels[server]
 
 
-async def _messages(upload: Upload, offset: int) -> AsyncIterator[bytes]:
+async def _messages(upload: Upload, file: BinaryIO, offset: int) -> AsyncIterator[bytes]:
     """Upload.messages, reading the file off the event loop."""
     yield upload.first(offset)
-    file = await asyncio.to_thread(upload.open)
-    try:
-        await asyncio.to_thread(file.seek, offset)
-        while chunk := await asyncio.to_thread(file.read, CHUNK_BYTES):
-            yield chunk_message(chunk)
-    finally:
-        file.close()
+    await asyncio.to_thread(file.seek, offset)
+    while chunk := await asyncio.to_thread(file.read, CHUNK_BYTES):
+        yield chunk_message(chunk)
