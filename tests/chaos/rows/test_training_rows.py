@@ -63,7 +63,7 @@ def test_k_epoch_a_worker_killed_in_an_epoch_is_replaced_within_its_lease_and_tw
     """Two trainers; the second resumes from the last checkpoint, and there is one version."""
     with site.connect(attempts=1_000) as client:
         for measured in until_kept(TAKEOVER_S):
-            site.wait_until_ready()
+            site.start()  # also the worker that an earlier try killed
             measured.value, handle = seconds_until_taken_over(site, client, measured.name)
             job = handle.wait(timeout_s=60)
 
