@@ -36,6 +36,9 @@ RELOADS, CLIENTS = scaled(60, 200), 4
 P99_S = 0.25
 CALLS, AT_ONCE = 5_000, 250
 ROW_S = 0.002
+#: Where most calls of a connection are cancelled, grpcio now and then drops another before its
+#: handler begins, as CANCELLED: one in 10,000 was seen. Our client repeats those.
+DROPPED = 5
 #: What a process keeps of 4,000 calls, if it keeps nothing of each: some objects, and the pages of
 #: a busy allocator (25 MiB under coverage, client and server in one).
 GROWTH_OBJECTS, GROWTH_BYTES = 1_000, 64 << 20
@@ -176,12 +179,12 @@ async def leave(channel: grpc.aio.Channel, number: int, random: Random, *, is_cl
         await asyncio.sleep(random.random() * 0.02)
         call.cancel()
     end = await end_of(call)
-    if end == "CANCELLED" and (is_left or is_closing or timeout_s < 1):
-        # The end of a connection; or the server's clock ended the call before the caller's did,
-        # which HTTP/2 tells as a cancelled stream.
-        return "cancelled"
-    assert end == "answered" or is_left or is_closing or timeout_s < 1, (number, end)
-    return end
+    if end != "CANCELLED":
+        assert end == "answered" or is_left or is_closing or timeout_s < 1, (number, end)
+        return end
+    # Of a connection that ended, or by the server's clock, which was ahead of the caller's: HTTP/2
+    # tells that as a cancelled stream. Else grpcio dropped it.
+    return "cancelled" if is_left or is_closing or timeout_s < 1 else "dropped"
 
 
 async def leave_many(served: Served, count: int, random: Random) -> list[str]:
@@ -239,7 +242,8 @@ async def test_c_gone_5000_calls_that_are_left_hold_nothing(
             assert await infer(channel, 1)
 
     assert len(ends) == CALLS
-    assert set(ends) <= {"answered", "cancelled", "DEADLINE_EXCEEDED"}
+    assert set(ends) <= {"answered", "cancelled", "dropped", "DEADLINE_EXCEEDED"}
+    assert ends.count("dropped") <= DROPPED
     assert ends.count("cancelled") > CALLS / 2
     assert after[2] - before[2] < GROWTH_OBJECTS
     assert after[3] - before[3] < GROWTH_BYTES
