@@ -14,6 +14,7 @@ import pytest
 from tests.chaos.rows.uploads import BadFile, corpus, cutting, mutated, seeds
 from tests.trainer.api.serving import Served, describe, error_of, serving
 from tests.trainer.fakes import eventually
+from trainer.api.upload import committed_size
 from trainer.checker import dataset_of, start_checking_child
 from trainer.childproc import Child
 from twofold import errors, housekeeping, keys
@@ -51,10 +52,11 @@ async def test_u_cut_upload_goes_on_where_it_was_cut_and_is_never_half_visible(
     upload, content = upload_of(tmp_path, seed)
     async with (
         serving(tmp_path, describe) as api,
-        cutting(api.address, lambda: chance.randrange(1 << 20, SIZE_BYTES // 2)) as (
-            proxy,
-            address,
-        ),
+        cutting(
+            api.address,
+            lambda: chance.randrange(1 << 20, SIZE_BYTES // 2),
+            lambda: committed_size(api.store, TENANT, upload.header.sha256),
+        ) as (proxy, address),
         AsyncClient(connection=Connection(train=address)) as client,
     ):
         proxy.on_cut = lambda: check_nothing_visible(api)
@@ -79,7 +81,11 @@ async def test_u_cut_upload_that_nobody_goes_on_with_is_swept(tmp_path: Path, se
     cuts = iter([chance.randrange(2 << 20, SIZE_BYTES)])
     async with (
         serving(tmp_path, describe) as api,
-        cutting(api.address, lambda: next(cuts, None)) as (_, address),
+        cutting(
+            api.address,
+            lambda: next(cuts, None),
+            lambda: committed_size(api.store, TENANT, upload.header.sha256),
+        ) as (_, address),
         AsyncClient(connection=Connection(train=address, retry=retry)) as client,
     ):
         with pytest.raises(errors.Unavailable):

@@ -25,6 +25,7 @@ PARQUET = dataset_pb2.DATASET_FORMAT_PARQUET
 NPZ = dataset_pb2.DATASET_FORMAT_NPZ
 NPY = dataset_pb2.DATASET_FORMAT_NPY
 _PIECE_BYTES = 16 << 10
+_PATIENCE_S = 1.0
 
 
 @dataclass
@@ -34,6 +35,8 @@ class CuttingProxy:
     target: str
     #: Bytes after which the next connection is cut; None: never.
     next_cut: Callable[[], int | None]
+    #: Bytes of the file that the server has.
+    has_come: Callable[[], int]
     on_cut: Callable[[], None] = lambda: None
     cuts: int = 0
     #: Bytes that went to the server, over all connections.
@@ -60,6 +63,7 @@ class CuttingProxy:
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, left: int | None
     ) -> None:
         """Ends by an exception, so that the other direction ends too."""
+        came = self.has_come()
         while data := await reader.read(_PIECE_BYTES):
             part = data if left is None else data[:left]
             writer.write(part)
@@ -68,10 +72,21 @@ class CuttingProxy:
                 self.forwarded += len(part)
                 left -= len(part)
                 if not left:
+                    await self._until_more_has_come(came)
                     self.cuts += 1
                     self.on_cut()
                     raise ConnectionResetError
         raise EOFError
+
+    async def _until_more_has_come(self, before: int) -> None:
+        """What the server's sockets hold is lost with the connection, on a busy machine all of it.
+
+        Not for ever: less than one message may have been let through.
+        """
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_PATIENCE_S):
+                while self.has_come() <= before:  # noqa: ASYNC110 - a file has no event
+                    await asyncio.sleep(0.005)
 
     def abort(self) -> None:
         """Resets whatever is open."""
@@ -81,10 +96,10 @@ class CuttingProxy:
 
 @asynccontextmanager
 async def cutting(
-    target: str, next_cut: Callable[[], int | None]
+    target: str, next_cut: Callable[[], int | None], has_come: Callable[[], int]
 ) -> AsyncGenerator[tuple[CuttingProxy, str]]:
     """A proxy in front of `target`, and its HOST:PORT."""
-    proxy = CuttingProxy(target, next_cut)
+    proxy = CuttingProxy(target, next_cut, has_come)
     server = await asyncio.start_server(proxy.serve, "127.0.0.1", 0)
     host, port = server.sockets[0].getsockname()
     try:
