@@ -23,7 +23,7 @@ from inferer.statistics import Timing
 from twofold.errors import Corrupt, InvalidField
 from twofold.features import Features
 from twofold.features import signature as wire_signature
-from twofold.nets.load import Net, load
+from twofold.nets.net import Net, load
 from twofold.tensors import Array
 from twofold.v1 import graph_pb2, model_pb2
 

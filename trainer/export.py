@@ -18,7 +18,7 @@ from trainer.recipe import Recipe
 from twofold import __version__, features, tensors
 from twofold.manifest import FORMAT_VERSION, sha256_hex
 from twofold.names import TRUTH_TABLES
-from twofold.nets.load import load
+from twofold.nets.net import load
 from twofold.v1 import graph_pb2, model_pb2
 
 GRAPH, WEIGHTS, GOLDEN = "graph.pb", "weights.safetensors", "golden.safetensors"
@@ -51,7 +51,7 @@ class Trained:
 def export(trained: Trained, folder: Path) -> model_pb2.Manifest:
     """Writes the three files durably into `folder`; the manifest but for model, version and job.
 
-    Expected answers are computed as every inferer will: by twofold.nets.load from the very bytes
+    Expected answers are computed as every inferer will: by twofold.nets.net from the very bytes
     that were written, in float32, eagerly, on the CPU.
     """
     graph = trained.recipe.graph

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from trainer.prepared import Prepared
 from twofold.errors import WrongState
 from twofold.nets import bounds, catalogue, tables
-from twofold.nets.load import Net, init
+from twofold.nets.net import Net, init
 from twofold.nets.losses import LossFunction, loss_function
 from twofold.v1 import graph_pb2, spec_pb2
 

@@ -14,7 +14,7 @@ from twofold import keys, names, tensors
 from twofold.features import Features, signature
 from twofold.manifest import sha256_hex
 from twofold.nets import catalogue
-from twofold.nets.load import Net, init, load
+from twofold.nets.net import Net, init, load
 from twofold.principal import LOCAL
 from twofold.publish import Attempt, publish
 from twofold.seams import SystemClock

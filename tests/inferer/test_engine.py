@@ -12,7 +12,7 @@ from inferer.golden import Golden, tolerance_for
 from tests.inferer import artifacts
 from twofold import config
 from twofold.errors import Corrupt
-from twofold.nets.load import Net
+from twofold.nets.net import Net
 from twofold.v1 import model_pb2
 
 Made = tuple[model_pb2.FeatureSpec, Net]

@@ -14,7 +14,7 @@ from trainer.reading.table import Table
 from twofold import spec, tensors, toml_spec
 from twofold.features import Features
 from twofold.manifest import sha256_hex, verify_files
-from twofold.nets.load import load
+from twofold.nets.net import load
 from twofold.v1 import dataset_pb2, graph_pb2, model_pb2
 
 COUNT = 50

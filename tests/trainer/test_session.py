@@ -12,7 +12,7 @@ from trainer.loop import Interrupted
 from trainer.session import Session
 from twofold import manifest
 from twofold.features import Features
-from twofold.nets.load import load
+from twofold.nets.net import load
 from twofold.toml_spec import Value
 from twofold.v1 import graph_pb2, spec_pb2, training_pb2
 

@@ -1,7 +1,7 @@
 """Checks of a graph before anything is allocated, in plain integers. No torch.
 
 Every graph is checked whole before it is used, wherever it came from: `check` is called by
-`twofold.nets.load` itself.
+`twofold.nets.net` itself.
 """
 
 import math

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from twofold import keys
-from twofold.nets.load import Net, load
+from twofold.nets.net import Net, load
 from twofold.principal import LOCAL
 from twofold.store import LocalStore
 from twofold.v1 import graph_pb2

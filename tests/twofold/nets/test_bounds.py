@@ -254,7 +254,7 @@ def test_no_torch_is_imported_to_check_and_build() -> None:
 def test_the_loader_needs_torch_numpy_and_protobuf_alone() -> None:
     """It also runs where nothing else of ours is installed."""
     code = (
-        "import sys, twofold.nets.load, twofold.nets.losses, twofold.features;"
+        "import sys, twofold.nets.net, twofold.nets.losses, twofold.features;"
         "others = {'grpc', 'redis', 'pydantic', 'pyarrow', 'typer'} & sys.modules.keys();"
         "sys.exit(str(others) if others else 0)"
     )

@@ -7,7 +7,7 @@ import torch
 from tests.twofold.nets import graphs
 from twofold.errors import InvalidField
 from twofold.nets import bounds, shapes, tables
-from twofold.nets.load import init
+from twofold.nets.net import init
 from twofold.nets.values import integers, literal, node, nodes
 from twofold.v1 import graph_pb2
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from tests.twofold.nets import graphs
 from twofold.nets import catalogue, losses, tables, values
-from twofold.nets.load import Net, init
+from twofold.nets.net import Net, init
 from twofold.truth_tables import truth_table
 from twofold.v1 import graph_pb2, spec_pb2
 

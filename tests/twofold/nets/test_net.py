@@ -11,7 +11,7 @@ from torch import Tensor
 from tests.twofold.nets import graphs
 from twofold.errors import Corrupt, InvalidField, InvalidTensor
 from twofold.nets import bounds, tables
-from twofold.nets.load import Net, init, load
+from twofold.nets.net import Net, init, load
 from twofold.nets.values import integers, literal, node, nodes
 from twofold.v1 import graph_pb2, spec_pb2
 
