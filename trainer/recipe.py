@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from trainer.prepared import Prepared
 from twofold.errors import WrongState
 from twofold.nets import bounds, catalogue, tables
-from twofold.nets.net import Net, init
 from twofold.nets.losses import LossFunction, loss_function
+from twofold.nets.net import Net, init
 from twofold.v1 import graph_pb2, spec_pb2
 
 #: Below this many multiply-adds a step is over before a second thread has woken up, and two threads

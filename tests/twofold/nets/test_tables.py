@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from tests.twofold.nets import graphs
-from twofold.nets import bounds, load, modules, tables, values
+from twofold.nets import bounds, modules, tables, values
+from twofold.nets.net import load
 from twofold.v1 import graph_pb2, spec_pb2
 
 #: Arguments that no graph may give; see the docstring of tables.
@@ -79,7 +80,7 @@ def test_a_module_survives_the_round_trip(
     state = {f"m.{name}": tensor for name, tensor in expected.state_dict().items()}
     x = torch.linspace(-9, 9, 21).reshape(7, 3)
 
-    net = load.load(graph, state)
+    net = load(graph, state)
 
     torch.testing.assert_close(net(x), expected(x), rtol=0, atol=0)
     assert {name: shape.shape for name, shape in bounds.state_shapes(graph).items()} == {
