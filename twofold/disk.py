@@ -91,6 +91,10 @@ class Disk(Protocol):
         """A regular file's bytes; of a longer one the first `limit_bytes` + 1."""
         ...
 
+    def read_range(self, parts: Parts, offset: int, size_bytes: int) -> bytes:
+        """A regular file's bytes from `offset` on, `size_bytes` of them or up to its end."""
+        ...
+
     def pieces(self, parts: Parts) -> Iterator[bytes]:
         """A regular file's bytes, piece by piece."""
         ...
@@ -176,6 +180,12 @@ class OsDisk:
         """See Disk."""
         with self._file(parts) as descriptor, os.fdopen(descriptor, "rb", closefd=False) as file:
             return file.read(min(os.fstat(descriptor).st_size, limit_bytes) + 1)
+
+    def read_range(self, parts: Parts, offset: int, size_bytes: int) -> bytes:
+        """See Disk."""
+        with self._file(parts) as descriptor, os.fdopen(descriptor, "rb", closefd=False) as file:
+            file.seek(offset)
+            return file.read(size_bytes)
 
     def pieces(self, parts: Parts) -> Generator[bytes, None, None]:
         """See Disk."""

@@ -52,6 +52,13 @@ class Store(Protocol):
         """
         ...
 
+    def read_range(self, key: str, offset: int, size_bytes: int) -> bytes | None:
+        """`size_bytes` of the file from `offset` on, fewer at its end; None where it is not there.
+
+        Nothing stays open between two calls, so that who asks slowly holds nothing.
+        """
+        ...
+
     def digest(self, key: str) -> tuple[int, str] | None:
         """The file's size in bytes and SHA-256, read in pieces; None where it is not there."""
         ...
@@ -165,6 +172,14 @@ class LocalStore:
             with _translated:
                 self._disk.sync_folder(split_key(key)[:-1])
         return data
+
+    def read_range(self, key: str, offset: int, size_bytes: int) -> bytes | None:
+        """See Store."""
+        parts = split_key(key)
+        with _translated, _absence_is_fine:
+            fault("store.read")
+            return self._disk.read_range(parts, offset, size_bytes)
+        return None
 
     def digest(self, key: str) -> tuple[int, str] | None:
         """See Store."""

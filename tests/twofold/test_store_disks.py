@@ -58,6 +58,7 @@ def acts() -> st.SearchStrategy[Act]:
         PATHS.map(partial(method, "remove")),
         PATHS.map(partial(method, "sync_folder")),
         PATHS.map(lambda path: method("read", path, 2)),
+        PATHS.map(lambda path: method("read_range", path, 1, 2)),
         PATHS.map(partial(bound, pieces)),
         PATHS.map(partial(bound, names)),
         PATHS.map(partial(method, "kind")),

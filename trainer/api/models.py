@@ -2,10 +2,13 @@
 
 import asyncio
 import logging
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from dataclasses import dataclass
 
 from trainer.api import paging
 from trainer.api.desk import Desk
+from trainer.api.downloads import Downloads, Stored, find
 from twofold import names, versions
 from twofold.errors import InvalidField, NotFound, Unavailable
 from twofold.principal import Principal
@@ -86,6 +89,7 @@ class ModelApi:
 
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
+        self._downloads = Downloads(desk)
 
     async def ListModels(
         self, request: model_pb2.ListModelsRequest, principal: Principal
@@ -184,6 +188,25 @@ class ModelApi:
         number = view_model(store, principal.tenant, name).resolve(version).number
         versions.withdraw(store, self._desk.clock, principal, name, number)
         return self._read_version(principal.tenant, name, version)
+
+    async def DownloadModelFile(
+        self, request: model_pb2.DownloadModelFileRequest, principal: Principal
+    ) -> AsyncGenerator[model_pb2.DownloadModelFileResponse]:
+        """Sends a file of a version."""
+        name, version = split_version_name(request.name)
+        stored = await asyncio.to_thread(
+            self._find_file, principal.tenant, (name, version), request.file
+        )
+        async with aclosing(
+            self._downloads.stream(principal, stored, request.offset_bytes)
+        ) as messages:
+            async for message in messages:
+                yield message
+
+    def _find_file(self, tenant: str, version: tuple[str, str], file: str) -> Stored:
+        name, selector = version
+        number = view_model(self._desk.store, tenant, name).resolve(selector).number
+        return find(self._desk.store, tenant, (name, number), file)
 
     async def _announce(self, principal: Principal) -> None:
         """The change is durable already; inferers also learn of it when the queue is back."""

@@ -16,17 +16,22 @@ Item = TypeVar("Item")
 class StreamSlots:
     """Open streams per principal. Owned by the event loop's thread."""
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, name: str, hint: str) -> None:
+        """`name` is the limit's, `hint` what a caller can do, for the message."""
         self._limit = limit
+        self._name = name
+        self._hint = hint
         self._open: Counter[Principal] = Counter()
 
     @contextmanager
     def taken_by(self, principal: Principal) -> Generator[None]:
         """A slot while the block runs; raises LimitExceeded where none is free."""
         if self._open[principal] >= self._limit:
-            text = f"{self._limit} streams are open; close one or read the job now and then"
             raise LimitExceeded(
-                text, limit="max_watch_streams", value=self._limit + 1, allowed=self._limit
+                f"{self._limit} streams are open; {self._hint}",
+                limit=self._name,
+                value=self._limit + 1,
+                allowed=self._limit,
             )
         self._open[principal] += 1
         try:

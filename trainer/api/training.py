@@ -29,7 +29,9 @@ class TrainingApi:
     def __init__(self, desk: Desk, bounds: Bounds, max_watch_streams: int) -> None:
         self._desk = desk
         self._bounds = bounds
-        self._streams = StreamSlots(max_watch_streams)
+        self._streams = StreamSlots(
+            max_watch_streams, "max_watch_streams", "close one or read the job now and then"
+        )
 
     async def CreateTrainingJob(
         self, request: training_pb2.CreateTrainingJobRequest, principal: Principal

@@ -1,11 +1,14 @@
 """`twofold models`."""
 
+import json
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from twofold.cli import reference, render
 from twofold.cli.group import client_of
+from twofold.client import Pulled
 from twofold.v1 import model_pb2
 
 app = typer.Typer(
@@ -126,6 +129,58 @@ def show_lineage(
     with client_of(context) as client:
         found = client.models.version(asked.model, asked.selector)
     typer.echo(render.to_json(found) if as_json else render.pairs(_lineage(found)))
+
+
+@app.command("pull")
+def pull_version(
+    context: typer.Context,
+    version: Annotated[
+        str,
+        typer.Argument(
+            metavar="MODEL[@VERSION|@ALIAS]", help="Default: the version served at the time."
+        ),
+    ],
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", file_okay=False, help="Where to; default: MODEL@VERSION here."),
+    ] = None,
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Write a version's files to a folder: verified, all of them or none.
+
+    They are manifest.json, graph.pb, weights.safetensors and golden.safetensors as published, and
+    state_dict.safetensors: the weights by the keys of the network's state_dict(). A folder that
+    holds this version already is left as it is; anything else there is never overwritten.
+
+    Example: twofold models pull digits@3
+
+    Example: twofold models pull digits@stable --out nets/digits
+    """
+    asked = reference.parse(version)
+    with client_of(context) as client:
+        pulled = client.models.pull(asked.model, asked.selector, out)
+    if as_json:
+        typer.echo(json.dumps(_pulled(pulled), indent=2))
+        return
+    note = "" if pulled.is_new else " (there already, verified; nothing written)"
+    typer.echo(f"{render.version_of(pulled.version)} in {pulled.folder}{note}")
+    rows = ((file.name, render.size(file.size_bytes), file.sha256) for file in pulled.files)
+    typer.echo(render.table(("file", "size", "sha-256"), rows))
+
+
+def _pulled(pulled: Pulled) -> dict[str, object]:
+    files = [
+        {"name": file.name, "size_bytes": file.size_bytes, "sha256": file.sha256}
+        for file in pulled.files
+    ]
+    return {
+        "version": pulled.version,
+        "folder": str(pulled.folder),
+        "manifest_sha256": pulled.manifest_sha256,
+        "written": pulled.is_new,
+        "files": files,
+    }
 
 
 def _lineage(version: model_pb2.ModelVersion) -> dict[str, object]:

@@ -1,36 +1,20 @@
-"""MODEL, MODEL@VERSION and MODEL:ALIAS."""
-
-import re
-from dataclasses import dataclass
+"""References to versions, as arguments of commands: wrong ones are usage errors."""
 
 import typer
 
-_REFERENCE = re.compile(r"([^@:]+)(?:@([0-9]+)|:([^@:]+))?")
-#: Digits of the largest version, 2^63-1.
-_DIGITS = 19
+from twofold import reference
+from twofold.errors import InvalidField
+from twofold.reference import Reference
 
-
-@dataclass(frozen=True, slots=True)
-class Reference:
-    """A model and, at most, one of version and alias."""
-
-    model: str
-    version: int | None
-    alias: str | None
-
-    @property
-    def selector(self) -> int | str:
-        """The version as ModelService names it."""
-        return self.version or self.alias or "latest"
+__all__ = ["Reference", "parse", "parse_version"]
 
 
 def parse(text: str) -> Reference:
     """The parts of a reference; a usage error where it is none."""
-    match = _REFERENCE.fullmatch(text)
-    if match is None or len(match[2] or "") > _DIGITS:
-        raise typer.BadParameter(f"{text!r} is not MODEL, MODEL@VERSION or MODEL:ALIAS")
-    model, version, alias = match.groups()
-    return Reference(model, int(version) if version else None, alias)
+    try:
+        return reference.parse("reference", text)
+    except InvalidField as error:
+        raise typer.BadParameter(f"{text!r} is not {reference.FORMS}") from error
 
 
 def parse_version(text: str) -> tuple[str, int]:

@@ -11,6 +11,7 @@ from twofold.client.calls.jobs import CreateOptions, JobFilter
 from twofold.client.channels import Connection
 from twofold.client.following import TERMINAL_STATES, JobEvent, JobFailed
 from twofold.client.predictions import Prediction, Signature
+from twofold.client.pulling import Pulled
 from twofold.client.retry import RetryPolicy
 from twofold.client.submission import Spec
 from twofold.client.uploads import Upload
@@ -27,6 +28,7 @@ __all__ = [
     "JobFilter",
     "JobHandle",
     "Prediction",
+    "Pulled",
     "RetryPolicy",
     "Signature",
     "Spec",

@@ -234,3 +234,31 @@ class WithdrawModelVersionResponse(_message.Message):
     MODEL_VERSION_FIELD_NUMBER: _ClassVar[int]
     model_version: ModelVersion
     def __init__(self, model_version: _Optional[_Union[ModelVersion, _Mapping]] = ...) -> None: ...
+
+class DownloadModelFileRequest(_message.Message):
+    __slots__ = ("name", "file", "offset_bytes")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    FILE_FIELD_NUMBER: _ClassVar[int]
+    OFFSET_BYTES_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    file: str
+    offset_bytes: int
+    def __init__(self, name: _Optional[str] = ..., file: _Optional[str] = ..., offset_bytes: _Optional[int] = ...) -> None: ...
+
+class DownloadModelFileResponse(_message.Message):
+    __slots__ = ("header", "chunk")
+    HEADER_FIELD_NUMBER: _ClassVar[int]
+    CHUNK_FIELD_NUMBER: _ClassVar[int]
+    header: DownloadHeader
+    chunk: bytes
+    def __init__(self, header: _Optional[_Union[DownloadHeader, _Mapping]] = ..., chunk: _Optional[bytes] = ...) -> None: ...
+
+class DownloadHeader(_message.Message):
+    __slots__ = ("name", "file", "offset_bytes")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    FILE_FIELD_NUMBER: _ClassVar[int]
+    OFFSET_BYTES_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    file: File
+    offset_bytes: int
+    def __init__(self, name: _Optional[str] = ..., file: _Optional[_Union[File, _Mapping]] = ..., offset_bytes: _Optional[int] = ...) -> None: ...

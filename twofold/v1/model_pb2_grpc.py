@@ -66,6 +66,11 @@ class ModelServiceStub:
                 request_serializer=twofold_dot_v1_dot_model__pb2.WithdrawModelVersionRequest.SerializeToString,
                 response_deserializer=twofold_dot_v1_dot_model__pb2.WithdrawModelVersionResponse.FromString,
                 _registered_method=True)
+        self.DownloadModelFile = channel.unary_stream(
+                '/twofold.v1.ModelService/DownloadModelFile',
+                request_serializer=twofold_dot_v1_dot_model__pb2.DownloadModelFileRequest.SerializeToString,
+                response_deserializer=twofold_dot_v1_dot_model__pb2.DownloadModelFileResponse.FromString,
+                _registered_method=True)
 
 
 class ModelServiceServicer:
@@ -117,6 +122,17 @@ class ModelServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def DownloadModelFile(self, request, context):
+        """Sends one file of a visible version, or its manifest.json: first what the file is, then its
+        bytes from offset_bytes on. A stream that broke is gone on with by another call, with as many
+        bytes as have come as its offset. INVALID_ARGUMENT, NOT_FOUND, RESOURCE_EXHAUSTED (more than 16
+        at once of one principal), UNAVAILABLE (the server ends; repeat), DATA_LOSS (the store's file
+        is shorter than its manifest says).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ModelServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -149,6 +165,11 @@ def add_ModelServiceServicer_to_server(servicer, server):
                     servicer.WithdrawModelVersion,
                     request_deserializer=twofold_dot_v1_dot_model__pb2.WithdrawModelVersionRequest.FromString,
                     response_serializer=twofold_dot_v1_dot_model__pb2.WithdrawModelVersionResponse.SerializeToString,
+            ),
+            'DownloadModelFile': grpc.unary_stream_rpc_method_handler(
+                    servicer.DownloadModelFile,
+                    request_deserializer=twofold_dot_v1_dot_model__pb2.DownloadModelFileRequest.FromString,
+                    response_serializer=twofold_dot_v1_dot_model__pb2.DownloadModelFileResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -315,6 +336,33 @@ class ModelService:
             '/twofold.v1.ModelService/WithdrawModelVersion',
             twofold_dot_v1_dot_model__pb2.WithdrawModelVersionRequest.SerializeToString,
             twofold_dot_v1_dot_model__pb2.WithdrawModelVersionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DownloadModelFile(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/twofold.v1.ModelService/DownloadModelFile',
+            twofold_dot_v1_dot_model__pb2.DownloadModelFileRequest.SerializeToString,
+            twofold_dot_v1_dot_model__pb2.DownloadModelFileResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -50,6 +50,13 @@ class ModelServiceStub:
     number or through an alias, which is what pinning is for. Idempotent.
     INVALID_ARGUMENT, NOT_FOUND.
     """
+    DownloadModelFile: _grpc.UnaryStreamMultiCallable[_model_pb2.DownloadModelFileRequest, _model_pb2.DownloadModelFileResponse]
+    """Sends one file of a visible version, or its manifest.json: first what the file is, then its
+    bytes from offset_bytes on. A stream that broke is gone on with by another call, with as many
+    bytes as have come as its offset. INVALID_ARGUMENT, NOT_FOUND, RESOURCE_EXHAUSTED (more than 16
+    at once of one principal), UNAVAILABLE (the server ends; repeat), DATA_LOSS (the store's file
+    is shorter than its manifest says).
+    """
 
 @_typing.type_check_only
 class ModelServiceAsyncStub(ModelServiceStub):
@@ -72,6 +79,13 @@ class ModelServiceAsyncStub(ModelServiceStub):
     """Withdraws a version: it is not the default any more. It still answers requests that name it by
     number or through an alias, which is what pinning is for. Idempotent.
     INVALID_ARGUMENT, NOT_FOUND.
+    """
+    DownloadModelFile: _aio.UnaryStreamMultiCallable[_model_pb2.DownloadModelFileRequest, _model_pb2.DownloadModelFileResponse]  # type: ignore[assignment]
+    """Sends one file of a visible version, or its manifest.json: first what the file is, then its
+    bytes from offset_bytes on. A stream that broke is gone on with by another call, with as many
+    bytes as have come as its offset. INVALID_ARGUMENT, NOT_FOUND, RESOURCE_EXHAUSTED (more than 16
+    at once of one principal), UNAVAILABLE (the server ends; repeat), DATA_LOSS (the store's file
+    is shorter than its manifest says).
     """
 
 class ModelServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -128,6 +142,19 @@ class ModelServiceServicer(metaclass=_abc_1.ABCMeta):
         """Withdraws a version: it is not the default any more. It still answers requests that name it by
         number or through an alias, which is what pinning is for. Idempotent.
         INVALID_ARGUMENT, NOT_FOUND.
+        """
+
+    @_abc_1.abstractmethod
+    def DownloadModelFile(
+        self,
+        request: _model_pb2.DownloadModelFileRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_model_pb2.DownloadModelFileResponse], _abc.AsyncIterator[_model_pb2.DownloadModelFileResponse]]:
+        """Sends one file of a visible version, or its manifest.json: first what the file is, then its
+        bytes from offset_bytes on. A stream that broke is gone on with by another call, with as many
+        bytes as have come as its offset. INVALID_ARGUMENT, NOT_FOUND, RESOURCE_EXHAUSTED (more than 16
+        at once of one principal), UNAVAILABLE (the server ends; repeat), DATA_LOSS (the store's file
+        is shorter than its manifest says).
         """
 
 def add_ModelServiceServicer_to_server(servicer: ModelServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

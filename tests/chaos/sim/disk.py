@@ -196,6 +196,11 @@ class SimHandle:
         self.step("disk.read")
         return self._file(parts).data[: limit_bytes + 1]
 
+    def read_range(self, parts: Parts, offset: int, size_bytes: int) -> bytes:
+        """See Disk."""
+        self.step("disk.read")
+        return self._file(parts).data[offset : offset + size_bytes]
+
     def pieces(self, parts: Parts) -> Iterator[bytes]:
         """See Disk."""
         self.step("disk.read")

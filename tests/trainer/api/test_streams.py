@@ -11,7 +11,7 @@ from twofold.principal import LOCAL, Principal
 
 
 def test_slots_are_counted_per_principal_and_freed() -> None:
-    slots = StreamSlots(1)
+    slots = StreamSlots(1, "max_watch_streams", "close one")
     other = Principal("local", "other")
     with slots.taken_by(LOCAL):
         with pytest.raises(LimitExceeded) as caught, slots.taken_by(LOCAL):
@@ -22,6 +22,7 @@ def test_slots_are_counted_per_principal_and_freed() -> None:
         pass
 
     assert caught.value.fields["limit"] == "max_watch_streams"
+    assert caught.value.message == "1 streams are open; close one"
 
 
 class Source:

@@ -119,7 +119,7 @@ def test_rm_withdraws_and_tells_what_is_served(twofold: CommandLine, servers: Se
         ["rm", "digits"],
         ["rm", "digits:stable"],
         ["alias", "digits", "stable"],
-        ["lineage", "digits@x"],
+        ["lineage", "digits@x@y"],
         ["lineage", "digits@1:stable"],
         ["lineage", "@1"],
         ["lineage", "digits@" + "9" * 30],
@@ -131,3 +131,28 @@ def test_wrong_references_are_usage_errors(twofold: CommandLine, arguments: list
 
     assert result.exit_code == 2
     assert "is not MODEL" in result.stderr
+
+
+def test_pull_tells_what_it_wrote_and_the_digests(twofold: CommandLine, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+
+    first = twofold("models", "pull", "digits@stable", "--out", str(out))
+    again = twofold("models", "pull", "digits@2", "--out", str(out))
+    found = json.loads(twofold("models", "pull", "digits@2", "--out", str(out), "--json").stdout)
+
+    assert first.stdout.startswith(f"digits@2 in {out}\n")
+    assert again.stdout.startswith(f"digits@2 in {out} (there already, verified; nothing written)")
+    own = hashlib.sha256((out / "manifest.json").read_bytes()).hexdigest()
+    assert own in first.stdout
+    assert (found["manifest_sha256"], found["written"]) == (own, False)
+    assert {file["name"] for file in found["files"]} == {path.name for path in out.iterdir()}
+
+
+def test_pull_refuses_other_content(twofold: CommandLine, tmp_path: Path) -> None:
+    (tmp_path / "mine.txt").write_text("mine")
+
+    result = twofold("models", "pull", "digits", "--out", str(tmp_path))
+
+    assert result.exit_code == 1
+    assert "error: INVALID_FIELD: out is" in result.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]

@@ -43,6 +43,7 @@ SURFACE = {
     "models versions": ["MODEL", "--limit", "--json"],
     "models alias": ["MODEL@VERSION", "ALIAS"],
     "models lineage": ["MODEL[@VERSION|:ALIAS]", "--json"],
+    "models pull": ["MODEL[@VERSION|@ALIAS]", "--out", "--json"],
     "models rm": ["MODEL@VERSION"],
 }
 

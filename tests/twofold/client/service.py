@@ -13,8 +13,6 @@ from twofold import errors, names, rpc
 from twofold.v1 import (
     dataset_pb2,
     dataset_pb2_grpc,
-    model_pb2,
-    model_pb2_grpc,
     training_pb2,
     training_pb2_grpc,
 )
@@ -280,89 +278,3 @@ class FakeDatasets(dataset_pb2_grpc.DatasetServiceServicer):
         self.script.enter("DeleteDataset", context)
         del self.datasets[self._find(request.name, context).name]
         return dataset_pb2.DeleteDatasetResponse()
-
-
-class FakeModels(model_pb2_grpc.ModelServiceServicer):
-    """The model "digits" with versions 1 to 3."""
-
-    def __init__(self, script: Script) -> None:
-        self.script = script
-        self.model = model_pb2.Model(
-            name="models/digits", current_version=3, aliases={"stable": 2}, version_count=3
-        )
-        self.withdrawn: set[int] = set()
-
-    def _check(self, name: str, context: grpc.ServicerContext) -> None:
-        if name != self.model.name:
-            abort(context, errors.NotFound(f"{name} does not exist", resource=name))
-
-    def _version(self, number: int) -> model_pb2.ModelVersion:
-        manifest = model_pb2.Manifest(
-            model="digits",
-            version=number,
-            metrics={"accuracy": 0.97},
-            lineage=model_pb2.Lineage(
-                job="jobs/01HZZZZZZZZZZZZZZZZZZZZZZZ",
-                attempt="01HZZZZZZZZZZZZZZZZZZZZZZY",
-                dataset="builtin/xor",
-                code_version="0.1.0",
-                epoch=42,
-            ),
-        )
-        manifest.create_time.FromDatetime(EVENT_TIME)
-        return model_pb2.ModelVersion(
-            name=f"models/digits/versions/{number}",
-            manifest=manifest,
-            withdrawn=number in self.withdrawn,
-            aliases=[alias for alias, of in self.model.aliases.items() if of == number],
-            manifest_sha256="0" * 64,
-        )
-
-    def ListModels(
-        self, request: model_pb2.ListModelsRequest, context: grpc.ServicerContext
-    ) -> model_pb2.ListModelsResponse:
-        self.script.enter("ListModels", context)
-        del request
-        return model_pb2.ListModelsResponse(models=[self.model])
-
-    def GetModel(
-        self, request: model_pb2.GetModelRequest, context: grpc.ServicerContext
-    ) -> model_pb2.GetModelResponse:
-        self.script.enter("GetModel", context)
-        self._check(request.name, context)
-        return model_pb2.GetModelResponse(model=self.model)
-
-    def ListModelVersions(
-        self, request: model_pb2.ListModelVersionsRequest, context: grpc.ServicerContext
-    ) -> model_pb2.ListModelVersionsResponse:
-        self.script.enter("ListModelVersions", context)
-        self._check(request.parent, context)
-        newest = int(request.page_token or 3)
-        return model_pb2.ListModelVersionsResponse(
-            model_versions=[self._version(newest)],
-            next_page_token=str(newest - 1) if newest > 1 else "",
-        )
-
-    def GetModelVersion(
-        self, request: model_pb2.GetModelVersionRequest, context: grpc.ServicerContext
-    ) -> model_pb2.GetModelVersionResponse:
-        self.script.enter("GetModelVersion", context)
-        version = request.name.rpartition("/")[2]
-        aliases = {**self.model.aliases, "latest": self.model.current_version}
-        number = aliases.get(version) or int(version)
-        return model_pb2.GetModelVersionResponse(model_version=self._version(number))
-
-    def SetModelAlias(
-        self, request: model_pb2.SetModelAliasRequest, context: grpc.ServicerContext
-    ) -> model_pb2.SetModelAliasResponse:
-        self.script.enter("SetModelAlias", context)
-        self.model.aliases[request.alias] = request.version
-        return model_pb2.SetModelAliasResponse(model=self.model)
-
-    def WithdrawModelVersion(
-        self, request: model_pb2.WithdrawModelVersionRequest, context: grpc.ServicerContext
-    ) -> model_pb2.WithdrawModelVersionResponse:
-        self.script.enter("WithdrawModelVersion", context)
-        number = int(request.name.rpartition("/")[2])
-        self.withdrawn.add(number)
-        return model_pb2.WithdrawModelVersionResponse(model_version=self._version(number))

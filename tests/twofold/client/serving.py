@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import grpc
 
 from tests.twofold.client.fake_inferer import FakeInferer
-from tests.twofold.client.service import FakeDatasets, FakeModels, FakeTraining, Script
+from tests.twofold.client.registry.service import FakeModels
+from tests.twofold.client.service import FakeDatasets, FakeTraining, Script
 from twofold.client import Connection, RetryPolicy
 from twofold.v1 import dataset_pb2_grpc, model_pb2_grpc, training_pb2_grpc
 

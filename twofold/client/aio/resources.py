@@ -8,6 +8,7 @@ from twofold.client import uploads
 from twofold.client.aio.listing import collect
 from twofold.client.aio.transport import AsyncTransport
 from twofold.client.calls import datasets, inference, models
+from twofold.client.downloads import Wanted
 from twofold.client.predictions import (
     SIGNATURE_ATTEMPTS,
     Columns,
@@ -19,6 +20,7 @@ from twofold.client.predictions import (
     is_by_column,
     version_text,
 )
+from twofold.client.pulling import Pull, Pulled
 from twofold.client.uploads import Upload
 from twofold.oip import inference_pb2
 from twofold.v1 import dataset_pb2, model_pb2
@@ -104,6 +106,32 @@ class AsyncModels:
     ) -> model_pb2.ModelVersion:
         """Withdraws a version: by default the next lower one is served. Idempotent."""
         return await self._transport.run(models.withdraw(model, version), timeout_s)
+
+    async def pull(
+        self,
+        model: str,
+        version: int | str = "latest",
+        out: Path | str | None = None,
+        timeout_s: float | None = None,
+    ) -> Pulled:
+        """Writes a version's files, verified, to a folder; see Models.pull."""
+        pull = await asyncio.to_thread(Pull, await self.version(model, version), out)
+        if found := await asyncio.to_thread(pull.standing):
+            return found
+        await asyncio.to_thread(pull.__enter__)
+        try:
+            await self._download(pull, pull.manifest_wanted(), timeout_s)
+            for wanted in await asyncio.to_thread(pull.files_wanted):
+                await self._download(pull, wanted, timeout_s)
+            return await asyncio.to_thread(pull.finish)
+        finally:
+            await asyncio.to_thread(pull.discard)
+
+    async def _download(self, pull: Pull, wanted: Wanted, timeout_s: float | None) -> None:
+        # Opened here and now: a cancelled task must not leave the file to a thread.
+        with pull.file(wanted) as file:
+            await self._transport.download(wanted, file.write, timeout_s)
+            await asyncio.to_thread(pull.sync, file)
 
     async def list(
         self, limit: int | None = None, timeout_s: float | None = None

@@ -11,11 +11,13 @@ from twofold import errors
 from twofold.client.calls import datasets
 from twofold.client.calls.call import Call, Server
 from twofold.client.channels import CLOSED, OPTIONS, Connection, as_is
+from twofold.client.downloads import Receiving, Wanted
 from twofold.client.following import Following, JobEvent
 from twofold.client.retry import DelayAfter, Tries, explain
 from twofold.client.uploads import CHUNK_BYTES, Sending, Upload, chunk_message
 
 T = TypeVar("T")
+A = TypeVar("A")
 
 
 class AsyncTransport:
@@ -31,9 +33,10 @@ class AsyncTransport:
         """The answer of a unary call; None: the call's default deadline. Raises TwofoldError."""
         method = self._channel(call.server).unary_unary(call.path, as_is, as_is)
         tries = Tries(self._connection.retry)
-        return await self._repeat(
+        answer = await self._repeat(
             call, timeout_s, lambda left_s: method(call.request, timeout=left_s), tries.delay_s
         )
+        return call.decode(answer)
 
     async def upload(self, call: Call[T], upload: Upload, timeout_s: float | None = None) -> T:
         """The answer of a call whose request is a file's stream. Raises TwofoldError.
@@ -54,7 +57,30 @@ class AsyncTransport:
                 stream = _messages(upload, file, sending.offset)
                 return await method(stream, timeout=ends_s - self.now_s())
 
-        return await self._repeat(call, timeout_s, attempt, sending.delay_s)
+        return call.decode(await self._repeat(call, timeout_s, attempt, sending.delay_s))
+
+    async def download(
+        self, wanted: Wanted, write: Callable[[bytes], object], timeout_s: float | None = None
+    ) -> None:
+        """Hands a file's bytes to `write` on threads, in order and each once. Raises TwofoldError.
+
+        A stream that breaks is followed by one that goes on where this one has got to.
+        """
+        receiving = Receiving(wanted, self._connection.retry)
+
+        async def attempt(left_s: float) -> None:
+            call = receiving.call()
+            method = self._channel(call.server).unary_stream(call.path, as_is, as_is)
+            stream = method(call.request, timeout=left_s)
+            try:
+                async for data in stream:
+                    if chunk := receiving.took(call.decode(data)):
+                        await asyncio.to_thread(write, chunk)
+            finally:
+                stream.cancel()
+            receiving.check_end()
+
+        await self._repeat(receiving.call(), timeout_s, attempt, receiving.delay_s)
 
     async def follow(
         self, job: str, cursor: str = "", timeout_s: float | None = None
@@ -111,15 +137,17 @@ class AsyncTransport:
         self,
         call: Call[T],
         timeout_s: float | None,
-        attempt: Callable[[float], Awaitable[bytes]],
+        attempt: Callable[[float], Awaitable[A]],
         delay_after: DelayAfter,
-    ) -> T:
+    ) -> A:
         ends_s = self.now_s() + (call.timeout_s if timeout_s is None else timeout_s)
         while True:
             try:
-                return call.decode(await attempt(max(0.0, ends_s - self.now_s())))
+                return await attempt(max(0.0, ends_s - self.now_s()))
             except grpc.aio.AioRpcError as error:
                 failure = self._explain(error, call.server)
+            except errors.Unavailable as error:  # of a stream that ended too early
+                failure = error
             except asyncio.CancelledError:
                 self._check_closed()
                 raise

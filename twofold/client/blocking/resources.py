@@ -7,6 +7,7 @@ from twofold.client import uploads
 from twofold.client.blocking.listing import collect
 from twofold.client.blocking.transport import Transport
 from twofold.client.calls import datasets, inference, models
+from twofold.client.downloads import Wanted
 from twofold.client.predictions import (
     SIGNATURE_ATTEMPTS,
     Columns,
@@ -18,6 +19,7 @@ from twofold.client.predictions import (
     is_by_column,
     version_text,
 )
+from twofold.client.pulling import Pull, Pulled
 from twofold.client.uploads import Upload
 from twofold.oip import inference_pb2
 from twofold.v1 import dataset_pb2, model_pb2
@@ -99,6 +101,38 @@ class Models:
     ) -> model_pb2.ModelVersion:
         """Withdraws a version: by default the next lower one is served. Idempotent."""
         return self._transport.run(models.withdraw(model, version), timeout_s)
+
+    def pull(
+        self,
+        model: str,
+        version: int | str = "latest",
+        out: Path | str | None = None,
+        timeout_s: float | None = None,
+    ) -> Pulled:
+        """Writes a version's files, verified, to the folder `out`; None: MODEL@NUMBER here.
+
+        They are its manifest, graph, weights and golden rows, as published, and a plain
+        state_dict.safetensors. The folder is there whole or not at all; one that holds this very
+        version already is left as it is. `timeout_s` holds for each file, 600 s by default.
+
+        Raises:
+            InvalidField: the folder holds something else, or cannot be written.
+            Corrupt: what came is not what its digests say.
+            NotFound: there is no such version.
+        """
+        pull = Pull(self.version(model, version), out)
+        if found := pull.standing():
+            return found
+        with pull:
+            self._download(pull, pull.manifest_wanted(), timeout_s)
+            for wanted in pull.files_wanted():
+                self._download(pull, wanted, timeout_s)
+            return pull.finish()
+
+    def _download(self, pull: Pull, wanted: Wanted, timeout_s: float | None) -> None:
+        with pull.file(wanted) as file:
+            self._transport.download(wanted, file.write, timeout_s)
+            pull.sync(file)
 
     def list(
         self, limit: int | None = None, timeout_s: float | None = None

@@ -10,11 +10,13 @@ from twofold import errors
 from twofold.client.calls import datasets
 from twofold.client.calls.call import Call, Server
 from twofold.client.channels import CLOSED, OPTIONS, Connection, as_is
+from twofold.client.downloads import Receiving, Wanted
 from twofold.client.following import Following, JobEvent
 from twofold.client.retry import DelayAfter, Tries, explain
 from twofold.client.uploads import Sending, Upload
 
 T = TypeVar("T")
+A = TypeVar("A")
 
 
 class Transport:
@@ -31,9 +33,10 @@ class Transport:
         """The answer of a unary call; None: the call's default deadline. Raises TwofoldError."""
         method = self._channel(call.server).unary_unary(call.path, as_is, as_is)
         tries = Tries(self._connection.retry)
-        return self._repeat(
+        answer = self._repeat(
             call, timeout_s, lambda left_s: method(call.request, timeout=left_s), tries.delay_s
         )
+        return call.decode(answer)
 
     def upload(self, call: Call[T], upload: Upload, timeout_s: float | None = None) -> T:
         """The answer of a call whose request is a file's stream. Raises TwofoldError.
@@ -51,7 +54,30 @@ class Transport:
                 sending.found(asked.decode(ask(asked.request, timeout=left_s)))
             return method(upload.messages(sending.offset), timeout=ends_s - self.now_s())
 
-        return self._repeat(call, timeout_s, attempt, sending.delay_s)
+        return call.decode(self._repeat(call, timeout_s, attempt, sending.delay_s))
+
+    def download(
+        self, wanted: Wanted, write: Callable[[bytes], object], timeout_s: float | None = None
+    ) -> None:
+        """Hands a file's bytes to `write`, in order and each once. Raises TwofoldError.
+
+        A stream that breaks is followed by one that goes on where this one has got to.
+        """
+        receiving = Receiving(wanted, self._connection.retry)
+
+        def attempt(left_s: float) -> None:
+            call = receiving.call()
+            method = self._channel(call.server).unary_stream(call.path, as_is, as_is)
+            stream = method(call.request, timeout=left_s)
+            try:
+                for data in stream:
+                    if chunk := receiving.took(call.decode(data)):
+                        write(chunk)
+            finally:
+                stream.cancel()
+            receiving.check_end()
+
+        self._repeat(receiving.call(), timeout_s, attempt, receiving.delay_s)
 
     def follow(
         self, job: str, cursor: str = "", timeout_s: float | None = None
@@ -102,15 +128,17 @@ class Transport:
         self,
         call: Call[T],
         timeout_s: float | None,
-        attempt: Callable[[float], bytes],
+        attempt: Callable[[float], A],
         delay_after: DelayAfter,
-    ) -> T:
+    ) -> A:
         ends_s = self.now_s() + (call.timeout_s if timeout_s is None else timeout_s)
         while True:
             try:
-                return call.decode(attempt(max(0.0, ends_s - self.now_s())))
+                return attempt(max(0.0, ends_s - self.now_s()))
             except grpc.RpcError as error:
                 failure = self._explain(error, call.server)
+            except errors.Unavailable as error:  # of a stream that ended too early
+                failure = error
             uniform = self._connection.randomness.uniform()
             delay_s = delay_after(failure, ends_s - self.now_s(), uniform)
             if delay_s is None:

@@ -14,6 +14,8 @@ CONTROL_TIMEOUT_S = 30.0
 INFER_TIMEOUT_S = 10.0
 #: Seconds an upload may take in all: 4 GiB, the default limit, at 10 MB/s.
 UPLOAD_TIMEOUT_S = 600.0
+#: Seconds a download of one file may take in all: as for uploads.
+DOWNLOAD_TIMEOUT_S = 600.0
 #: Resources asked for at once when a whole list is read; the server's largest page.
 PAGE_SIZE = 1_000
 

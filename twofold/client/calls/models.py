@@ -1,6 +1,6 @@
 """The calls of ModelService."""
 
-from twofold.client.calls.call import Call, Page, named, to_trainer
+from twofold.client.calls.call import DOWNLOAD_TIMEOUT_S, Call, Page, named, to_trainer
 from twofold.v1 import model_pb2 as pb
 
 _SERVICE = "/twofold.v1.ModelService/"
@@ -70,4 +70,15 @@ def withdraw(model: str, number: int) -> Call[pb.ModelVersion]:
         _SERVICE + "WithdrawModelVersion",
         request,
         lambda data: pb.WithdrawModelVersionResponse.FromString(data).model_version,
+    )
+
+
+def download(name: str, file: str, offset: int) -> Call[pb.DownloadModelFileResponse]:
+    """Reads a file of the version "models/{model}/versions/{version}", from `offset` on."""
+    request = pb.DownloadModelFileRequest(name=name, file=file, offset_bytes=offset)
+    return to_trainer(
+        _SERVICE + "DownloadModelFile",
+        request,
+        pb.DownloadModelFileResponse.FromString,
+        DOWNLOAD_TIMEOUT_S,
     )
