@@ -7,7 +7,6 @@ with the format version, the position and the circumstances.
 # pyright: reportUnknownArgumentType=false
 
 import json
-import logging
 import struct
 from dataclasses import asdict
 from pathlib import Path
@@ -20,18 +19,17 @@ from torch import Tensor
 
 from trainer import durable
 from trainer.loop import Loop, Position
+from trainer.schedules import Plateau
 from twofold.errors import Corrupt
 from twofold.manifest import sha256_hex
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 #: The newest might be lost to a disk that lies; one more is kept.
 KEPT = 2
 _SUFFIX = ".safetensors"
 _METADATA = "twofold"
 _LENGTH = struct.Struct("<Q")
-_NET, _BEST, _OPTIMIZER = "net:", "best:", "optimizer:"
-
-logger = logging.getLogger(__name__)
+_NET, _BEST, _AVERAGE, _OPTIMIZER = "net:", "best:", "average:", "optimizer:"
 
 
 def write(folder: Path, loop: Loop) -> Path:
@@ -41,18 +39,23 @@ def write(folder: Path, loop: Loop) -> Path:
     """
     path = folder / f"{loop.position.step_count}{_SUFFIX}"
     if not path.exists():
-        header = json.dumps({"format_version": FORMAT_VERSION, **_circumstances(loop)})
-        durable.write_bytes(path, serialize(_tensors(loop), {_METADATA: header}))
+        state, tensors = loop.recipe.optimizer.state()
+        tensors = {_OPTIMIZER + key: tensor for key, tensor in tensors.items()} | _tensors(loop)
+        kept = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+        header = {"format_version": FORMAT_VERSION, **_circumstances(loop), "optimizer": state}
+        durable.write_bytes(path, serialize(kept, {_METADATA: json.dumps(header)}))
     for old in sorted(folder.glob(f"*{_SUFFIX}"), key=_steps)[:-KEPT]:
         old.unlink()
     return path
 
 
-def read(path: Path, loop: Loop) -> None:
+def read(path: Path, loop: Loop) -> list[str]:
     """Puts the loop where the checkpoint was taken.
 
+    What keeps the rest from being equal to the bit, as sentences for people; empty: nothing does.
+
     Raises:
-        Corrupt: it cannot be read, is of a newer format, or was taken of another job's training.
+        Corrupt: it cannot be read, is of another format, or was taken of another job's training.
     """
     data = path.read_bytes()
     try:
@@ -62,12 +65,11 @@ def read(path: Path, loop: Loop) -> None:
         _restore(loop, tensors, header)
     except (SafetensorError, KeyError, ValueError, TypeError, RuntimeError) as error:
         raise Corrupt("the checkpoint cannot be read") from error
-    for name, now in _surroundings(loop).items():
-        if header.get(name) != now:
-            logger.warning(
-                "resumed, but not to the bit: the surroundings differ",
-                extra={"what": name, "then": header.get(name), "now": now},
-            )
+    return [
+        f"{name.replace('_', ' ')} was {header.get(name)} and is {now}"
+        for name, now in _surroundings(loop).items()
+        if header.get(name) != now
+    ]
 
 
 def _steps(path: Path) -> int:
@@ -100,16 +102,15 @@ def _tensors(loop: Loop) -> dict[str, Tensor]:
     recipe = loop.recipe
     tensors = {_NET + name: tensor for name, tensor in recipe.net.state_dict().items()}
     tensors |= {_BEST + name: tensor for name, tensor in loop.best.items()}
-    for index, state in recipe.optimizer.state_dict()["state"].items():
-        for name, value in state.items():
-            if value is not None:  # SGD's momentum buffer before the first step
-                tensors[f"{_OPTIMIZER}{index}:{name}"] = value
+    if recipe.average is not None:
+        average = recipe.average.net.state_dict()
+        tensors |= {_AVERAGE + name: tensor for name, tensor in average.items()}
     tensors["rng:cpu"] = torch.get_rng_state()
     if recipe.device.type == "cuda":
         tensors["rng:cuda"] = torch.cuda.get_rng_state(recipe.device)
     tensors["rng:order"] = loop.order_before
     tensors["total"] = loop.total
-    return {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    return tensors
 
 
 def _header(data: bytes) -> dict[str, object]:
@@ -134,11 +135,12 @@ def _restore(loop: Loop, tensors: dict[str, Tensor], header: dict[str, object]) 
     recipe.net.load_state_dict(_part(tensors, _NET))
     for name, kept in loop.best.items():
         kept.copy_(tensors[_BEST + name])
-    state: dict[int, dict[str, Tensor]] = {}
-    for key, value in _part(tensors, _OPTIMIZER).items():
-        index, _, name = key.partition(":")
-        state.setdefault(int(index), {})[name] = value
-    recipe.optimizer.load_state_dict({**recipe.optimizer.state_dict(), "state": state})
+    if recipe.average is not None:
+        recipe.average.net.load_state_dict(_part(tensors, _AVERAGE))
+    state = header["optimizer"]
+    if not isinstance(state, list):
+        raise Corrupt("the checkpoint has no state of the optimizer")
+    recipe.optimizer.restore(state, _part(tensors, _OPTIMIZER))
     torch.set_rng_state(tensors["rng:cpu"])
     if recipe.device.type == "cuda" and "rng:cuda" in tensors:
         torch.cuda.set_rng_state(tensors["rng:cuda"], recipe.device)
@@ -148,7 +150,8 @@ def _restore(loop: Loop, tensors: dict[str, Tensor], header: dict[str, object]) 
     position = header["position"]
     if not isinstance(position, dict):
         raise Corrupt("the checkpoint has no position")
-    loop.position = Position(**position)
+    plateau = Plateau(**position.pop("plateau"))
+    loop.position = Position(**position, plateau=plateau)
 
 
 def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -12,12 +12,18 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from trainer import scores
-from trainer.recipe import Recipe, Rows
+from trainer import schedules, scores
+from trainer.recipe import Recipe
+from trainer.rows import Rows
+from trainer.schedules import Extent, Plateau
+from trainer.steps import EagerStep, Step
 from twofold.v1 import spec_pb2
 
 #: Rows of one forward pass in evaluation: bounds the memory of activations.
 EVALUATION_ROWS = 65_536
+#: Steps of one epoch between two looks at its loss: each waits for the device, and an epoch of
+#: hours must not go on for nothing.
+LOOK_STEPS = 1000
 
 
 class Diverged(Exception):
@@ -47,6 +53,7 @@ class Position:
     #: Epochs since the best one.
     stale_count: int = 0
     has_converged: bool = False
+    plateau: Plateau = field(default_factory=Plateau)
 
 
 @dataclass(slots=True)
@@ -63,12 +70,31 @@ class Loop:
     total: Tensor = field(init=False)
     #: The state of the best epoch, in state_dict()'s order; the present one before any.
     best: dict[str, Tensor] = field(init=False)
+    step: Step = field(init=False)
+    #: Sum of the weights of the training rows.
+    _weight: float = field(init=False)
+    #: The schedule's factor that the optimizer has; NaN before any.
+    _factor: float = math.nan
 
     def __post_init__(self) -> None:
         self.order = torch.Generator().manual_seed(self.recipe.spec.training.seed)
         self.order_before = self.order.get_state()
         self.total = torch.zeros((), dtype=torch.float64, device=self.recipe.device)
-        self.best = {name: live.clone() for name, live in self.recipe.net.state_dict().items()}
+        self.best = {name: live.clone() for name, live in self.recipe.judged.state_dict().items()}
+        self.step = EagerStep(self.recipe, self.total)
+        self._weight = self.recipe.training.total_weight()
+
+    @property
+    def extent(self) -> Extent:
+        """How long training may last."""
+        options, count = self.recipe.spec.training, len(self.recipe.training)
+        return Extent(options.epochs, math.ceil(count / min(options.batch_size, count)))
+
+    @property
+    def learning_rate(self) -> float:
+        """That of the last step; the spec's before any."""
+        factor = 1.0 if math.isnan(self._factor) else self._factor
+        return self.recipe.spec.training.learning_rate * factor
 
     @property
     def is_done(self) -> bool:
@@ -88,9 +114,12 @@ class Loop:
         recipe.net.train()
         batches = self._batches()
         for rows in batches[position.step :]:
-            self._step(rows)
+            self._follow_schedule()
+            self.step(rows)
             position.step += 1
             position.step_count += 1
+            if position.step % LOOK_STEPS == 0:
+                self._require_finite("training", self.total.item(), position.epoch + 1)
             if position.step < len(batches) and should_stop():
                 raise Interrupted
         self._end_epoch()
@@ -107,27 +136,32 @@ class Loop:
         permutation = torch.randperm(count, generator=self.order).to(self.recipe.device)
         return list(permutation.split(size))
 
-    def _step(self, rows: Tensor | None) -> None:
-        recipe = self.recipe
-        batch = recipe.training if rows is None else recipe.training.take(rows)
-        loss = recipe.loss(recipe.net(*batch.inputs), batch.target)
-        recipe.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        recipe.optimizer.step()
-        self.total += loss.detach() * len(batch)
+    def _follow_schedule(self) -> None:
+        recipe, position = self.recipe, self.position
+        schedule, drops = recipe.spec.training.schedule, position.plateau.drop_count
+        factor = schedules.factor(schedule, position.step_count, self.extent, drops)
+        if factor != self._factor:
+            self._factor = factor
+            recipe.optimizer.set_rate(factor)
+        if recipe.average is not None:
+            recipe.average.prepare(position.step_count + 1)
+
+    def _require_finite(self, name: str, loss: float, epoch: int) -> None:
+        if not math.isfinite(loss):
+            raise Diverged(f"the {name} loss became {loss} in epoch {epoch}")
 
     def _end_epoch(self) -> None:
         recipe, position = self.recipe, self.position
-        before, position.loss = position.loss, self.total.item() / len(recipe.training)
+        before, position.loss = position.loss, self.total.item() / self._weight
         position.epoch += 1
         position.step = 0
         self.total.zero_()
         self.order_before = self.order.get_state()
         logits = forward(recipe, recipe.evaluation)
-        position.validation_loss = recipe.loss(logits, recipe.evaluation.target).item()
+        position.validation_loss = mean_loss(recipe, recipe.evaluation, logits)
         for name, value in (("training", position.loss), ("validation", position.validation_loss)):
-            if not math.isfinite(value):
-                raise Diverged(f"the {name} loss became {value} in epoch {position.epoch}")
+            self._require_finite(name, value, position.epoch)
+        schedules.watch(position.plateau, recipe.spec.training.schedule, position.validation_loss)
         self._judge(before, logits)
 
     def _judge(self, loss_before: float, logits: Tensor) -> None:
@@ -141,7 +175,7 @@ class Loop:
         if score < position.best_score:
             position.best_score, position.best_epoch = score, position.epoch
             position.stale_count = 0
-            for name, live in recipe.net.state_dict().items():
+            for name, live in recipe.judged.state_dict().items():
                 self.best[name].copy_(live)
         options = recipe.spec.training
         if options.HasField("tolerance") and math.isfinite(loss_before):
@@ -151,18 +185,25 @@ class Loop:
 
 def forward(recipe: Recipe, rows: Rows) -> Tensor:
     """Logits [N, K] of rows in eval mode, without gradients, in bounded pieces."""
-    recipe.net.eval()
+    net = recipe.judged.eval()
     with torch.inference_mode():
         if len(rows) <= EVALUATION_ROWS:
-            return recipe.net(*rows.inputs)
+            return net(*rows.inputs)
         starts = range(0, len(rows), EVALUATION_ROWS)
-        return torch.cat([recipe.net(*rows.piece(start, EVALUATION_ROWS)) for start in starts])
+        pieces = (rows.piece(start, EVALUATION_ROWS) for start in starts)
+        return torch.cat([net(*piece.inputs) for piece in pieces])
+
+
+def mean_loss(recipe: Recipe, rows: Rows, logits: Tensor) -> float:
+    """The rows' mean loss, by their weights."""
+    with torch.inference_mode():
+        return recipe.loss(logits, rows.target, rows.weight).item()
 
 
 def metrics(recipe: Recipe, rows: Rows, logits: Tensor) -> dict[str, float]:
     """The task's metrics of logits [N, K]."""
     with torch.inference_mode():
-        answers = recipe.net.head(logits).cpu().numpy()
+        answers = recipe.judged.head(logits).cpu().numpy()
     target = rows.target.cpu().numpy()
     if recipe.spec.data.task == spec_pb2.TASK_REGRESSION:
         return scores.regression(answers, target)

@@ -6,9 +6,14 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
+from trainer import optimizers
+from trainer.average import Average
+from trainer.optimizers import Optimizers
 from trainer.prepared import Prepared
+from trainer.rows import Rows
+from trainer.weights import row_weights
 from twofold.errors import WrongState
 from twofold.nets import bounds, catalogue, tables
 from twofold.nets.losses import LossFunction, loss_function
@@ -21,26 +26,6 @@ SMALL_STEP = 20_000_000
 
 
 @dataclass(frozen=True, slots=True)
-class Rows:
-    """Rows resident on the device: the network's inputs and the target, indexed alike."""
-
-    inputs: tuple[Tensor, ...]
-    target: Tensor
-
-    def __len__(self) -> int:
-        return len(self.target)
-
-    def take(self, rows: Tensor) -> "Rows":
-        """These rows, gathered on the device; `rows` is int64 [B]."""
-        inputs = tuple(tensor.index_select(0, rows) for tensor in self.inputs)
-        return Rows(inputs, self.target.index_select(0, rows))
-
-    def piece(self, start: int, count: int) -> tuple[Tensor, ...]:
-        """Views of the inputs of at most `count` rows from `start`."""
-        return tuple(tensor[start : start + count] for tensor in self.inputs)
-
-
-@dataclass(frozen=True, slots=True)
 class Recipe:
     """Everything that a training loop needs, on its device."""
 
@@ -48,12 +33,25 @@ class Recipe:
     graph: graph_pb2.Graph
     net: Net
     loss: LossFunction
-    optimizer: torch.optim.Optimizer
+    optimizer: Optimizers
+    #: What is evaluated and published instead of `net`, where the spec asks for an average.
+    average: Average | None
     training: Rows
     #: The held-out rows, or the training rows where none are held out.
     evaluation: Rows
     device: torch.device
     threads: int
+    #: Rows of one pass through the network, at most.
+    micro_batch_size: int
+
+    @property
+    def judged(self) -> Net:
+        """The net that is evaluated and published."""
+        return self.net if self.average is None else self.average.net
+
+    def loss_of(self, rows: Rows) -> Tensor:
+        """The mean loss of rows, with a graph for gradients."""
+        return self.loss(self.net(*rows.inputs), rows.target, rows.weight)
 
 
 def choose_device(asked: str) -> torch.device:
@@ -105,38 +103,25 @@ def make(
     net = init(graph, options.seed)
     _set_scale(net, prepared)
     net.to(device)
-    training = _rows(prepared, prepared.training_rows, device)
+    average = None
+    if options.HasField("ema_decay"):
+        average = Average(init(graph, options.seed).to(device), net, options.ema_decay)
+    weight_N = row_weights(options, prepared)
+    training = _rows(prepared, weight_N, prepared.training_rows, device)
     held_out = prepared.validation_rows
     return Recipe(
         spec=spec,
         graph=graph,
         net=net,
-        loss=loss_function(options.loss, graph),
-        optimizer=make_optimizer(net, options),
+        loss=loss_function(options.loss, graph, options),
+        optimizer=optimizers.make(net, options, device),
+        average=average,
         training=training,
-        evaluation=_rows(prepared, held_out, device) if len(held_out) else training,
+        evaluation=_rows(prepared, weight_N, held_out, device) if len(held_out) else training,
         device=device,
         threads=threads,
+        micro_batch_size=min(options.micro_batch_size or batch_size, batch_size),
     )
-
-
-def make_optimizer(net: nn.Module, options: spec_pb2.TrainingOptions) -> torch.optim.Optimizer:
-    """The optimizer of completed options over the network's parameters."""
-    parameters = [parameter for parameter in net.parameters() if parameter.requires_grad]
-    rate, decay = options.learning_rate, options.weight_decay
-    match options.optimizer:
-        case spec_pb2.OPTIMIZER_SGD:
-            return torch.optim.SGD(
-                parameters,
-                lr=rate,
-                weight_decay=decay,
-                momentum=options.momentum,
-                nesterov=options.nesterov,
-            )
-        case spec_pb2.OPTIMIZER_ADAMW:
-            return torch.optim.AdamW(parameters, lr=rate, weight_decay=decay)
-        case _:
-            return torch.optim.Adam(parameters, lr=rate, weight_decay=decay)
 
 
 def _set_scale(net: Net, prepared: Prepared) -> None:
@@ -147,9 +132,15 @@ def _set_scale(net: Net, prepared: Prepared) -> None:
     state[tables.SCALE_DEVIATION].copy_(torch.from_numpy(prepared.deviation_D))
 
 
-def _rows(prepared: Prepared, rows: NDArray[np.int64], device: torch.device) -> Rows:
+def _rows(
+    prepared: Prepared,
+    weight_N: NDArray[np.float32] | None,
+    rows: NDArray[np.int64],
+    device: torch.device,
+) -> Rows:
     arrays = (prepared.x_ND, prepared.category_NK)
     inputs = tuple(
         torch.from_numpy(array[rows]).to(device) for array in arrays if array is not None
     )
-    return Rows(inputs, torch.from_numpy(prepared.target_N[rows]).to(device))
+    weight = None if weight_N is None else torch.from_numpy(weight_N[rows]).to(device)
+    return Rows(inputs, torch.from_numpy(prepared.target_N[rows]).to(device), weight)

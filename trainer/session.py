@@ -13,7 +13,7 @@ from typing import Protocol
 
 from trainer import checkpoint, data, recipe
 from trainer.export import Trained, export
-from trainer.loop import Interrupted, Loop, forward, metrics
+from trainer.loop import Interrupted, Loop, forward, mean_loss, metrics
 from trainer.prepared import Prepared, prepare
 from twofold.errors import Corrupt
 from twofold.faults import fault
@@ -67,6 +67,7 @@ class Session:
         self._checkpoint_s = self._report_s = self._epoch_s = self._sign_s = clock()
         self._seconds_per_epoch = math.nan
         self._resumed_epoch = 0
+        self._resume_warning = ""
         # Whether a report was held back; the last epoch's is always sent.
         self._has_news = False
         # As last reported; shown on until newer ones are computed.
@@ -89,7 +90,7 @@ class Session:
         loop = self._resumed(lambda: self._fresh(prepared))
         self._train(loop)
         self._reporter.progressed(training_pb2.JOB_PHASE_EVALUATING, self._progress(loop))
-        loop.recipe.net.load_state_dict(loop.best)
+        loop.recipe.judged.load_state_dict(loop.best)
         figures = _final_metrics(loop)
         trained = Trained(loop.recipe, prepared, loop.best, figures, loop.position.best_epoch)
         manifest = export(trained, Path(request.artifact_path))
@@ -106,11 +107,19 @@ class Session:
         if not self._request.resume_path:
             return loop
         try:
-            checkpoint.read(Path(self._request.resume_path), loop)
-        except (Corrupt, FileNotFoundError):
+            differences = checkpoint.read(Path(self._request.resume_path), loop)
+        except (Corrupt, FileNotFoundError) as error:
             logger.exception("a checkpoint cannot be used, training begins anew")
+            why = error.message if isinstance(error, Corrupt) else "it is gone"
+            self._resume_warning = f"the last checkpoint is not used, training began anew: {why}"
             return fresh()
         self._resumed_epoch = loop.position.epoch
+        if differences:
+            logger.warning(
+                "resumed, but not to the bit: the surroundings differ",
+                extra={"job": self._request.job, "what": differences},
+            )
+            self._resume_warning = "resumed, but not equal to the bit: " + "; ".join(differences)
         return loop
 
     def _train(self, loop: Loop) -> None:
@@ -172,6 +181,8 @@ class Session:
             epoch_count=options.epochs,
             loss=position.loss,
             resumed_epoch=self._resumed_epoch,
+            resume_warning=self._resume_warning,
+            learning_rate=loop.learning_rate,
             metrics=self._metrics,
         )
         if loop.recipe.evaluation is not loop.recipe.training:
@@ -187,5 +198,4 @@ def _final_metrics(loop: Loop) -> dict[str, float]:
     """Loss and metrics of the published epoch on the held-out rows, else the training rows."""
     rows = loop.recipe.evaluation
     logits = forward(loop.recipe, rows)
-    loss = loop.recipe.loss(logits, rows.target).item()
-    return {"loss": loss, **metrics(loop.recipe, rows, logits)}
+    return {"loss": mean_loss(loop.recipe, rows, logits), **metrics(loop.recipe, rows, logits)}

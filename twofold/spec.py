@@ -6,10 +6,12 @@ Completing is idempotent: a completed spec, as Retry sends it, completes to itse
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from twofold import names, spec_fields, strict
+from twofold import names, spec_fields, spec_training, strict
 from twofold.errors import InvalidField, shorten
+from twofold.field import MAX_LABELS
 from twofold.nets import bounds as graph_bounds
 from twofold.nets import catalogue, tables
+from twofold.spec_training import family_of, word
 from twofold.truth_tables import TruthTable, truth_table
 from twofold.v1 import dataset_pb2, spec_pb2
 
@@ -18,13 +20,12 @@ __all__ = ["Bounds", "TruthTable", "complete", "dataset_of", "truth_table"]
 FORMAT_VERSION = 1
 #: Below this many rows nothing is held out by default: too few are left to say anything.
 SMALL_TABLE = 20
-#: Bytes per parameter in training: value, gradient and Adam's two moments, float32 each.
-_BYTES_PER_PARAMETER = 16
+#: Bytes per number in training, float32.
+_BYTES_PER_FLOAT = 4
 #: Bytes per number of the table or of an activation: float32 twice, for the permuted copy of a
 #: batch or its gradient.
 _BYTES_PER_NUMBER = 8
 
-_TWO_LABEL_LOSSES = (spec_pb2.LOSS_BCE, spec_pb2.LOSS_PERCEPTRON, spec_pb2.LOSS_MSE)
 _LABEL_KINDS = (
     dataset_pb2.COLUMN_KIND_INTEGER,
     dataset_pb2.COLUMN_KIND_BOOLEAN,
@@ -80,24 +81,15 @@ def complete(
     by_name = {column.name: column for column in columns}
     _complete_network(done.network)
     _complete_data(done, by_name, row_count)
-    _complete_training(done, by_name)
+    spec_training.complete(done, by_name, row_count)
     spec_fields.fill(done)
     _check_size(done, by_name, row_count, bounds)
     return done
 
 
-def _word(name: str, prefix: str) -> str:
-    """An enum's name as specs spell it."""
-    return name.removeprefix(prefix).lower()
-
-
-def _family(network: spec_pb2.NetworkSpec) -> str:
-    return _word(spec_pb2.Family.Name(network.family), "FAMILY_")
-
-
 def _complete_network(network: spec_pb2.NetworkSpec) -> None:
     if network.family == spec_pb2.FAMILY_UNSPECIFIED:
-        words = [_word(name, "FAMILY_") for name in spec_pb2.Family.keys()[1:]]
+        words = [word(name, "FAMILY_") for name in spec_pb2.Family.keys()[1:]]
         raise InvalidField.of("network.family", "unset", ", ".join(words))
     is_mlp = network.family == spec_pb2.FAMILY_MLP
     is_neuron = network.family == spec_pb2.FAMILY_NEURON
@@ -105,7 +97,7 @@ def _complete_network(network: spec_pb2.NetworkSpec) -> None:
         raise InvalidField.of("network.hidden", list(network.hidden), "nothing but for mlp")
     if network.dropout and not is_mlp:
         raise InvalidField.of("network.dropout", network.dropout, "0 but for mlp")
-    activation = _word(spec_pb2.Activation.Name(network.activation), "ACTIVATION_")
+    activation = word(spec_pb2.Activation.Name(network.activation), "ACTIVATION_")
     if network.activation and not (is_mlp or is_neuron):
         allowed = "nothing but for neuron and mlp"
         raise InvalidField.of("network.activation", activation, allowed)
@@ -171,13 +163,13 @@ def _complete_task(
     possible = [task for task in tasks if catalogue.losses(network, task)]
     if not data.task:
         is_discrete = target.kind in _LABEL_KINDS
-        are_few = target.distinct_count <= spec_fields.MAX_LABELS
+        are_few = target.distinct_count <= MAX_LABELS
         by_column = tasks[0] if is_discrete and are_few else tasks[1]
         data.task = by_column if len(possible) > 1 else possible[0]
-    word = _word(spec_pb2.Task.Name(data.task), "TASK_")
     if data.task not in possible:
-        one = _word(spec_pb2.Task.Name(possible[0]), "TASK_")
-        raise InvalidField.of("data.task", word, f"{one} for {_family(network)}")
+        shown = word(spec_pb2.Task.Name(data.task), "TASK_")
+        one = word(spec_pb2.Task.Name(possible[0]), "TASK_")
+        raise InvalidField.of("data.task", shown, f"{one} for {family_of(network)}")
     if data.task == spec_pb2.TASK_CLASSIFICATION:
         _check_labels(target)
     elif target.kind == dataset_pb2.COLUMN_KIND_CATEGORY:
@@ -188,9 +180,9 @@ def _check_labels(target: dataset_pb2.Column) -> None:
     if target.kind not in _LABEL_KINDS:
         allowed = "a column of text, whole numbers or booleans for classification"
         raise InvalidField.of("data.target", target.name, allowed)
-    if not 2 <= target.distinct_count <= spec_fields.MAX_LABELS:  # noqa: PLR2004 - one label is no choice
+    if not 2 <= target.distinct_count <= MAX_LABELS:  # noqa: PLR2004 - one label is no choice
         shown = f"{target.name} with {target.distinct_count:,} labels"
-        allowed = f"2 to {spec_fields.MAX_LABELS:,} labels for classification"
+        allowed = f"2 to {MAX_LABELS:,} labels for classification"
         raise InvalidField.of("data.target", shown, allowed)
 
 
@@ -206,47 +198,6 @@ def _complete_split(data: spec_pb2.DataSpec, row_count: int) -> None:
         data.split = spec_pb2.SPLIT_STRATIFIED if is_classification else spec_pb2.SPLIT_RANDOM
     if data.split == spec_pb2.SPLIT_STRATIFIED and not is_classification:
         raise InvalidField.of("data.split", "stratified", "random for regression")
-
-
-def _complete_training(spec: spec_pb2.TrainingSpec, columns: _Columns) -> None:
-    training, network, task = spec.training, spec.network, spec.data.task
-    permitted = catalogue.losses(network, task)
-    training.loss = training.loss or permitted[0]
-    if training.loss not in permitted:
-        words = " or ".join(_word(spec_pb2.Loss.Name(loss), "LOSS_") for loss in permitted)
-        shown = _word(spec_pb2.Loss.Name(training.loss), "LOSS_")
-        task_word = _word(spec_pb2.Task.Name(task), "TASK_")
-        allowed = f"{words} for {_family(network)} and {task_word}"
-        raise InvalidField.of("training.loss", shown, allowed)
-    labels = columns[spec.data.target].distinct_count
-    is_classification = task == spec_pb2.TASK_CLASSIFICATION
-    if is_classification and training.loss in _TWO_LABEL_LOSSES and labels != 2:  # noqa: PLR2004 - two labels
-        loss = _word(spec_pb2.Loss.Name(training.loss), "LOSS_")
-        shown = f"{spec.data.target} with {labels:,} labels"
-        raise InvalidField.of("data.target", shown, f"2 labels for {_family(network)} with {loss}")
-    _complete_optimizer(training)
-
-
-def _complete_optimizer(training: spec_pb2.TrainingOptions) -> None:
-    is_rule = training.loss == spec_pb2.LOSS_PERCEPTRON
-    if not training.optimizer:
-        training.optimizer = spec_pb2.OPTIMIZER_SGD if is_rule else spec_pb2.OPTIMIZER_ADAM
-    is_sgd = training.optimizer == spec_pb2.OPTIMIZER_SGD
-    if not training.HasField("learning_rate"):
-        sgd_rate = 1.0 if is_rule else 0.1
-        training.learning_rate = sgd_rate if is_sgd else 0.001
-    if not training.HasField("weight_decay"):
-        is_adamw = training.optimizer == spec_pb2.OPTIMIZER_ADAMW
-        training.weight_decay = 0.01 if is_adamw else 0.0
-    if not is_sgd and training.momentum:
-        raise InvalidField.of("training.momentum", training.momentum, "0 but for sgd")
-    if not is_sgd and training.nesterov:
-        raise InvalidField.of("training.nesterov", value=True, allowed="false but for sgd")
-    if is_sgd and not training.HasField("momentum"):
-        training.momentum = 0.0
-    if training.nesterov and not training.momentum:
-        allowed = "false, or true with training.momentum above 0"
-        raise InvalidField.of("training.nesterov", value=True, allowed=allowed)
 
 
 def _check_size(
@@ -270,9 +221,10 @@ def _check_size(
     if parameters > bounds.max_parameters:
         shown = f"what makes {parameters:,} parameters"
         raise InvalidField.of(widths, shown, f"at most {bounds.max_parameters:,} parameters")
-    batch = min(spec.training.batch_size, row_count)
+    training = spec.training
+    batch = min(training.micro_batch_size or training.batch_size, row_count)
     parts = {
-        widths: parameters * _BYTES_PER_PARAMETER,
+        widths: parameters * spec_training.floats_per_parameter(training) * _BYTES_PER_FLOAT,
         "data.dataset": row_count * (len(spec.data.features) + 1) * _BYTES_PER_NUMBER,
         "training.batch_size": batch * graph_bounds.row_elements(graph) * _BYTES_PER_NUMBER,
     }

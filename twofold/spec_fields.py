@@ -5,81 +5,28 @@ and a test compares its paths with the message's.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Literal, cast
+from typing import cast
 
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
 
+from twofold import training_fields
 from twofold.errors import InvalidField
+from twofold.field import DAY_S, MAX_LABELS, Field, required
 from twofold.v1 import spec_pb2
 
-#: Most labels of a classification, and most values of a column that is taken for labels.
-MAX_LABELS = 1000
 #: Distinct values are counted up to this, so a category column must have fewer.
 DISTINCT_LIMIT = 10_000
 #: Most feature columns.
 MAX_FEATURES = 65_536
-_DAY_S = 86_400
 _NANOS = 1_000_000_000
-
-
-@dataclass(frozen=True, slots=True)
-class Field:
-    """A field: its kind, its range, its default and what it means."""
-
-    kind: Literal["text", "integer", "real", "boolean", "duration", "choice"]
-    doc: str
-    low: float = 0
-    high: float = 0
-    #: Whether `low` or `high` itself is refused.
-    is_low_open: bool = False
-    is_high_open: bool = False
-    #: The default, where it is the same for every spec; durations in seconds.
-    default: float | None = None
-    #: The default in words, where it is not.
-    default_rule: str = ""
-    #: Most entries, for a list.
-    entries: int = 0
-
-    def allowed(self) -> str:
-        """The range in words; empty for text and choices, which are checked by meaning."""
-        if self.kind not in ("integer", "real", "duration"):
-            return ""
-        unit = " seconds" if self.kind == "duration" else ""
-        opening = "(" if self.is_low_open else "["
-        closing = ")" if self.is_high_open else "]"
-        kind = "whole number" if self.kind == "integer" else "number"
-        return f"{kind} in {opening}{_plain(self.low)}, {_plain(self.high)}{closing}{unit}"
-
-    def default_text(self) -> str:
-        """The default in words."""
-        if self.default is None:
-            return self.default_rule
-        if self.kind == "boolean":
-            return str(self.default).lower()
-        return _plain(self.default)
-
-    def accepts(self, number: float) -> bool:
-        """Whether a number lies in the range."""
-        above = number > self.low if self.is_low_open else number >= self.low
-        below = number < self.high if self.is_high_open else number <= self.high
-        return above and below
-
-
-def _plain(number: float) -> str:
-    return f"{number:,}" if isinstance(number, int) else f"{number:,.16g}"
-
-
-def _required(kind: Literal["text", "choice"], doc: str) -> Field:
-    return Field(kind, doc, default_rule="required")
 
 
 #: Every leaf of TrainingSpec, by its dotted path.
 FIELDS: Mapping[str, Field] = {
     "format_version": Field("integer", "Version of the spec's format.", 0, 1, default_rule="1"),
-    "model": _required("text", "Name of the model to publish."),
-    "data.dataset": _required("text", "Identifier of a data set, or and, or, xor."),
+    "model": required("text", "Name of the model to publish."),
+    "data.dataset": required("text", "Identifier of a data set, or and, or, xor."),
     "data.target": Field(
         "text",
         "Column to predict.",
@@ -114,7 +61,7 @@ FIELDS: Mapping[str, Field] = {
         "Whether numeric features are scaled to mean 0 and deviation 1.",
         default_rule="true; false for the truth tables",
     ),
-    "network.family": _required("choice", "What is trained."),
+    "network.family": required("choice", "What is trained."),
     "network.hidden": Field(
         "integer",
         "MLP only: widths of the hidden layers.",
@@ -131,63 +78,12 @@ FIELDS: Mapping[str, Field] = {
     "network.dropout": Field(
         "real", "MLP only: dropout after each hidden activation.", 0, 0.95, default=0.0
     ),
-    "training.epochs": Field("integer", "Passes over the training rows.", 1, 10**6, default=100),
-    "training.batch_size": Field(
-        "integer", "Rows per step; at most the training rows.", 1, 1 << 24, default=1024
-    ),
-    "training.loss": Field("choice", "The loss.", default_rule="the family's"),
-    "training.optimizer": Field(
-        "choice", "The optimizer.", default_rule="adam; sgd for the perceptron rule"
-    ),
-    "training.learning_rate": Field(
-        "real",
-        "Learning rate.",
-        0,
-        1000,
-        is_low_open=True,
-        default_rule="0.001 for adam and adamw, 0.1 for sgd, 1 for sgd with the perceptron rule",
-    ),
-    "training.weight_decay": Field(
-        "real", "L2 penalty, or decoupled decay (adamw).", 0, 10, default_rule="0; 0.01 for adamw"
-    ),
-    "training.momentum": Field(
-        "real", "SGD only: momentum.", 0, 1, is_high_open=True, default_rule="0"
-    ),
-    "training.nesterov": Field(
-        "boolean", "SGD only: Nesterov momentum; needs momentum above 0.", default=False
-    ),
-    "training.seed": Field(
-        "integer",
-        "Seed of initial weights, split, shuffling and dropout.",
-        0,
-        (1 << 63) - 1,
-        default=0,
-    ),
-    "training.tolerance": Field(
-        "real",
-        "Stop when the training loss changed by less over an epoch.",
-        0,
-        10**6,
-        default_rule="never",
-    ),
-    "training.patience": Field(
-        "integer",
-        "Stop after this many epochs without a better loss.",
-        1,
-        10**6,
-        default_rule="never",
-    ),
-    "training.threads": Field(
-        "integer", "CPU threads.", 1, 256, default_rule="1 for small steps, else the worker's"
-    ),
-    "training.checkpoint_interval": Field(
-        "duration", "Seconds between checkpoints.", 0, _DAY_S, default=10
-    ),
+    **training_fields.FIELDS,
     "limits.max_duration": Field(
-        "duration", "Wall-clock bound of one attempt.", 1, 30 * _DAY_S, default=_DAY_S
+        "duration", "Wall-clock bound of one attempt.", 1, 30 * DAY_S, default=DAY_S
     ),
     "limits.progress_timeout": Field(
-        "duration", "Give up when no step ends for this long.", 1, _DAY_S, default=600
+        "duration", "Give up when no step ends for this long.", 1, DAY_S, default=600
     ),
     "limits.max_retries": Field(
         "integer", "Repeats of an attempt whose failure may pass.", 0, 100, default=2
@@ -206,7 +102,7 @@ def check(spec: spec_pb2.TrainingSpec) -> None:
             continue
         value = cast("object", getattr(message, name))  # a name of FIELDS
         if field.entries:
-            _check_list(path, field, cast("Sequence[object]", value))
+            _check_entries(path, field, value)
         else:
             _check_value(path, field, value)
 
@@ -237,17 +133,28 @@ def seconds(duration: Duration) -> float:
 
 
 def _parent(spec: spec_pb2.TrainingSpec, path: str) -> tuple[Message, str]:
-    group, _, name = path.rpartition(".")
-    parent = cast("Message", getattr(spec, group)) if group else spec  # a name of FIELDS
+    *groups, name = path.split(".")
+    parent: Message = spec
+    for group in groups:
+        parent = cast("Message", getattr(parent, group))  # a name of FIELDS
     return parent, name
 
 
-def _check_list(path: str, field: Field, entries: Sequence[object]) -> None:
-    if len(entries) > field.entries:
+def _check_entries(path: str, field: Field, entries: object) -> None:
+    """A list's values, or those of a map by its keys."""
+    named = (
+        [(f"{path}.{key}", entry) for key, entry in cast("Mapping[str, object]", entries).items()]
+        if isinstance(entries, Mapping)
+        else [
+            (f"{path}[{index}]", entry)
+            for index, entry in enumerate(cast("Sequence[object]", entries))
+        ]
+    )
+    if len(named) > field.entries:
         allowed = f"at most {field.entries:,} entries"
-        raise InvalidField.of(path, f"{len(entries):,} entries", allowed)
-    for index, entry in enumerate(entries):
-        _check_value(f"{path}[{index}]", field, entry)
+        raise InvalidField.of(path, f"{len(named):,} entries", allowed)
+    for name, entry in named:
+        _check_value(name, field, entry)
 
 
 def _check_value(path: str, field: Field, value: object) -> None:

@@ -7,6 +7,7 @@ seconds. The fields come from the message's own descriptor, so a new one needs n
 import copy
 import json
 import math
+import re
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -30,6 +31,7 @@ _SPEC: Final = cast("Descriptor", spec_pb2.TrainingSpec.DESCRIPTOR)
 _DURATION: Final = "google.protobuf.Duration"
 #: Largest duration of google.protobuf.Duration, in seconds: about 10,000 years.
 _DURATION_LIMIT_S: Final = 315_576_000_000
+_BARE_KEY: Final = re.compile("[A-Za-z0-9_-]+")
 _INT_BITS: Final = {FieldDescriptor.TYPE_INT32: 32, FieldDescriptor.TYPE_INT64: 64}
 
 
@@ -157,12 +159,31 @@ def _join(path: str, name: str) -> str:
 
 
 def _field(field: FieldDescriptor, value: object, path: str) -> object:
+    if (item := _map_item(field)) is not None:
+        return _map(item, value, path)
     if not field.is_repeated:
         return _single(field, value, path)
     if isinstance(value, str) or not isinstance(value, Sequence):
         raise _refused(path, value, "a list")
     items = cast("Sequence[object]", value)
     return [_single(field, item, f"{path}[{index}]") for index, item in enumerate(items)]
+
+
+def _map_item(field: FieldDescriptor) -> FieldDescriptor | None:
+    """What a map holds; None for every other field."""
+    kind = field.message_type
+    if kind is None or not kind.GetOptions().map_entry:
+        return None
+    return kind.fields_by_name["value"]
+
+
+def _map(item: FieldDescriptor, value: object, path: str) -> dict[str, object]:
+    if not isinstance(value, Mapping):
+        raise _refused(path, value, "a table")
+    return {
+        _text(key, path): _single(item, entry, _join(path, str(key)))
+        for key, entry in cast("Mapping[object, object]", value).items()
+    }
 
 
 def _single(field: FieldDescriptor, value: object, path: str) -> object:
@@ -256,6 +277,9 @@ def _tables(descriptor: Descriptor, tree: Mapping[str, object]) -> dict[str, Val
 
 
 def _plain(field: FieldDescriptor, value: object) -> Value:
+    if (item := _map_item(field)) is not None:
+        table = cast("dict[str, object]", value)
+        return {key: _plain_single(item, entry) for key, entry in sorted(table.items())}
     if field.is_repeated:
         return [_plain_single(field, item) for item in cast("list[object]", value)]
     return _plain_single(field, value)
@@ -280,12 +304,17 @@ def _seconds(text: str) -> int | float:
 
 def _lines(tree: Mapping[str, Value], path: str) -> list[str]:
     plain = {name: value for name, value in tree.items() if not isinstance(value, Mapping)}
-    lines = [f"{name} = {_literal(value)}" for name, value in plain.items()]
+    lines = [f"{_key(name)} = {_literal(value)}" for name, value in plain.items()]
     for name, value in tree.items():
         if isinstance(value, Mapping):
-            below = _join(path, name)
+            below = _join(path, _key(name))
             lines += ["", f"[{below}]", *_lines(value, below)]
     return lines if path else [*lines, ""]
+
+
+def _key(name: str) -> str:
+    """Names of fields are bare keys; those of a map may be any text."""
+    return name if _BARE_KEY.fullmatch(name) else _literal(name)
 
 
 def _literal(value: Value) -> str:

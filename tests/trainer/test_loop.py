@@ -10,7 +10,7 @@ from trainer import loop as training
 from trainer.loop import Diverged, Interrupted, Loop
 from trainer.prepared import prepare
 from trainer.reading.table import Table
-from trainer.recipe import Rows
+from trainer.rows import Rows
 from twofold import spec, toml_spec
 from twofold.v1 import dataset_pb2, spec_pb2
 

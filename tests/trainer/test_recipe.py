@@ -6,7 +6,7 @@ import torch
 
 from tests.trainer.jobs import truth_data, truth_spec
 from trainer import recipe
-from trainer.recipe import Rows
+from trainer.rows import Rows
 from twofold.errors import WrongState
 from twofold.v1 import spec_pb2
 
@@ -91,9 +91,10 @@ def test_the_optimizer_is_the_one_asked_for(
 ) -> None:
     asked = truth_spec("xor", network={"family": "mlp"}, training=options)
     made = recipe.make(asked, truth_data("xor", asked), torch.device("cpu"), threads=1)
-    (group,) = made.optimizer.param_groups
+    (optimizer,) = made.optimizer.parts
+    (group,) = optimizer.param_groups
 
-    assert type(made.optimizer) is kind
+    assert type(optimizer) is kind
     assert {name: group[name] for name in expected} == expected
     assert len(group["params"]) == len(list(made.net.parameters())) == 4
 
@@ -111,4 +112,4 @@ def test_rows_are_taken_and_cut_alike() -> None:
 
     assert [tensor.tolist() for tensor in taken.inputs] == [[[6, 7], [2, 3]], [3, 1]]
     assert taken.target.tolist() == [30, 10]
-    assert [tensor.tolist() for tensor in rows.piece(4, 9)] == [[[8, 9]], [4]]
+    assert [tensor.tolist() for tensor in rows.piece(4, 9).inputs] == [[[8, 9]], [4]]

@@ -103,6 +103,7 @@ def test_a_stop_leaves_a_checkpoint_from_which_the_rest_is_equal(tmp_path: Path)
 
     assert epoch == 20
     assert second.progress[-1].resumed_epoch == 20
+    assert not second.progress[-1].resume_warning
     digests = [
         [file.sha256 for file in made.files if file.name == "weights.safetensors"]
         for made in (straight, resumed)
@@ -122,6 +123,7 @@ def test_a_damaged_checkpoint_means_beginning_anew(tmp_path: Path) -> None:
     damaged.write_bytes(b"junk")
     reporter = FakeReporter()
     made = Session(request_for(xor(5), tmp_path, resume=str(damaged)), reporter).run()
+    assert "training began anew" in reporter.progress[-1].resume_warning
 
     assert reporter.progress[-1].resumed_epoch == 0
     assert made.lineage.epoch > 0
@@ -135,3 +137,26 @@ def test_a_checkpoint_at_the_last_epoch_is_only_exported(tmp_path: Path) -> None
     straight = Session(request_for(xor(60), tmp_path, "second", str(path)), FakeReporter()).run()
 
     assert straight.metrics["loss"] > 0
+
+
+def test_a_resume_elsewhere_is_reported_to_the_user(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = FakeReporter(lambda seen: seen.looks == 20)
+    with pytest.raises(Interrupted):
+        Session(request_for(xor(30), tmp_path, "first"), first).run()
+    path, _ = first.checkpoints[-1]
+    monkeypatch.setattr(torch, "__version__", "9.9")
+    second = FakeReporter()
+    Session(request_for(xor(30), tmp_path, "second", str(path)), second).run()
+
+    warning = second.progress[-1].resume_warning
+    assert warning.startswith("resumed, but not equal to the bit: torch version was 2")
+
+
+def test_the_learning_rate_is_reported_as_its_schedule_has_it(tmp_path: Path) -> None:
+    reporter = FakeReporter()
+    schedule: Value = {"kind": "step", "step_epochs": 2, "drop": 0.5}
+    Session(request_for(xor(6, schedule=schedule), tmp_path), reporter).run()
+
+    assert reporter.progress[-1].learning_rate == pytest.approx(0.05 * 0.25)

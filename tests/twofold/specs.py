@@ -44,7 +44,9 @@ def make_spec(*changes: Change, **fields: object) -> spec_pb2.TrainingSpec:
     spec.network.family = spec_pb2.FAMILY_MLP
     for path, value in fields.items():
         *groups, name = path.split("__")
-        message = cast("Any", getattr(spec, groups[0]) if groups else spec)  # a path of the test
+        message = cast("Any", spec)  # a path of the test
+        for group in groups:
+            message = getattr(message, group)
         if isinstance(value, list):
             getattr(message, name)[:] = value
         else:

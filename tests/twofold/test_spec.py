@@ -50,6 +50,11 @@ def test_every_default_of_a_classification() -> None:
             optimizer=spec_pb2.OPTIMIZER_ADAM,
             learning_rate=0.001,
             weight_decay=0.0,
+            beta1=0.9,
+            beta2=0.999,
+            epsilon=1e-8,
+            label_smoothing=0.0,
+            schedule=spec_pb2.Schedule(kind=spec_pb2.SCHEDULE_KIND_CONSTANT, warmup_epochs=0),
         )
     )
     expected.training.checkpoint_interval.FromSeconds(10)
@@ -119,6 +124,9 @@ def test_the_task_follows_from_the_family_or_the_column(
         (spec_pb2.OPTIMIZER_SGD, 0.1, 0.0),
         (spec_pb2.OPTIMIZER_ADAM, 0.001, 0.0),
         (spec_pb2.OPTIMIZER_ADAMW, 0.001, 0.01),
+        (spec_pb2.OPTIMIZER_RMSPROP, 0.001, 0.0),
+        (spec_pb2.OPTIMIZER_MUON, 0.001, 0.01),
+        (spec_pb2.OPTIMIZER_LBFGS, 1.0, 0.0),
     ],
 )
 def test_rate_and_decay_follow_from_the_optimizer(
@@ -201,6 +209,10 @@ def _specs(draw: st.DrawFn) -> spec_pb2.TrainingSpec:
         "training__optimizer": st.sampled_from(spec_pb2.Optimizer.values()),
         "training__nesterov": st.booleans(),
         "training__momentum": st.sampled_from([0.0, 0.9]),
+        "training__batch_size": st.sampled_from([8, 1 << 20]),
+        "training__balance_classes": st.booleans(),
+        "training__schedule__kind": st.sampled_from(spec_pb2.ScheduleKind.values()),
+        "training__schedule__floor": st.sampled_from([0.0, 0.5]),
     }
     chosen = draw(st.sets(st.sampled_from(sorted(pick)), max_size=6)) | {"network__family"}
     return make_spec(**{path: draw(pick[path]) for path in sorted(chosen)})

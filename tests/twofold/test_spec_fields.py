@@ -1,13 +1,12 @@
 """The table of fields: complete, and every range holds at its ends."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import cast
 
 import pytest
 from google.protobuf.descriptor import Descriptor
 from google.protobuf.duration_pb2 import Duration
-from google.protobuf.message import Message
 
 from twofold import spec_fields
 from twofold.errors import InvalidField
@@ -18,7 +17,8 @@ from twofold.v1 import spec_pb2
 def _leaves(descriptor: Descriptor, prefix: str = "") -> Iterator[str]:
     for field in descriptor.fields:
         nested = field.message_type
-        if nested is None or nested.full_name == Duration.DESCRIPTOR.full_name:
+        is_map = nested is not None and nested.GetOptions().map_entry
+        if nested is None or is_map or nested.full_name == Duration.DESCRIPTOR.full_name:
             yield prefix + field.name
         else:
             yield from _leaves(nested, f"{prefix}{field.name}.")
@@ -45,9 +45,10 @@ def test_every_row_documents_itself() -> None:
 def _with(path: str, value: float) -> spec_pb2.TrainingSpec:
     """A spec with this one field set."""
     spec, field = spec_pb2.TrainingSpec(), FIELDS[path]
-    *groups, name = path.split(".")
-    message: Message = getattr(spec, groups[0]) if groups else spec
-    if field.entries:
+    message, name = spec_fields._parent(spec, path)
+    if isinstance(getattr(message, name), Mapping):
+        getattr(message, name)["label"] = value
+    elif field.entries:
         getattr(message, name).append(value)
     elif field.kind == "duration":
         getattr(message, name).FromNanoseconds(round(value * 1e9))
@@ -72,15 +73,14 @@ def _ends() -> Iterator[tuple[str, float, bool]]:
 @pytest.mark.parametrize(("path", "value", "is_allowed"), list(_ends()))
 def test_ranges_end_where_the_table_says(path: str, value: float, *, is_allowed: bool) -> None:
     spec = _with(path, value)
-    message = spec_fields._parent(spec, path)[0]
-    given = spec_fields.is_set(message, path.rpartition(".")[2])
+    given = spec_fields.is_set(*spec_fields._parent(spec, path))
 
     if is_allowed or not given:  # 0 of a field without presence means that it is left out
         spec_fields.check(spec)
         return
     with pytest.raises(InvalidField) as caught:
         spec_fields.check(spec)
-    assert caught.value.fields["field"].removesuffix("[0]") == path
+    assert caught.value.fields["field"].removesuffix("[0]").removesuffix(".label") == path
     assert caught.value.fields["allowed"] == FIELDS[path].allowed()
 
 

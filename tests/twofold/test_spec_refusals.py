@@ -123,6 +123,44 @@ REFUSED: dict[str, tuple[dict[str, object], str]] = {
         {"training__nesterov": True, "training__optimizer": spec_pb2.OPTIMIZER_SGD},
         "training.nesterov",
     ),
+    "Nesterov of Muon": (
+        {"training__nesterov": True, "training__optimizer": spec_pb2.OPTIMIZER_MUON},
+        "training.nesterov",
+    ),
+    "decay of LBFGS": (
+        {"training__weight_decay": 0.1, "training__optimizer": spec_pb2.OPTIMIZER_LBFGS},
+        "training.weight_decay",
+    ),
+    "batches of LBFGS": (
+        {"training__batch_size": 64, "training__optimizer": spec_pb2.OPTIMIZER_LBFGS},
+        "training.batch_size",
+    ),
+    "clipping of LBFGS": (
+        {"training__clip_norm": 1.0, "training__optimizer": spec_pb2.OPTIMIZER_LBFGS},
+        "training.clip_norm",
+    ),
+    "corrections of Adam": ({"training__history": 5}, "training.history"),
+    "smoothing of a quantile": (
+        {
+            "data__target": "price",
+            "training__loss": spec_pb2.LOSS_QUANTILE,
+            "training__label_smoothing": 0.1,
+        },
+        "training.label_smoothing",
+    ),
+    "quantile of labels": ({"training__quantile": 0.5}, "training.quantile"),
+    "warm-up of one cycle": (
+        {
+            "training__schedule__kind": spec_pb2.SCHEDULE_KIND_ONE_CYCLE,
+            "training__schedule__warmup_epochs": 2.0,
+        },
+        "training.schedule.warmup_epochs",
+    ),
+    "floor of nothing": ({"training__schedule__floor": 0.1}, "training.schedule.floor"),
+    "balanced prices": (
+        {"data__target": "price", "training__balance_classes": True},
+        "training.balance_classes",
+    ),
     "negative seed": ({"training__seed": -1}, "training.seed"),
     "too many parameters": ({"network__hidden": [1000, 1000]}, "network.hidden"),
 }

@@ -46,6 +46,37 @@ tolerance = 0.0
 patience = 10
 threads = 2
 checkpoint_interval = 0.5
+beta1 = 0.9
+beta2 = 0.99
+epsilon = 1e-7
+smoothing = 0.9
+centered = true
+history = 3
+iterations = 4
+ema_decay = 0.999
+clip_norm = 1
+clip_value = 0.5
+micro_batch_size = 32
+label_smoothing = 0.1
+focal_gamma = 1.5
+huber_delta = 2
+quantile = 0.9
+balance_classes = true
+
+[training.schedule]
+kind = "one_cycle"
+warmup_epochs = 0.5
+step_epochs = 3
+drop = 0.5
+floor = 0.25
+rise = 0.4
+start = 0.125
+plateau_epochs = 2
+threshold = 0.001
+
+[training.class_weights]
+yes = 2
+"not at all" = 0.5
 
 [limits]
 max_duration = 60
@@ -65,7 +96,8 @@ def test_every_field_of_the_message_can_be_written() -> None:
     """FULL names them all: nothing of TrainingSpec is out of reach."""
     spec = toml_spec.from_toml(FULL)
 
-    for message in (spec, spec.data, spec.network, spec.training, spec.limits):
+    training = spec.training
+    for message in (spec, spec.data, spec.network, training, training.schedule, spec.limits):
         written = {field.name for field, _ in message.ListFields()}
         assert written == set(message.DESCRIPTOR.fields_by_name)
 
@@ -79,6 +111,9 @@ def test_values_arrive() -> None:
     assert spec.training.seed == (1 << 63) - 1
     assert spec.training.weight_decay == 1.0
     assert spec.training.checkpoint_interval.ToMilliseconds() == 500
+    assert spec.training.schedule.kind == spec_pb2.SCHEDULE_KIND_ONE_CYCLE
+    assert spec.training.schedule.floor == 0.25
+    assert dict(spec.training.class_weights) == {"yes": 2.0, "not at all": 0.5}
     assert spec.limits.progress_timeout.ToMilliseconds() == 600_250
 
 
@@ -123,6 +158,9 @@ def test_unset_stays_unset_and_zero_stays_zero() -> None:
         pytest.param("model", [10**5000], "text", id="huge text"),
         ("training.checkpoint_interval", "10s", "a finite number"),
         ("training.checkpoint_interval", 1e300, "seconds"),
+        ("training.class_weights", [1.0], "a table"),
+        ("training.class_weights.yes", "much", "a finite number"),
+        ("training.schedule.kind", "up", "one_cycle"),
         ("limits.max_retries", 1 << 31, "a whole number of 32 bits"),
     ],
 )
@@ -143,7 +181,7 @@ def test_wrong_element_of_a_list_is_named() -> None:
 
 @pytest.mark.parametrize(
     ("path", "known"),
-    [("modle", "model"), ("training.epoch", "epochs"), ("training.__class__", "seed")],
+    [("modle", "model"), ("training.epoch", "epochs"), ("training.__class__", "batch_size")],
 )
 def test_unknown_keys_are_refused_with_the_known_ones(path: str, known: str) -> None:
     with pytest.raises(InvalidField, match=f"{path} is not known") as caught:

@@ -109,6 +109,7 @@ def _details(job: training_pb2.TrainingJob) -> dict[str, object]:
         "dataset": job.spec.data.dataset,
         "version": render.version_of(job.model_version),
         "progress": progress.figures(job),
+        "resume warning": job.progress.resume_warning,
         "metrics": render.metrics(job.progress.metrics),
         "attempts": job.attempt_count,
         "evictions": job.eviction_count,

@@ -33,23 +33,24 @@ _THRESHOLDS: Mapping[spec_pb2.Activation, float] = {
     spec_pb2.ACTIVATION_LOG_SIGMOID: math.log(0.5),
 }
 
+_REGRESSION = (spec_pb2.LOSS_MSE, spec_pb2.LOSS_L1, spec_pb2.LOSS_HUBER, spec_pb2.LOSS_QUANTILE)
+#: Losses of one logit per label.
+_SOFTMAX = (spec_pb2.LOSS_CROSS_ENTROPY, spec_pb2.LOSS_FOCAL)
+
 #: The losses of every family and task, its default first.
 LOSSES: Mapping[tuple[spec_pb2.Family, spec_pb2.Task], Sequence[spec_pb2.Loss]] = {
-    (spec_pb2.FAMILY_NEURON, spec_pb2.TASK_REGRESSION): (spec_pb2.LOSS_MSE,),
+    (spec_pb2.FAMILY_NEURON, spec_pb2.TASK_REGRESSION): _REGRESSION,
     (spec_pb2.FAMILY_PERCEPTRON, spec_pb2.TASK_CLASSIFICATION): (spec_pb2.LOSS_PERCEPTRON,),
-    (spec_pb2.FAMILY_LINEAR, spec_pb2.TASK_REGRESSION): (spec_pb2.LOSS_MSE,),
+    (spec_pb2.FAMILY_LINEAR, spec_pb2.TASK_REGRESSION): _REGRESSION,
     (spec_pb2.FAMILY_LOGISTIC, spec_pb2.TASK_CLASSIFICATION): (spec_pb2.LOSS_BCE,),
-    (spec_pb2.FAMILY_SOFTMAX, spec_pb2.TASK_CLASSIFICATION): (spec_pb2.LOSS_CROSS_ENTROPY,),
-    (spec_pb2.FAMILY_MLP, spec_pb2.TASK_REGRESSION): (spec_pb2.LOSS_MSE,),
-    (spec_pb2.FAMILY_MLP, spec_pb2.TASK_CLASSIFICATION): (
-        spec_pb2.LOSS_CROSS_ENTROPY,
-        spec_pb2.LOSS_BCE,
-    ),
+    (spec_pb2.FAMILY_SOFTMAX, spec_pb2.TASK_CLASSIFICATION): _SOFTMAX,
+    (spec_pb2.FAMILY_MLP, spec_pb2.TASK_REGRESSION): _REGRESSION,
+    (spec_pb2.FAMILY_MLP, spec_pb2.TASK_CLASSIFICATION): (*_SOFTMAX, spec_pb2.LOSS_BCE),
 }
 
 _HEADS: Mapping[spec_pb2.Loss, graph_pb2.Head] = {
     spec_pb2.LOSS_BCE: graph_pb2.HEAD_SIGMOID,
-    spec_pb2.LOSS_CROSS_ENTROPY: graph_pb2.HEAD_SOFTMAX,
+    **dict.fromkeys(_SOFTMAX, graph_pb2.HEAD_SOFTMAX),
     spec_pb2.LOSS_PERCEPTRON: graph_pb2.HEAD_STEP,
 }
 
@@ -232,7 +233,7 @@ def _layers(
         hidden = list(network.hidden) or list(DEFAULT_HIDDEN)
         operand = _hidden(draft, operand, [width, *hidden], network)
         width = hidden[-1]
-    outputs = sizes.label_count if loss == spec_pb2.LOSS_CROSS_ENTROPY else 1
+    outputs = sizes.label_count if loss in _SOFTMAX else 1
     last = _linear(draft, "output", operand, (width, outputs))
     is_logit = loss in (spec_pb2.LOSS_BCE, spec_pb2.LOSS_PERCEPTRON)
     if network.family == spec_pb2.FAMILY_NEURON and not is_logit:

@@ -1,10 +1,12 @@
-"""The losses: functions of the graph's logits and the target, averaged over the rows.
+"""The losses: functions of the graph's logits and the target, one number per row and their mean.
 
 The target of a classification is int64 [B], the index of the label; that of a regression is
-float32 [B, targets]. Legend of suffixes: B rows, K logits.
+float32 [B, targets]. Legend of suffixes: B rows, K logits, T targets.
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -13,66 +15,139 @@ from torch.nn import functional
 from twofold.errors import InvalidField
 from twofold.v1 import graph_pb2, spec_pb2
 
-LossFunction = Callable[[Tensor, Tensor], Tensor]
+#: Logits and target to a loss per row, [B].
+RowLosses = Callable[[Tensor, Tensor], Tensor]
+
+
+@dataclass(frozen=True, slots=True)
+class LossFunction:
+    """A loss: (logits, target) to a 0-D mean over the rows."""
+
+    rows: RowLosses
+
+    def __call__(self, logits: Tensor, target: Tensor, weight_B: Tensor | None = None) -> Tensor:
+        """Sum of weight * loss over sum of weight; without weights every row weighs 1.
+
+        Rows that together weigh nothing have a loss of 0.
+        """
+        losses_B = self.rows(logits, target)
+        if weight_B is None:
+            return losses_B.mean()
+        tiny = torch.finfo(weight_B.dtype).tiny
+        return (losses_B * weight_B).sum() / weight_B.sum().clamp(min=tiny)
 
 
 def mean_squared_error(value: Tensor, target: Tensor) -> Tensor:
-    """Mean of (value - target)^2 over rows and targets."""
-    return functional.mse_loss(value, target)
+    """(value - target)^2, mean over the targets."""
+    return functional.mse_loss(value, target, reduction="none").mean(dim=1)
 
 
-def binary_cross_entropy(logit_B1: Tensor, label_B: Tensor) -> Tensor:  # noqa: N803 - shape suffix
-    """Mean of -log P(label) where P(1) is the logistic sigmoid of the logit."""
-    target = label_B.to(logit_B1.dtype).unsqueeze(1)
-    return functional.binary_cross_entropy_with_logits(logit_B1, target)
+def absolute_error(value: Tensor, target: Tensor) -> Tensor:
+    """|value - target|, mean over the targets."""
+    return functional.l1_loss(value, target, reduction="none").mean(dim=1)
 
 
-def cross_entropy(logit_BK: Tensor, label_B: Tensor) -> Tensor:  # noqa: N803 - shape suffix
-    """Mean of -log P(label) where P is the softmax of the logits."""
-    return functional.cross_entropy(logit_BK, label_B)
+def huber(value: Tensor, target: Tensor, delta: float) -> Tensor:
+    """Half the squared error up to `delta`, linear beyond (Huber 1964); mean over the targets."""
+    return functional.huber_loss(value, target, reduction="none", delta=delta).mean(dim=1)
 
 
-def perceptron_criterion(logit_B1: Tensor, label_B: Tensor) -> Tensor:  # noqa: N803 - shape suffix
-    """Mean of max(0, -(2 label - 1) logit): its gradient is Rosenblatt's rule.
+def pinball(value: Tensor, target: Tensor, quantile: float) -> Tensor:
+    """Quantile loss (Koenker and Bassett 1978), mean over the targets: least at the quantile."""
+    error = target - value
+    return torch.maximum(quantile * error, (quantile - 1) * error).mean(dim=1)
+
+
+def binary_cross_entropy(logit_B1: Tensor, label_B: Tensor, smoothing: float = 0.0) -> Tensor:
+    """-log P(label) where P(1) is the logistic sigmoid of the logit.
+
+    Smoothed targets are smoothing / 2 and 1 - smoothing / 2.
+    """
+    target_B = label_B.to(logit_B1.dtype) * (1 - smoothing) + smoothing / 2
+    logit_B = logit_B1.squeeze(1)
+    return functional.binary_cross_entropy_with_logits(logit_B, target_B, reduction="none")
+
+
+def cross_entropy(logit_BK: Tensor, label_B: Tensor, smoothing: float = 0.0) -> Tensor:
+    """-log P(label) where P is the softmax of the logits; a smoothed target is spread over all."""
+    return functional.cross_entropy(logit_BK, label_B, reduction="none", label_smoothing=smoothing)
+
+
+def focal(logit_BK: Tensor, label_B: Tensor, gamma: float) -> Tensor:
+    """-(1 - P)^gamma log P of the label (Lin et al. 2017), P the softmax of the logits."""
+    surprise_B = functional.cross_entropy(logit_BK, label_B, reduction="none")
+    # 1 - P without cancellation. Its power has no gradient at 0 for gamma below 1.
+    miss_B = (-torch.expm1(-surprise_B)).clamp(min=torch.finfo(logit_BK.dtype).tiny)
+    return miss_B**gamma * surprise_B
+
+
+def perceptron_criterion(logit_B1: Tensor, label_B: Tensor) -> Tensor:
+    """max(0, -(2 label - 1) logit): its gradient is Rosenblatt's rule.
 
     A logit of 0 counts as a mistake, as in Novikoff's proof (1962): clamp, unlike relu, passes the
     gradient there, so that a perceptron that starts from zero learns at all.
     """
-    sign = (2 * label_B - 1).to(logit_B1.dtype).unsqueeze(1)
-    return torch.clamp(-sign * logit_B1, min=0).mean()
+    sign_B = (2 * label_B - 1).to(logit_B1.dtype)
+    return torch.clamp(-sign_B * logit_B1.squeeze(1), min=0)
 
 
-def _threshold_error(threshold: float) -> LossFunction:
+def _threshold_error(score_B1: Tensor, label_B: Tensor, threshold: float) -> Tensor:
     """MSE towards threshold - 0.5 for label 0 and threshold + 0.5 for label 1; see catalogue."""
-
-    def loss(score_B1: Tensor, label_B: Tensor) -> Tensor:  # noqa: N803 - shape suffix
-        target = label_B.to(score_B1.dtype).unsqueeze(1) + (threshold - 0.5)
-        return functional.mse_loss(score_B1, target)
-
-    return loss
+    target_B1 = label_B.to(score_B1.dtype).unsqueeze(1) + (threshold - 0.5)
+    return mean_squared_error(score_B1, target_B1)
 
 
-#: The loss that each head is trained by.
-_OF_HEAD: Mapping[graph_pb2.Head, tuple[spec_pb2.Loss, LossFunction]] = {
-    graph_pb2.HEAD_IDENTITY: (spec_pb2.LOSS_MSE, mean_squared_error),
-    graph_pb2.HEAD_SIGMOID: (spec_pb2.LOSS_BCE, binary_cross_entropy),
-    graph_pb2.HEAD_SOFTMAX: (spec_pb2.LOSS_CROSS_ENTROPY, cross_entropy),
-    graph_pb2.HEAD_STEP: (spec_pb2.LOSS_PERCEPTRON, perceptron_criterion),
-    graph_pb2.HEAD_THRESHOLD: (spec_pb2.LOSS_MSE, mean_squared_error),
+#: The losses that each head can be trained by.
+_OF_HEAD: Mapping[graph_pb2.Head, tuple[spec_pb2.Loss, ...]] = {
+    graph_pb2.HEAD_IDENTITY: (
+        spec_pb2.LOSS_MSE,
+        spec_pb2.LOSS_L1,
+        spec_pb2.LOSS_HUBER,
+        spec_pb2.LOSS_QUANTILE,
+    ),
+    graph_pb2.HEAD_SIGMOID: (spec_pb2.LOSS_BCE,),
+    graph_pb2.HEAD_SOFTMAX: (spec_pb2.LOSS_CROSS_ENTROPY, spec_pb2.LOSS_FOCAL),
+    graph_pb2.HEAD_STEP: (spec_pb2.LOSS_PERCEPTRON,),
+    graph_pb2.HEAD_THRESHOLD: (spec_pb2.LOSS_MSE,),
 }
 
 
-def loss_function(loss: spec_pb2.Loss, graph: graph_pb2.Graph) -> LossFunction:
+def loss_function(
+    loss: spec_pb2.Loss,
+    graph: graph_pb2.Graph,
+    options: spec_pb2.TrainingOptions | None = None,
+) -> LossFunction:
     """The function (logits, target) -> 0-D mean loss; InvalidField where head and loss differ.
 
     Args:
         loss: the completed spec's loss.
         graph: what `catalogue.build` made for the same loss; it must be checked.
+        options: completed for the loss; its own fields count. None: no smoothing.
     """
-    expected, function = _OF_HEAD[graph.head]
-    if loss != expected:
-        name = spec_pb2.Loss.Name(expected)
-        raise InvalidField.of("training.loss", spec_pb2.Loss.Name(loss), f"{name} for this graph")
+    permitted = _OF_HEAD[graph.head]
+    if loss not in permitted:
+        names = " or ".join(map(spec_pb2.Loss.Name, permitted))
+        raise InvalidField.of("training.loss", spec_pb2.Loss.Name(loss), f"{names} for this graph")
     if graph.head == graph_pb2.HEAD_THRESHOLD:
-        return _threshold_error(graph.head_threshold)
-    return function
+        return LossFunction(partial(_threshold_error, threshold=graph.head_threshold))
+    return LossFunction(_row_losses(loss, options or spec_pb2.TrainingOptions()))
+
+
+def _row_losses(loss: spec_pb2.Loss, options: spec_pb2.TrainingOptions) -> RowLosses:  # noqa: PLR0911 - one answer per loss
+    match loss:
+        case spec_pb2.LOSS_L1:
+            return absolute_error
+        case spec_pb2.LOSS_HUBER:
+            return partial(huber, delta=options.huber_delta)
+        case spec_pb2.LOSS_QUANTILE:
+            return partial(pinball, quantile=options.quantile)
+        case spec_pb2.LOSS_BCE:
+            return partial(binary_cross_entropy, smoothing=options.label_smoothing)
+        case spec_pb2.LOSS_CROSS_ENTROPY:
+            return partial(cross_entropy, smoothing=options.label_smoothing)
+        case spec_pb2.LOSS_FOCAL:
+            return partial(focal, gamma=options.focal_gamma)
+        case spec_pb2.LOSS_PERCEPTRON:
+            return perceptron_criterion
+        case _:
+            return mean_squared_error

@@ -60,6 +60,15 @@ class Activation(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     ACTIVATION_TANHSHRINK: _ClassVar[Activation]
     ACTIVATION_IDENTITY: _ClassVar[Activation]
 
+class ScheduleKind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    SCHEDULE_KIND_UNSPECIFIED: _ClassVar[ScheduleKind]
+    SCHEDULE_KIND_CONSTANT: _ClassVar[ScheduleKind]
+    SCHEDULE_KIND_STEP: _ClassVar[ScheduleKind]
+    SCHEDULE_KIND_COSINE: _ClassVar[ScheduleKind]
+    SCHEDULE_KIND_ONE_CYCLE: _ClassVar[ScheduleKind]
+    SCHEDULE_KIND_PLATEAU: _ClassVar[ScheduleKind]
+
 class Loss(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
     LOSS_UNSPECIFIED: _ClassVar[Loss]
@@ -67,6 +76,10 @@ class Loss(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     LOSS_BCE: _ClassVar[Loss]
     LOSS_CROSS_ENTROPY: _ClassVar[Loss]
     LOSS_PERCEPTRON: _ClassVar[Loss]
+    LOSS_FOCAL: _ClassVar[Loss]
+    LOSS_HUBER: _ClassVar[Loss]
+    LOSS_QUANTILE: _ClassVar[Loss]
+    LOSS_L1: _ClassVar[Loss]
 
 class Optimizer(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -74,6 +87,9 @@ class Optimizer(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     OPTIMIZER_SGD: _ClassVar[Optimizer]
     OPTIMIZER_ADAM: _ClassVar[Optimizer]
     OPTIMIZER_ADAMW: _ClassVar[Optimizer]
+    OPTIMIZER_RMSPROP: _ClassVar[Optimizer]
+    OPTIMIZER_LBFGS: _ClassVar[Optimizer]
+    OPTIMIZER_MUON: _ClassVar[Optimizer]
 TASK_UNSPECIFIED: Task
 TASK_CLASSIFICATION: Task
 TASK_REGRESSION: Task
@@ -112,15 +128,28 @@ ACTIVATION_HARDTANH: Activation
 ACTIVATION_LOG_SIGMOID: Activation
 ACTIVATION_TANHSHRINK: Activation
 ACTIVATION_IDENTITY: Activation
+SCHEDULE_KIND_UNSPECIFIED: ScheduleKind
+SCHEDULE_KIND_CONSTANT: ScheduleKind
+SCHEDULE_KIND_STEP: ScheduleKind
+SCHEDULE_KIND_COSINE: ScheduleKind
+SCHEDULE_KIND_ONE_CYCLE: ScheduleKind
+SCHEDULE_KIND_PLATEAU: ScheduleKind
 LOSS_UNSPECIFIED: Loss
 LOSS_MSE: Loss
 LOSS_BCE: Loss
 LOSS_CROSS_ENTROPY: Loss
 LOSS_PERCEPTRON: Loss
+LOSS_FOCAL: Loss
+LOSS_HUBER: Loss
+LOSS_QUANTILE: Loss
+LOSS_L1: Loss
 OPTIMIZER_UNSPECIFIED: Optimizer
 OPTIMIZER_SGD: Optimizer
 OPTIMIZER_ADAM: Optimizer
 OPTIMIZER_ADAMW: Optimizer
+OPTIMIZER_RMSPROP: Optimizer
+OPTIMIZER_LBFGS: Optimizer
+OPTIMIZER_MUON: Optimizer
 
 class TrainingSpec(_message.Message):
     __slots__ = ("format_version", "model", "data", "network", "training", "limits")
@@ -169,7 +198,14 @@ class NetworkSpec(_message.Message):
     def __init__(self, family: _Optional[_Union[Family, str]] = ..., hidden: _Optional[_Iterable[int]] = ..., activation: _Optional[_Union[Activation, str]] = ..., dropout: _Optional[float] = ...) -> None: ...
 
 class TrainingOptions(_message.Message):
-    __slots__ = ("epochs", "batch_size", "loss", "optimizer", "learning_rate", "weight_decay", "momentum", "nesterov", "seed", "tolerance", "patience", "threads", "checkpoint_interval")
+    __slots__ = ("epochs", "batch_size", "loss", "optimizer", "learning_rate", "weight_decay", "momentum", "nesterov", "seed", "tolerance", "patience", "threads", "checkpoint_interval", "beta1", "beta2", "epsilon", "smoothing", "centered", "history", "iterations", "schedule", "ema_decay", "clip_norm", "clip_value", "micro_batch_size", "label_smoothing", "focal_gamma", "huber_delta", "quantile", "class_weights", "balance_classes")
+    class ClassWeightsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: float
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[float] = ...) -> None: ...
     EPOCHS_FIELD_NUMBER: _ClassVar[int]
     BATCH_SIZE_FIELD_NUMBER: _ClassVar[int]
     LOSS_FIELD_NUMBER: _ClassVar[int]
@@ -183,6 +219,24 @@ class TrainingOptions(_message.Message):
     PATIENCE_FIELD_NUMBER: _ClassVar[int]
     THREADS_FIELD_NUMBER: _ClassVar[int]
     CHECKPOINT_INTERVAL_FIELD_NUMBER: _ClassVar[int]
+    BETA1_FIELD_NUMBER: _ClassVar[int]
+    BETA2_FIELD_NUMBER: _ClassVar[int]
+    EPSILON_FIELD_NUMBER: _ClassVar[int]
+    SMOOTHING_FIELD_NUMBER: _ClassVar[int]
+    CENTERED_FIELD_NUMBER: _ClassVar[int]
+    HISTORY_FIELD_NUMBER: _ClassVar[int]
+    ITERATIONS_FIELD_NUMBER: _ClassVar[int]
+    SCHEDULE_FIELD_NUMBER: _ClassVar[int]
+    EMA_DECAY_FIELD_NUMBER: _ClassVar[int]
+    CLIP_NORM_FIELD_NUMBER: _ClassVar[int]
+    CLIP_VALUE_FIELD_NUMBER: _ClassVar[int]
+    MICRO_BATCH_SIZE_FIELD_NUMBER: _ClassVar[int]
+    LABEL_SMOOTHING_FIELD_NUMBER: _ClassVar[int]
+    FOCAL_GAMMA_FIELD_NUMBER: _ClassVar[int]
+    HUBER_DELTA_FIELD_NUMBER: _ClassVar[int]
+    QUANTILE_FIELD_NUMBER: _ClassVar[int]
+    CLASS_WEIGHTS_FIELD_NUMBER: _ClassVar[int]
+    BALANCE_CLASSES_FIELD_NUMBER: _ClassVar[int]
     epochs: int
     batch_size: int
     loss: Loss
@@ -196,7 +250,47 @@ class TrainingOptions(_message.Message):
     patience: int
     threads: int
     checkpoint_interval: _duration_pb2.Duration
-    def __init__(self, epochs: _Optional[int] = ..., batch_size: _Optional[int] = ..., loss: _Optional[_Union[Loss, str]] = ..., optimizer: _Optional[_Union[Optimizer, str]] = ..., learning_rate: _Optional[float] = ..., weight_decay: _Optional[float] = ..., momentum: _Optional[float] = ..., nesterov: _Optional[bool] = ..., seed: _Optional[int] = ..., tolerance: _Optional[float] = ..., patience: _Optional[int] = ..., threads: _Optional[int] = ..., checkpoint_interval: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...
+    beta1: float
+    beta2: float
+    epsilon: float
+    smoothing: float
+    centered: bool
+    history: int
+    iterations: int
+    schedule: Schedule
+    ema_decay: float
+    clip_norm: float
+    clip_value: float
+    micro_batch_size: int
+    label_smoothing: float
+    focal_gamma: float
+    huber_delta: float
+    quantile: float
+    class_weights: _containers.ScalarMap[str, float]
+    balance_classes: bool
+    def __init__(self, epochs: _Optional[int] = ..., batch_size: _Optional[int] = ..., loss: _Optional[_Union[Loss, str]] = ..., optimizer: _Optional[_Union[Optimizer, str]] = ..., learning_rate: _Optional[float] = ..., weight_decay: _Optional[float] = ..., momentum: _Optional[float] = ..., nesterov: _Optional[bool] = ..., seed: _Optional[int] = ..., tolerance: _Optional[float] = ..., patience: _Optional[int] = ..., threads: _Optional[int] = ..., checkpoint_interval: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., beta1: _Optional[float] = ..., beta2: _Optional[float] = ..., epsilon: _Optional[float] = ..., smoothing: _Optional[float] = ..., centered: _Optional[bool] = ..., history: _Optional[int] = ..., iterations: _Optional[int] = ..., schedule: _Optional[_Union[Schedule, _Mapping]] = ..., ema_decay: _Optional[float] = ..., clip_norm: _Optional[float] = ..., clip_value: _Optional[float] = ..., micro_batch_size: _Optional[int] = ..., label_smoothing: _Optional[float] = ..., focal_gamma: _Optional[float] = ..., huber_delta: _Optional[float] = ..., quantile: _Optional[float] = ..., class_weights: _Optional[_Mapping[str, float]] = ..., balance_classes: _Optional[bool] = ...) -> None: ...
+
+class Schedule(_message.Message):
+    __slots__ = ("kind", "warmup_epochs", "step_epochs", "drop", "floor", "rise", "start", "plateau_epochs", "threshold")
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    WARMUP_EPOCHS_FIELD_NUMBER: _ClassVar[int]
+    STEP_EPOCHS_FIELD_NUMBER: _ClassVar[int]
+    DROP_FIELD_NUMBER: _ClassVar[int]
+    FLOOR_FIELD_NUMBER: _ClassVar[int]
+    RISE_FIELD_NUMBER: _ClassVar[int]
+    START_FIELD_NUMBER: _ClassVar[int]
+    PLATEAU_EPOCHS_FIELD_NUMBER: _ClassVar[int]
+    THRESHOLD_FIELD_NUMBER: _ClassVar[int]
+    kind: ScheduleKind
+    warmup_epochs: float
+    step_epochs: int
+    drop: float
+    floor: float
+    rise: float
+    start: float
+    plateau_epochs: int
+    threshold: float
+    def __init__(self, kind: _Optional[_Union[ScheduleKind, str]] = ..., warmup_epochs: _Optional[float] = ..., step_epochs: _Optional[int] = ..., drop: _Optional[float] = ..., floor: _Optional[float] = ..., rise: _Optional[float] = ..., start: _Optional[float] = ..., plateau_epochs: _Optional[int] = ..., threshold: _Optional[float] = ...) -> None: ...
 
 class Limits(_message.Message):
     __slots__ = ("max_duration", "progress_timeout", "max_retries", "retry_user_errors")

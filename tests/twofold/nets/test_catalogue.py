@@ -44,8 +44,8 @@ def test_every_family_builds_a_valid_graph_for_each_of_its_losses() -> None:
             assert bounds.score_count(graph) == scores
 
     # Scaled or not: a neuron's 24 activations classify (sigmoid by two losses) and 23 regress; an
-    # MLP's 24 (with the default) regress and classify by two losses; the others have one task.
-    assert built == 2 * ((25 + 2 + 24) + 24 * 3 + 4)
+    # MLP's 24 (with the default) classify by three losses; regressions have four, softmax two.
+    assert built == 2 * ((25 + 2 + 24 * 4) + 24 * (4 + 3) + (1 + 4 + 1 + 2))
 
 
 HEADS: list[tuple[spec_pb2.Family, spec_pb2.Activation, spec_pb2.Loss, graph_pb2.Head, float]] = [

@@ -87,5 +87,5 @@ def test_a_loss_of_another_head_is_refused() -> None:
     graph = graphs.built(spec_pb2.FAMILY_MLP)
 
     assert graph.head == graph_pb2.HEAD_SOFTMAX
-    with pytest.raises(InvalidField, match="LOSS_CROSS_ENTROPY for this graph"):
+    with pytest.raises(InvalidField, match="LOSS_CROSS_ENTROPY or LOSS_FOCAL for this graph"):
         losses.loss_function(spec_pb2.LOSS_BCE, graph)

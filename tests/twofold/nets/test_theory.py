@@ -74,6 +74,10 @@ CASES = [
     (spec_pb2.FAMILY_SOFTMAX, spec_pb2.LOSS_CROSS_ENTROPY, ("0", "1", "2")),
     (spec_pb2.FAMILY_PERCEPTRON, spec_pb2.LOSS_PERCEPTRON, ("0", "1")),
     (spec_pb2.FAMILY_MLP, spec_pb2.LOSS_MSE, ()),
+    (spec_pb2.FAMILY_LINEAR, spec_pb2.LOSS_L1, ()),
+    (spec_pb2.FAMILY_LINEAR, spec_pb2.LOSS_HUBER, ()),
+    (spec_pb2.FAMILY_MLP, spec_pb2.LOSS_QUANTILE, ()),
+    (spec_pb2.FAMILY_MLP, spec_pb2.LOSS_FOCAL, ("0", "1", "2")),
     (spec_pb2.FAMILY_MLP, spec_pb2.LOSS_BCE, ("0", "1")),
     (spec_pb2.FAMILY_MLP, spec_pb2.LOSS_CROSS_ENTROPY, ("0", "1", "2")),
 ]
@@ -93,7 +97,10 @@ def test_gradients_of_losses_are_difference_quotients(
     activation = spec_pb2.ACTIVATION_TANH if chooses else spec_pb2.ACTIVATION_UNSPECIFIED
     data = graphs.features(labels=labels)
     graph = graphs.built(family, loss, data=data, activation=activation, hidden=hidden)
-    net, function = init(graph, 4).double(), losses.loss_function(loss, graph)
+    options = spec_pb2.TrainingOptions(
+        label_smoothing=0.1, focal_gamma=2, huber_delta=0.7, quantile=0.8
+    )
+    net, function = init(graph, 4).double(), losses.loss_function(loss, graph, options)
     generator = torch.Generator().manual_seed(9)
     x = torch.randn((12, 2), generator=generator, dtype=torch.float64)
     drawn = torch.randint(max(len(labels), 2), (12,), generator=generator)

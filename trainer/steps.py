@@ -1,0 +1,116 @@
+"""One step of training: gradients of a batch, piece by piece, then clip, update and average.
+
+A step is a callable of row indices (None: all rows as they are). The global batch is what the spec
+says; how many rows go through the network at once is a matter of memory alone.
+"""
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+
+import logging
+from collections.abc import Iterator
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from trainer.recipe import Recipe
+from trainer.rows import Rows
+
+#: How often a step that found no memory is tried again with half the rows at once.
+HALVINGS = 5
+
+logger = logging.getLogger(__name__)
+
+
+class Step(Protocol):
+    """A training step; adds the batch's loss, times its weight, to a total on the device."""
+
+    def __call__(self, rows: Tensor | None) -> None:
+        """Trains on these rows, int64 [B]; None: on all."""
+        ...
+
+
+class EagerStep:
+    """The step as torch runs it, operation by operation."""
+
+    def __init__(self, recipe: Recipe, total: Tensor) -> None:
+        self._recipe = recipe
+        self._total = total
+        #: Rows that go through the network at once; halved when memory runs out.
+        self.micro_batch_size = recipe.micro_batch_size
+        self._halvings_left = HALVINGS
+
+    def __call__(self, rows: Tensor | None) -> None:
+        """See Step.
+
+        Raises torch.OutOfMemoryError where even pieces do not fit.
+        """
+        recipe = self._recipe
+        if recipe.optimizer.needs_closure:
+            loss = recipe.optimizer.search(lambda: self.gradients(rows))
+        else:
+            loss = self._gradients_that_fit(rows)
+            self.clip()
+            recipe.optimizer.step()
+        if recipe.average is not None:
+            recipe.average.update()
+        self._total += loss.detach() * self._weight(rows)
+
+    def gradients(self, rows: Tensor | None) -> Tensor:
+        """Puts the gradients of the batch's mean loss into the parameters; that loss, 0-D.
+
+        The same, up to rounding, however the batch is cut: each piece counts by its weight.
+        """
+        recipe = self._recipe
+        recipe.optimizer.zero_grad()
+        whole = self._weight(rows)
+        losses: list[Tensor] = []
+        for piece in self._pieces(rows):
+            part = recipe.loss_of(piece)
+            if len(piece) < self._count(rows):
+                weight = len(piece) if piece.weight is None else piece.weight.sum()
+                part = part * (weight / whole)
+            part.backward()
+            losses.append(part.detach())
+        return losses[0] if len(losses) == 1 else torch.stack(losses).sum()
+
+    def clip(self) -> None:
+        """Bounds the gradients as the spec says, by value before by norm."""
+        options, parameters = self._recipe.spec.training, self._recipe.optimizer.parameters
+        if options.HasField("clip_value"):
+            torch.nn.utils.clip_grad_value_(parameters, options.clip_value)
+        if options.HasField("clip_norm"):
+            torch.nn.utils.clip_grad_norm_(parameters, options.clip_norm)
+
+    def _gradients_that_fit(self, rows: Tensor | None) -> Tensor:
+        """As `gradients`, with ever smaller pieces while memory runs out."""
+        while True:
+            try:
+                return self.gradients(rows)
+            except torch.OutOfMemoryError:
+                size = min(self.micro_batch_size, self._count(rows)) // 2
+                if not size or not self._halvings_left:
+                    raise
+            # Outside of the handler: the error holds on to what the failed pass had made.
+            self._halvings_left -= 1
+            self.micro_batch_size = size
+            self._recipe.optimizer.zero_grad()
+            if self._recipe.device.type == "cuda":
+                torch.cuda.empty_cache()
+            logger.warning("out of memory, going on with smaller pieces", extra={"rows": size})
+
+    def _count(self, rows: Tensor | None) -> int:
+        return len(self._recipe.training) if rows is None else len(rows)
+
+    def _weight(self, rows: Tensor | None) -> Tensor | int:
+        weight = self._recipe.training.weight
+        if weight is None:
+            return self._count(rows)
+        return (weight if rows is None else weight.index_select(0, rows)).sum()
+
+    def _pieces(self, rows: Tensor | None) -> Iterator[Rows]:
+        training, count, size = self._recipe.training, self._count(rows), self.micro_batch_size
+        for start in range(0, count, size):
+            if rows is None:
+                yield training if size >= count else training.piece(start, size)
+            else:
+                yield training.take(rows if size >= count else rows[start : start + size])

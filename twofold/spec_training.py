@@ -1,0 +1,176 @@
+"""How a spec is trained, made complete: losses, optimizers, schedules and what fits together."""
+
+from collections.abc import Callable, Mapping
+from typing import cast
+
+from google.protobuf.message import Message
+
+from twofold import spec_fields
+from twofold.errors import InvalidField
+from twofold.nets import catalogue
+from twofold.v1 import dataset_pb2, spec_pb2
+
+_TWO_LABEL_LOSSES = (spec_pb2.LOSS_BCE, spec_pb2.LOSS_PERCEPTRON, spec_pb2.LOSS_MSE)
+_SGD, _LBFGS = spec_pb2.OPTIMIZER_SGD, spec_pb2.OPTIMIZER_LBFGS
+_ADAM, _ADAMW = spec_pb2.OPTIMIZER_ADAM, spec_pb2.OPTIMIZER_ADAMW
+_RMSPROP, _MUON = spec_pb2.OPTIMIZER_RMSPROP, spec_pb2.OPTIMIZER_MUON
+_STEP, _COSINE = spec_pb2.SCHEDULE_KIND_STEP, spec_pb2.SCHEDULE_KIND_COSINE
+_ONE_CYCLE, _PLATEAU = spec_pb2.SCHEDULE_KIND_ONE_CYCLE, spec_pb2.SCHEDULE_KIND_PLATEAU
+
+#: A field that belongs to some choices alone -> its default for each of them.
+_Owned = Mapping[str, Mapping[int, float]]
+
+_ADAMS = (_ADAM, _ADAMW, _MUON)
+_OF_OPTIMIZER: _Owned = {
+    "learning_rate": {_SGD: 0.1, _LBFGS: 1.0, **dict.fromkeys((*_ADAMS, _RMSPROP), 0.001)},
+    "weight_decay": {_SGD: 0.0, _RMSPROP: 0.0, _ADAM: 0.0, _ADAMW: 0.01, _MUON: 0.01},
+    "momentum": {_SGD: 0.0, _RMSPROP: 0.0, _MUON: 0.95},
+    "nesterov": {_SGD: False},
+    "beta1": dict.fromkeys(_ADAMS, 0.9),
+    "beta2": dict.fromkeys(_ADAMS, 0.999),
+    "epsilon": dict.fromkeys((*_ADAMS, _RMSPROP), 1e-8),
+    "smoothing": {_RMSPROP: 0.99},
+    "centered": {_RMSPROP: False},
+    "history": {_LBFGS: 10},
+    "iterations": {_LBFGS: 20},
+}
+_OF_LOSS: _Owned = {
+    "label_smoothing": {spec_pb2.LOSS_CROSS_ENTROPY: 0.0, spec_pb2.LOSS_BCE: 0.0},
+    "focal_gamma": {spec_pb2.LOSS_FOCAL: 2.0},
+    "huber_delta": {spec_pb2.LOSS_HUBER: 1.0},
+    "quantile": {spec_pb2.LOSS_QUANTILE: 0.5},
+}
+_OF_SCHEDULE: _Owned = {
+    "warmup_epochs": dict.fromkeys(
+        (spec_pb2.SCHEDULE_KIND_CONSTANT, _STEP, _COSINE, _PLATEAU), 0.0
+    ),
+    "step_epochs": {_STEP: 30},
+    "drop": {_STEP: 0.1, _PLATEAU: 0.1},
+    "floor": {_COSINE: 0.0, _ONE_CYCLE: 4e-6, _PLATEAU: 0.0},
+    "rise": {_ONE_CYCLE: 0.3},
+    "start": {_ONE_CYCLE: 0.04},
+    "plateau_epochs": {_PLATEAU: 10},
+    "threshold": {_PLATEAU: 1e-4},
+}
+#: Numbers that an optimizer keeps per parameter; LBFGS by its history.
+_STATE_FLOATS: Mapping[int, int] = {_SGD: 1, _ADAM: 2, _ADAMW: 2, _RMSPROP: 3, _MUON: 2}
+
+
+def word(name: str, prefix: str) -> str:
+    """An enum's name as specs spell it."""
+    return name.removeprefix(prefix).lower()
+
+
+def family_of(network: spec_pb2.NetworkSpec) -> str:
+    """The family as specs spell it."""
+    return word(spec_pb2.Family.Name(network.family), "FAMILY_")
+
+
+def complete(
+    spec: spec_pb2.TrainingSpec, columns: Mapping[str, dataset_pb2.Column], row_count: int
+) -> None:
+    """Fills `spec.training` in; the network and the data must be complete.
+
+    Raises InvalidField where options do not fit together.
+    """
+    _complete_loss(spec, columns)
+    training = spec.training
+    is_rule = training.loss == spec_pb2.LOSS_PERCEPTRON
+    training.optimizer = training.optimizer or (_SGD if is_rule else _ADAM)
+    if is_rule and training.optimizer == _SGD and not training.HasField("learning_rate"):
+        training.learning_rate = 1.0
+    kind = training.optimizer
+    _settle(training, "training", _OF_OPTIMIZER, kind, _optimizer_word)
+    _settle(training, "training", _OF_LOSS, training.loss, _loss_word)
+    schedule = training.schedule
+    schedule.kind = schedule.kind or spec_pb2.SCHEDULE_KIND_CONSTANT
+    _settle(schedule, "training.schedule", _OF_SCHEDULE, schedule.kind, _schedule_word)
+    if training.nesterov and not training.momentum:
+        allowed = "false, or true with training.momentum above 0"
+        raise InvalidField.of("training.nesterov", value=True, allowed=allowed)
+    if kind == _LBFGS:
+        _complete_full_batch(training, row_count)
+    _check_class_weights(spec)
+
+
+def floats_per_parameter(training: spec_pb2.TrainingOptions) -> int:
+    """Numbers kept per parameter: value, gradient, the optimizer's and the average's."""
+    state = 2 * training.history + 4 if training.optimizer == _LBFGS else 0
+    average = 1 if training.HasField("ema_decay") else 0
+    return 2 + average + (state or _STATE_FLOATS[training.optimizer])
+
+
+def _complete_loss(spec: spec_pb2.TrainingSpec, columns: Mapping[str, dataset_pb2.Column]) -> None:
+    training, network, task = spec.training, spec.network, spec.data.task
+    permitted = catalogue.losses(network, task)
+    training.loss = training.loss or permitted[0]
+    if training.loss not in permitted:
+        words = " or ".join(map(_loss_word, permitted))
+        allowed = f"{words} for {family_of(network)} and {_task_word(task)}"
+        raise InvalidField.of("training.loss", _loss_word(training.loss), allowed)
+    labels = columns[spec.data.target].distinct_count
+    is_classification = task == spec_pb2.TASK_CLASSIFICATION
+    if is_classification and training.loss in _TWO_LABEL_LOSSES and labels != 2:  # noqa: PLR2004 - two labels
+        shown = f"{spec.data.target} with {labels:,} labels"
+        allowed = f"2 labels for {family_of(network)} with {_loss_word(training.loss)}"
+        raise InvalidField.of("data.target", shown, allowed)
+
+
+def _settle(
+    message: Message, path: str, owned: _Owned, choice: int, name_of: Callable[[int], str]
+) -> None:
+    """Fills in what belongs to `choice`; refuses what belongs to others alone."""
+    for name, defaults in owned.items():
+        is_set = spec_fields.is_set(message, name)
+        value = cast("object", getattr(message, name))  # a name of the tables above
+        if choice in defaults:
+            if not is_set:
+                setattr(message, name, defaults[choice])
+        elif is_set and value:
+            owners = ", ".join(name_of(owner) for owner in defaults)
+            raise InvalidField.of(f"{path}.{name}", value, f"nothing but for {owners}")
+
+
+def _complete_full_batch(training: spec_pb2.TrainingOptions, row_count: int) -> None:
+    """LBFGS compares losses of one step with each other: each must be that of all rows."""
+    limit = int(spec_fields.FIELDS["training.batch_size"].high)
+    if row_count > limit:
+        shown = f"lbfgs for {row_count:,} rows"
+        raise InvalidField.of("training.optimizer", shown, f"lbfgs for at most {limit:,} rows")
+    if not training.HasField("batch_size"):
+        training.batch_size = row_count
+    if training.batch_size < row_count:
+        allowed = f"at least the {row_count:,} rows of the table for lbfgs, or nothing"
+        raise InvalidField.of("training.batch_size", training.batch_size, allowed)
+    for name in ("clip_norm", "clip_value"):
+        if training.HasField(name):
+            value = cast("float", getattr(training, name))  # of two fields
+            raise InvalidField.of(f"training.{name}", value, "nothing for lbfgs")
+
+
+def _check_class_weights(spec: spec_pb2.TrainingSpec) -> None:
+    training = spec.training
+    is_classification = spec.data.task == spec_pb2.TASK_CLASSIFICATION
+    if not is_classification and training.class_weights:
+        shown = f"weights of {len(training.class_weights)} labels"
+        raise InvalidField.of("training.class_weights", shown, "nothing but for classification")
+    if training.balance_classes and (not is_classification or training.class_weights):
+        allowed = "false but for classification without training.class_weights"
+        raise InvalidField.of("training.balance_classes", value=True, allowed=allowed)
+
+
+def _optimizer_word(value: int) -> str:
+    return word(spec_pb2.Optimizer.Name(cast("spec_pb2.Optimizer", value)), "OPTIMIZER_")
+
+
+def _loss_word(value: int) -> str:
+    return word(spec_pb2.Loss.Name(cast("spec_pb2.Loss", value)), "LOSS_")
+
+
+def _schedule_word(value: int) -> str:
+    name = spec_pb2.ScheduleKind.Name(cast("spec_pb2.ScheduleKind", value))
+    return word(name, "SCHEDULE_KIND_")
+
+
+def _task_word(value: spec_pb2.Task) -> str:
+    return word(spec_pb2.Task.Name(value), "TASK_")
