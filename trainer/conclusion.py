@@ -50,7 +50,8 @@ class Conclusion:
         log("attempt ended", extra={**self.names, **_told(ending)})
         if isinstance(ending, verdict.Trained):
             self.site.metrics.training_rows.inc(ending.row_count)
-        state = await self._tell(verdict.action_for(ending))
+        action = verdict.action_for(ending)
+        state = await self._tell(action)
         fault("worker.concluded")
         metrics = self.site.metrics
         metrics.job_duration.observe(self.site.clock.monotonic_s() - self.begun_s)
@@ -58,7 +59,7 @@ class Conclusion:
             name = training_pb2.JobState.Name(state).removeprefix("JOB_STATE_").lower()
             metrics.jobs.labels(name).inc()
             logger.info("job ended", extra={**self.names, "state": name})
-            await self._clear_up()
+            await self._clear_up(keeps_artifact=verdict.keeps_artifact(action))
 
     async def _tell(self, action: Action) -> training_pb2.JobState:
         """The job's state after it; UNSPECIFIED where it is not ours any more."""
@@ -134,16 +135,16 @@ class Conclusion:
                 site.outages.worked("queue", "store")
                 return done
 
-    async def _clear_up(self) -> None:
+    async def _clear_up(self, *, keeps_artifact: bool) -> None:
         """Removes what no attempt can need once the job has ended."""
         job, tenant = self.claim.job.id, self.claim.tenant
+        # Checkpoints of all attempts: only a job that goes on resumes. One that still writes here
+        # has lost its job and is about to notice.
+        scratch = [keys.job_checkpoints(tenant, job)]
+        if not keeps_artifact:
+            scratch.append(keys.attempt_artifact(tenant, job, self.claim.attempt))
         try:
-            for key in (
-                keys.attempt_artifact(tenant, job, self.claim.attempt),
-                # All attempts': only a job that goes on resumes. One that still writes here has
-                # lost its job and is about to notice.
-                keys.job_checkpoints(tenant, job),
-            ):
+            for key in scratch:
                 await asyncio.to_thread(self.site.store.remove, key)
         except StoreError as error:
             logger.warning("scratch left behind", extra={**self.names, "why": error.message})

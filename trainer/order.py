@@ -26,6 +26,8 @@ def order_for(store: Store, claim: Claim, settings: TrainerSettings) -> child_pb
         spec=claim.record.spec,
         threads=thread_count(settings.threads),
         device=_DEVICES[settings.device],
+        store_path=str(store.path(keys.identity()).parent.absolute()),
+        tenant=tenant,
     )
     sha256 = claim.record.spec.data.dataset
     if sha256 not in TRUTH_TABLES:

@@ -11,13 +11,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
-from trainer import checkpoint, data, recipe
+from trainer import baseline, checkpoint, data, gates, recipe
 from trainer.export import Trained, export
 from trainer.loop import Interrupted, Loop, forward, mean_loss, metrics
 from trainer.prepared import Prepared, prepare
 from twofold.errors import Corrupt
 from twofold.faults import fault
 from twofold.internal.v1 import child_pb2
+from twofold.store import LocalStore
 from twofold.v1 import model_pb2, training_pb2
 
 #: Seconds between two reports of progress: people read no faster, and each is a durable write.
@@ -79,6 +80,7 @@ class Session:
         Raises:
             Interrupted: the supervisor asked to stop; a checkpoint is durable if a step was done.
             Diverged: see trainer.loop.
+            NotBlessed: a gate of the spec refused the model; its files are durable.
             InvalidField, InvalidData: the spec does not fit the data, or it cannot be read.
             OSError: the disk failed.
         """
@@ -95,7 +97,19 @@ class Session:
         trained = Trained(loop.recipe, prepared, loop.best, figures, loop.position.best_epoch)
         manifest = export(trained, Path(request.artifact_path))
         fault("child.exported")
+        manifest.gates.extend(self._passed_gates(manifest, prepared))
         return manifest
+
+    def _passed_gates(
+        self, manifest: model_pb2.Manifest, prepared: Prepared
+    ) -> list[model_pb2.GateResult]:
+        """Raises NotBlessed; the baseline is looked up now, since an alias may have moved."""
+        request = self._request
+        asked, compared = request.spec.gates, None
+        if asked.not_worse_than:
+            store = LocalStore(Path(request.store_path), read_only=True)
+            compared = baseline.measure(store, request.tenant, request.spec, prepared)
+        return gates.decide(asked, manifest.metrics, compared)
 
     def _fresh(self, prepared: Prepared) -> Loop:
         device = recipe.choose_device(self._request.device)

@@ -9,6 +9,7 @@ import torch
 # torch.optim imports this at its first step, which takes a second: it is done before any job.
 import torch._dynamo  # pyright: ignore[reportUnusedImport, reportMissingTypeStubs]
 
+from trainer.gates import NotBlessed
 from trainer.loop import Diverged, Interrupted
 from trainer.recipe import choose_device
 from trainer.session import Reporter, Session
@@ -55,6 +56,8 @@ def explain(error: Exception) -> child_pb2.ChildFailed:
     if isinstance(error, Diverged):
         text = f"{error}; try a smaller training.learning_rate"
         return child_pb2.ChildFailed(reason=training_pb2.JOB_REASON_DIVERGED, message=text)
+    if isinstance(error, NotBlessed):
+        return _failed(training_pb2.JOB_REASON_NOT_BLESSED, str(error))
     if isinstance(error, torch.OutOfMemoryError):
         text = f"out of memory on the device{_peak()}; try a smaller training.batch_size"
         return child_pb2.ChildFailed(reason=training_pb2.JOB_REASON_OOM, message=text)

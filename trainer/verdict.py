@@ -134,6 +134,11 @@ def _after_death(exit_code: int) -> Action:
     return Fail(training_pb2.JOB_REASON_INTERNAL, text)
 
 
+def keeps_artifact(action: Action) -> bool:
+    """Whether what the attempt exported stays though it is not published: a gate refused it."""
+    return isinstance(action, Fail) and action.reason == training_pb2.JOB_REASON_NOT_BLESSED
+
+
 def must_replace_child(ending: Ending) -> bool:
     """Whether the child may be in any state: after everything but a good end."""
     return not isinstance(ending, Trained)

@@ -68,6 +68,8 @@ class Ending:
     end_ms: int
     model: str = ""
     version: int = 0
+    #: The attempt whose artifact a gate refused: it is kept to be looked at.
+    refused_attempt: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,11 +249,7 @@ class _Aged:
         if job.ending is None and holder is None:
             return  # live, and the queue did not say which attempt holds it
         for folder in job.folders:
-            is_needed = job.ending is None and (
-                folder.attempt == holder
-                or (folder.kind == "checkpoints" and folder.attempt == job.newest_checkpoint)
-            )
-            if not is_needed and self._is_old(folder.changed_ms):
+            if not _is_needed(job, folder, holder) and self._is_old(folder.changed_ms):
                 name = f"jobs/{job.id}/{folder.kind}/{folder.attempt}"
                 why = "its job has ended" if job.ending else "of an attempt that is over"
                 yield Removal("scratch", name, why, (f"{self._tenant}/{name}",))
@@ -271,6 +269,13 @@ class _Aged:
 
     def _is_old(self, since_ms: int) -> bool:
         return self._now_ms - since_ms >= self._policy.grace_ms
+
+
+def _is_needed(job: Job, folder: Folder, holder: str | None) -> bool:
+    if job.ending is not None:
+        return folder.kind == "artifacts" and folder.attempt == job.ending.refused_attempt
+    is_resumed = folder.kind == "checkpoints" and folder.attempt == job.newest_checkpoint
+    return folder.attempt == holder or is_resumed
 
 
 def _version_removal(

@@ -22,6 +22,7 @@ from twofold.errors import Corrupt, InvalidField
 from twofold.internal.v1 import record_pb2
 from twofold.lifecycle.attempts import newest_checkpoint
 from twofold.store import Store, split_key
+from twofold.v1 import training_pb2
 
 _TEMPORARY = re.compile(r"[0-9a-f]{32}")
 _KINDS: tuple[Scratch, ...] = ("checkpoints", "artifacts")
@@ -160,7 +161,13 @@ def _job(store: Store, tenant: str, job_id: str) -> Job:
 
 
 def _ending(outcome: record_pb2.JobOutcome) -> Ending:
-    return Ending(outcome.end_time.ToMilliseconds(), outcome.model, outcome.version)
+    is_refused = outcome.reason == training_pb2.JOB_REASON_NOT_BLESSED
+    return Ending(
+        outcome.end_time.ToMilliseconds(),
+        outcome.model,
+        outcome.version,
+        outcome.attempt if is_refused else "",
+    )
 
 
 def _folders(store: Store, tenant: str, job_id: str) -> Iterator[Folder]:

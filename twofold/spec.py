@@ -6,7 +6,7 @@ Completing is idempotent: a completed spec, as Retry sends it, completes to itse
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from twofold import names, spec_fields, spec_training, strict
+from twofold import names, spec_fields, spec_gates, spec_training, strict
 from twofold.errors import InvalidField, shorten
 from twofold.field import MAX_LABELS
 from twofold.nets import bounds as graph_bounds
@@ -82,6 +82,7 @@ def complete(
     _complete_network(done.network)
     _complete_data(done, by_name, row_count)
     spec_training.complete(done, by_name, row_count)
+    spec_gates.complete(done)
     spec_fields.fill(done)
     _check_size(done, by_name, row_count, bounds)
     return done

@@ -91,6 +91,17 @@ FIELDS: Mapping[str, Field] = {
     "limits.retry_user_errors": Field(
         "boolean", "Whether DATA, OOM, DIVERGED and TIMEOUT are repeated too.", default=False
     ),
+    "gates.metric": Field(
+        "text", "What the gates look at.", default_rule="accuracy; r2 for regression"
+    ),
+    "gates.min_metric": Field(
+        "real", "Least accuracy, macro_f1 or r2.", -(10**6), 10**6, default_rule="any"
+    ),
+    "gates.max_metric": Field("real", "Largest loss, rmse or mae.", 0, 10**6, default_rule="any"),
+    "gates.not_worse_than": Field(
+        "text", "Alias or number of the version to compare with.", default_rule="none"
+    ),
+    "gates.margin": Field("real", "By how much it may be worse.", 0, 10**6, default_rule="0"),
 }
 
 

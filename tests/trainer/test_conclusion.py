@@ -91,6 +91,24 @@ async def test_scratch_stays_while_the_job_goes_on(tmp_path: Path) -> None:
     assert not end.site.store.exists(key)
 
 
+@pytest.mark.parametrize(
+    ("reason", "is_kept"),
+    [(training_pb2.JOB_REASON_NOT_BLESSED, True), (training_pb2.JOB_REASON_DIVERGED, False)],
+)
+async def test_what_a_gate_refused_stays_to_be_looked_at(
+    tmp_path: Path,
+    reason: training_pb2.JobReason,
+    is_kept: bool,  # noqa: FBT001
+) -> None:
+    end = conclusion(tmp_path, FakeLedger())
+    key = keys.attempt_artifact("local", end.claim.job.id, end.claim.attempt)
+    end.site.store.make_folder(key)
+
+    await end.reach(verdict.Failed(reason, "accuracy 0.1"))
+
+    assert end.site.store.exists(key) == is_kept
+
+
 class CorruptLedger(FakeLedger):
     async def publish(self, claim: Claim, manifest: model_pb2.Manifest) -> record_pb2.JobOutcome:
         del claim, manifest

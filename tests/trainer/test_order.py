@@ -26,6 +26,7 @@ def test_a_truth_table_needs_no_file(tmp_path: Path) -> None:
     assert Path(order.checkpoint_path).is_dir()
     assert Path(order.artifact_path).is_dir()
     assert order.spec.model == "m"
+    assert (Path(order.store_path), order.tenant) == (settings.store.absolute(), "local")
 
 
 def test_a_data_set_and_a_checkpoint_are_given_as_absolute_paths(tmp_path: Path) -> None:

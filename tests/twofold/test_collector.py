@@ -240,6 +240,16 @@ def test_scratch_goes_after_the_end_and_the_grace_time() -> None:
     assert scratch(Job(id=J1, folders=folders(YOUNG_MS), ending=ended), {}) == []
 
 
+def test_what_a_gate_refused_stays_as_long_as_its_job() -> None:
+    job = Job(id=J1, folders=folders(), ending=Ending(YOUNG_MS, refused_attempt=A2))
+
+    assert set(scratch(job, {})) == {
+        *(f"checkpoints/{attempt}" for attempt in (A1, A2, A3)),
+        f"artifacts/{A1}",
+        f"artifacts/{A3}",
+    }
+
+
 def test_old_uploads_and_temporary_files_go() -> None:
     old, young = "a" * 64, "b" * 64
     inventory = Inventory(

@@ -237,3 +237,16 @@ def test_a_completed_spec_completes_to_itself_and_builds_a_valid_graph(
         done.network, sizes, done.data.task, scaling=True, loss=done.training.loss
     )
     graph_bounds.check(graph)
+
+
+def test_gates_get_their_metric_by_the_task() -> None:
+    gated = completed(make_spec(gates__not_worse_than="production"))
+    regression = make_spec(gates__max_metric=2.0, data__target="real", data__features=["whole"])
+
+    assert (gated.gates.metric, gated.gates.margin) == ("accuracy", 0.0)
+    assert completed(gated) == gated
+    assert not completed(make_spec()).HasField("gates")
+    with pytest.raises(InvalidField, match=r"gates\.max_metric is 2.*of r2, where more is better"):
+        completed(regression)
+    regression.gates.metric = "rmse"
+    assert completed(regression).gates.max_metric == 2.0

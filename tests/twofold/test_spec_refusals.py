@@ -45,6 +45,20 @@ REFUSED: dict[str, tuple[dict[str, object], str]] = {
         {"data__target": "price", "data__task": spec_pb2.TASK_CLASSIFICATION},
         "data.target",
     ),
+    "a metric of another task": ({"gates__metric": "r2"}, "gates.metric"),
+    "an unknown metric": ({"gates__metric": "auc"}, "gates.metric"),
+    "a largest accuracy": ({"gates__max_metric": 0.5}, "gates.max_metric"),
+    "a least loss": (
+        {"gates__metric": "loss", "gates__min_metric": 0.5},
+        "gates.min_metric",
+    ),
+    "losses of two networks": (
+        {"gates__metric": "loss", "gates__not_worse_than": "production"},
+        "gates.metric",
+    ),
+    "a path as baseline": ({"gates__not_worse_than": "../m"}, "gates.not_worse_than"),
+    "version 0 as baseline": ({"gates__not_worse_than": "0"}, "gates.not_worse_than"),
+    "a margin to nothing": ({"gates__margin": 0.1}, "gates.margin"),
     "too much text to be labels": ({"data__target": "text"}, "data.target"),
     "three labels for two": (
         {"data__target": "species", "network__family": LOGISTIC},

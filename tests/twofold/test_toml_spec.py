@@ -83,6 +83,13 @@ max_duration = 60
 progress_timeout = 600.25
 max_retries = 0
 retry_user_errors = true
+
+[gates]
+metric = "accuracy"
+min_metric = 0.5
+max_metric = 1
+not_worse_than = "production"
+margin = 0.25
 """
 
 
@@ -97,7 +104,8 @@ def test_every_field_of_the_message_can_be_written() -> None:
     spec = toml_spec.from_toml(FULL)
 
     training = spec.training
-    for message in (spec, spec.data, spec.network, training, training.schedule, spec.limits):
+    groups = (spec, spec.data, spec.network, training, training.schedule, spec.limits, spec.gates)
+    for message in groups:
         written = {field.name for field, _ in message.ListFields()}
         assert written == set(message.DESCRIPTOR.fields_by_name)
 

@@ -45,7 +45,7 @@ class ModelVersion(_message.Message):
     def __init__(self, name: _Optional[str] = ..., manifest: _Optional[_Union[Manifest, _Mapping]] = ..., withdrawn: _Optional[bool] = ..., aliases: _Optional[_Iterable[str]] = ..., manifest_sha256: _Optional[str] = ...) -> None: ...
 
 class Manifest(_message.Message):
-    __slots__ = ("format_version", "model", "version", "files", "inputs", "outputs", "features", "metrics", "lineage", "tolerances", "create_time", "examples", "signature")
+    __slots__ = ("format_version", "model", "version", "files", "inputs", "outputs", "features", "metrics", "lineage", "tolerances", "create_time", "examples", "signature", "gates")
     class MetricsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -66,6 +66,7 @@ class Manifest(_message.Message):
     CREATE_TIME_FIELD_NUMBER: _ClassVar[int]
     EXAMPLES_FIELD_NUMBER: _ClassVar[int]
     SIGNATURE_FIELD_NUMBER: _ClassVar[int]
+    GATES_FIELD_NUMBER: _ClassVar[int]
     format_version: int
     model: str
     version: int
@@ -79,7 +80,22 @@ class Manifest(_message.Message):
     create_time: _timestamp_pb2.Timestamp
     examples: _containers.RepeatedScalarFieldContainer[str]
     signature: bytes
-    def __init__(self, format_version: _Optional[int] = ..., model: _Optional[str] = ..., version: _Optional[int] = ..., files: _Optional[_Iterable[_Union[File, _Mapping]]] = ..., inputs: _Optional[_Iterable[_Union[_graph_pb2.TensorSpec, _Mapping]]] = ..., outputs: _Optional[_Iterable[_Union[_graph_pb2.TensorSpec, _Mapping]]] = ..., features: _Optional[_Union[FeatureSpec, _Mapping]] = ..., metrics: _Optional[_Mapping[str, float]] = ..., lineage: _Optional[_Union[Lineage, _Mapping]] = ..., tolerances: _Optional[_Iterable[_Union[Tolerance, _Mapping]]] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., examples: _Optional[_Iterable[str]] = ..., signature: _Optional[bytes] = ...) -> None: ...
+    gates: _containers.RepeatedCompositeFieldContainer[GateResult]
+    def __init__(self, format_version: _Optional[int] = ..., model: _Optional[str] = ..., version: _Optional[int] = ..., files: _Optional[_Iterable[_Union[File, _Mapping]]] = ..., inputs: _Optional[_Iterable[_Union[_graph_pb2.TensorSpec, _Mapping]]] = ..., outputs: _Optional[_Iterable[_Union[_graph_pb2.TensorSpec, _Mapping]]] = ..., features: _Optional[_Union[FeatureSpec, _Mapping]] = ..., metrics: _Optional[_Mapping[str, float]] = ..., lineage: _Optional[_Union[Lineage, _Mapping]] = ..., tolerances: _Optional[_Iterable[_Union[Tolerance, _Mapping]]] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., examples: _Optional[_Iterable[str]] = ..., signature: _Optional[bytes] = ..., gates: _Optional[_Iterable[_Union[GateResult, _Mapping]]] = ...) -> None: ...
+
+class GateResult(_message.Message):
+    __slots__ = ("metric", "value", "threshold", "baseline_version", "message")
+    METRIC_FIELD_NUMBER: _ClassVar[int]
+    VALUE_FIELD_NUMBER: _ClassVar[int]
+    THRESHOLD_FIELD_NUMBER: _ClassVar[int]
+    BASELINE_VERSION_FIELD_NUMBER: _ClassVar[int]
+    MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    metric: str
+    value: float
+    threshold: float
+    baseline_version: int
+    message: str
+    def __init__(self, metric: _Optional[str] = ..., value: _Optional[float] = ..., threshold: _Optional[float] = ..., baseline_version: _Optional[int] = ..., message: _Optional[str] = ...) -> None: ...
 
 class File(_message.Message):
     __slots__ = ("name", "size_bytes", "sha256")

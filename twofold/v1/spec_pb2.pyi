@@ -152,20 +152,22 @@ OPTIMIZER_LBFGS: Optimizer
 OPTIMIZER_MUON: Optimizer
 
 class TrainingSpec(_message.Message):
-    __slots__ = ("format_version", "model", "data", "network", "training", "limits")
+    __slots__ = ("format_version", "model", "data", "network", "training", "limits", "gates")
     FORMAT_VERSION_FIELD_NUMBER: _ClassVar[int]
     MODEL_FIELD_NUMBER: _ClassVar[int]
     DATA_FIELD_NUMBER: _ClassVar[int]
     NETWORK_FIELD_NUMBER: _ClassVar[int]
     TRAINING_FIELD_NUMBER: _ClassVar[int]
     LIMITS_FIELD_NUMBER: _ClassVar[int]
+    GATES_FIELD_NUMBER: _ClassVar[int]
     format_version: int
     model: str
     data: DataSpec
     network: NetworkSpec
     training: TrainingOptions
     limits: Limits
-    def __init__(self, format_version: _Optional[int] = ..., model: _Optional[str] = ..., data: _Optional[_Union[DataSpec, _Mapping]] = ..., network: _Optional[_Union[NetworkSpec, _Mapping]] = ..., training: _Optional[_Union[TrainingOptions, _Mapping]] = ..., limits: _Optional[_Union[Limits, _Mapping]] = ...) -> None: ...
+    gates: Gates
+    def __init__(self, format_version: _Optional[int] = ..., model: _Optional[str] = ..., data: _Optional[_Union[DataSpec, _Mapping]] = ..., network: _Optional[_Union[NetworkSpec, _Mapping]] = ..., training: _Optional[_Union[TrainingOptions, _Mapping]] = ..., limits: _Optional[_Union[Limits, _Mapping]] = ..., gates: _Optional[_Union[Gates, _Mapping]] = ...) -> None: ...
 
 class DataSpec(_message.Message):
     __slots__ = ("dataset", "target", "features", "task", "validation_fraction", "split", "standardize")
@@ -303,3 +305,17 @@ class Limits(_message.Message):
     max_retries: int
     retry_user_errors: bool
     def __init__(self, max_duration: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., progress_timeout: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., max_retries: _Optional[int] = ..., retry_user_errors: _Optional[bool] = ...) -> None: ...
+
+class Gates(_message.Message):
+    __slots__ = ("metric", "min_metric", "max_metric", "not_worse_than", "margin")
+    METRIC_FIELD_NUMBER: _ClassVar[int]
+    MIN_METRIC_FIELD_NUMBER: _ClassVar[int]
+    MAX_METRIC_FIELD_NUMBER: _ClassVar[int]
+    NOT_WORSE_THAN_FIELD_NUMBER: _ClassVar[int]
+    MARGIN_FIELD_NUMBER: _ClassVar[int]
+    metric: str
+    min_metric: float
+    max_metric: float
+    not_worse_than: str
+    margin: float
+    def __init__(self, metric: _Optional[str] = ..., min_metric: _Optional[float] = ..., max_metric: _Optional[float] = ..., not_worse_than: _Optional[str] = ..., margin: _Optional[float] = ...) -> None: ...

@@ -20,7 +20,7 @@ class ChildRequest(_message.Message):
     def __init__(self, train: _Optional[_Union[TrainRequest, _Mapping]] = ..., stop: _Optional[_Union[StopRequest, _Mapping]] = ..., check: _Optional[_Union[CheckRequest, _Mapping]] = ...) -> None: ...
 
 class TrainRequest(_message.Message):
-    __slots__ = ("job", "attempt", "spec", "data_path", "data_format", "checkpoint_path", "resume_path", "artifact_path", "threads", "device")
+    __slots__ = ("job", "attempt", "spec", "data_path", "data_format", "checkpoint_path", "resume_path", "artifact_path", "threads", "device", "store_path", "tenant")
     JOB_FIELD_NUMBER: _ClassVar[int]
     ATTEMPT_FIELD_NUMBER: _ClassVar[int]
     SPEC_FIELD_NUMBER: _ClassVar[int]
@@ -31,6 +31,8 @@ class TrainRequest(_message.Message):
     ARTIFACT_PATH_FIELD_NUMBER: _ClassVar[int]
     THREADS_FIELD_NUMBER: _ClassVar[int]
     DEVICE_FIELD_NUMBER: _ClassVar[int]
+    STORE_PATH_FIELD_NUMBER: _ClassVar[int]
+    TENANT_FIELD_NUMBER: _ClassVar[int]
     job: str
     attempt: str
     spec: _spec_pb2.TrainingSpec
@@ -41,7 +43,9 @@ class TrainRequest(_message.Message):
     artifact_path: str
     threads: int
     device: str
-    def __init__(self, job: _Optional[str] = ..., attempt: _Optional[str] = ..., spec: _Optional[_Union[_spec_pb2.TrainingSpec, _Mapping]] = ..., data_path: _Optional[str] = ..., data_format: _Optional[_Union[_dataset_pb2.DatasetFormat, str]] = ..., checkpoint_path: _Optional[str] = ..., resume_path: _Optional[str] = ..., artifact_path: _Optional[str] = ..., threads: _Optional[int] = ..., device: _Optional[str] = ...) -> None: ...
+    store_path: str
+    tenant: str
+    def __init__(self, job: _Optional[str] = ..., attempt: _Optional[str] = ..., spec: _Optional[_Union[_spec_pb2.TrainingSpec, _Mapping]] = ..., data_path: _Optional[str] = ..., data_format: _Optional[_Union[_dataset_pb2.DatasetFormat, str]] = ..., checkpoint_path: _Optional[str] = ..., resume_path: _Optional[str] = ..., artifact_path: _Optional[str] = ..., threads: _Optional[int] = ..., device: _Optional[str] = ..., store_path: _Optional[str] = ..., tenant: _Optional[str] = ...) -> None: ...
 
 class StopRequest(_message.Message):
     __slots__ = ()

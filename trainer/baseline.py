@@ -1,0 +1,135 @@
+"""The version that a gate compares with, judged on the very rows that judge the new model.
+
+Two figures from two sets of rows say nothing: the published version is loaded from the store, runs
+on this job's held-out rows, and its answers are scored as the new model's are.
+"""
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from google.protobuf.message import DecodeError
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.torch import load as parse
+
+from trainer import scores
+from trainer.export import GRAPH, WEIGHTS
+from trainer.gates import Baseline, NotBlessed
+from trainer.prepared import Prepared
+from twofold import features, keys, manifest, versions
+from twofold.errors import Corrupt, NotFound
+from twofold.nets.net import Net, load
+from twofold.store import Store
+from twofold.v1 import graph_pb2, model_pb2, spec_pb2
+
+#: Rows of one forward pass: bounds the memory of activations.
+_ROWS = 65_536
+Arrays = Mapping[str, NDArray[np.generic]]
+
+
+def measure(
+    store: Store, tenant: str, spec: spec_pb2.TrainingSpec, prepared: Prepared
+) -> Baseline | None:
+    """The metrics of the version that `spec.gates.not_worse_than` names; None where it names none.
+
+    Raises:
+        NotBlessed: there is such a version, and it cannot be compared: it lacks a column, does
+            another task, or cannot be read.
+        StoreError: the store cannot be used.
+    """
+    number = resolve(store, tenant, spec.model, spec.gates.not_worse_than)
+    if number is None:
+        return None
+    who = f"version {number}, {spec.gates.not_worse_than}"
+    try:
+        made, _ = versions.read_manifest(store, tenant, spec.model, number)
+        net = _net(store, tenant, made)
+    except (Corrupt, NotFound) as error:
+        raise NotBlessed(f"not published: {who}, cannot be compared: {error.message}") from error
+    if made.features.task != prepared.features.task:
+        raise NotBlessed(f"not published: {who}, cannot be compared: it does another task")
+    rows = prepared.validation_rows if len(prepared.validation_rows) else prepared.training_rows
+    inputs = _inputs(prepared, made.features, who)
+    answers = [
+        _answers(net, made.features, inputs, rows[start : start + _ROWS])
+        for start in range(0, len(rows), _ROWS)
+    ]
+    return Baseline(number, _metrics(prepared, rows, answers))
+
+
+def resolve(store: Store, tenant: str, model: str, name: str) -> int | None:
+    """The version that an alias or a number names; None where there is no such alias.
+
+    Raises NotBlessed for a number without a visible version.
+    """
+    if not name.isdigit():
+        return versions.read_aliases(store, tenant, model).get(name)
+    visible = {found.number for found in versions.visible_versions(store, tenant, model)}
+    if int(name) not in visible:
+        raise NotBlessed(
+            f"not published: gates.not_worse_than is {name}, and {model}@{name} is gone"
+        )
+    return int(name)
+
+
+def _net(store: Store, tenant: str, made: model_pb2.Manifest) -> Net:
+    folder = keys.version(tenant, made.model, made.version)
+    sizes = {file.name: file.size_bytes for file in made.files}
+    read = {name: store.read(f"{folder}/{name}", size) for name, size in sizes.items()}
+    files = {name: data for name, data in read.items() if data is not None}
+    manifest.verify_files(made, files)
+    try:
+        return load(graph_pb2.Graph.FromString(files[GRAPH]), parse(files[WEIGHTS]))
+    except (DecodeError, SafetensorError, KeyError) as error:
+        raise Corrupt("its files cannot be read") from error
+
+
+def _inputs(prepared: Prepared, wanted: model_pb2.FeatureSpec, who: str) -> Arrays:
+    """The raw inputs of all rows, by name, in the order that the other version knows them."""
+    inputs: dict[str, NDArray[np.generic]] = {}
+    ours = prepared.features
+    if wanted.numeric_columns and prepared.x_ND is not None:
+        places = _places(list(ours.numeric_columns), list(wanted.numeric_columns), who)
+        inputs["x"] = prepared.x_ND[:, places]
+    if wanted.category_columns and prepared.raw_category_NK is not None:
+        present = [column.name for column in ours.category_columns]
+        places = _places(present, [column.name for column in wanted.category_columns], who)
+        inputs["category"] = prepared.raw_category_NK[:, places]
+    if len(inputs) != bool(wanted.numeric_columns) + bool(wanted.category_columns):
+        raise NotBlessed(f"not published: {who}, cannot be compared: it takes other columns")
+    return inputs
+
+
+def _places(present: list[str], wanted: list[str], who: str) -> list[int]:
+    missing = [name for name in wanted if name not in present]
+    if missing:
+        text = f"not published: {who}, cannot be compared: this data has no column {missing[0]}"
+        raise NotBlessed(text)
+    return [present.index(name) for name in wanted]
+
+
+@torch.inference_mode()
+def _answers(
+    net: Net, spec: model_pb2.FeatureSpec, inputs: Arrays, rows: NDArray[np.int64]
+) -> Arrays:
+    path = features.Features(spec)
+    piece = {name: array[rows] for name, array in inputs.items()}
+    arguments = [torch.from_numpy(array) for array in path.inputs(piece)]
+    return path.answers(net.head(net(*arguments)).numpy())
+
+
+def _metrics(
+    prepared: Prepared, rows: NDArray[np.int64], answers: list[Arrays]
+) -> dict[str, float]:
+    target = prepared.target_N[rows]
+    if prepared.features.task == spec_pb2.TASK_REGRESSION:
+        values = np.concatenate([part["value"] for part in answers])
+        return scores.regression(values.astype(np.float32), target.astype(np.float32))
+    labels = [label.encode() for label in prepared.features.labels]
+    index = {label: number for number, label in enumerate(labels)}
+    given = np.concatenate([part["label"][:, 0] for part in answers]).tolist()
+    # A label that this data does not have is one more class, which is never right.
+    best = np.array([index.get(label, len(labels)) for label in given], dtype=np.int64)
+    return scores.classification(best, target.astype(np.int64), len(labels) + 1)
