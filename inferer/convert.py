@@ -14,23 +14,15 @@ from google.protobuf.message import DecodeError, Message
 from twofold import tensors
 from twofold.errors import InvalidField, InvalidTensor, Unimplemented
 from twofold.oip import inference_pb2 as oip
+from twofold.signature import TensorSpec, by_name
 from twofold.tensors import Array
-from twofold.v1 import graph_pb2, model_pb2
+from twofold.v1 import model_pb2
 
 MAX_ID_BYTES = 256
 MAX_PARAMETERS = 64
 #: Of the reserved prefix, the one name that a client may send.
 _TRITON_ALLOWED = frozenset({"triton_enable_empty_final_response"})
 _SHARED_MEMORY = "shared_memory_region"
-
-DATATYPES = {
-    graph_pb2.DATA_TYPE_FP32: "FP32",
-    graph_pb2.DATA_TYPE_FP64: "FP64",
-    graph_pb2.DATA_TYPE_INT64: "INT64",
-    graph_pb2.DATA_TYPE_INT32: "INT32",
-    graph_pb2.DATA_TYPE_BOOL: "BOOL",
-    graph_pb2.DATA_TYPE_BYTES: "BYTES",
-}
 
 #: The typed field of each datatype; FP16 has none.
 _CONTENTS = {
@@ -50,15 +42,6 @@ _CONTENTS = {
 
 Request = TypeVar("Request", bound=Message)
 InputTensor = oip.ModelInferRequest.InferInputTensor
-
-
-@dataclass(frozen=True, slots=True)
-class TensorSpec:
-    """A tensor of a signature; dimension 0 is the batch and stands as -1."""
-
-    name: str
-    datatype: str
-    shape: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,16 +78,11 @@ def signature_of(manifest: model_pb2.Manifest, max_batch_size: int) -> Signature
     """The signature that a manifest records."""
     return Signature(
         resource=f"models/{manifest.model}/versions/{manifest.version}",
-        inputs={spec.name: _tensor_spec(spec) for spec in manifest.inputs},
-        outputs={spec.name: _tensor_spec(spec) for spec in manifest.outputs},
+        inputs=by_name(manifest.inputs),
+        outputs=by_name(manifest.outputs),
         labels=tuple(manifest.features.labels),
         max_batch_size=max_batch_size,
     )
-
-
-def _tensor_spec(spec: graph_pb2.TensorSpec) -> TensorSpec:
-    # A type of a later release becomes "", which no request has; loading refuses it anyway.
-    return TensorSpec(spec.name, DATATYPES.get(spec.data_type, ""), tuple(spec.shape))
 
 
 def parse(kind: type[Request], message: bytes) -> Request:

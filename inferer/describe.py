@@ -4,10 +4,10 @@ import json
 from collections.abc import Iterable
 
 from inferer.batcher import Limits
-from inferer.convert import TensorSpec
 from inferer.models import Served
 from inferer.statistics import Duration, Parts, VersionStatistics
 from twofold.oip import config_pb2, inference_pb2
+from twofold.signature import TensorSpec
 from twofold.v1 import spec_pb2
 
 PLATFORM = "twofold_torch"

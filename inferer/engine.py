@@ -11,21 +11,18 @@ from concurrent.futures import Executor, ThreadPoolExecutor
 from typing import Self
 
 import numpy as np
-import safetensors.torch
 import torch
-from google.protobuf.message import DecodeError
-from safetensors import SafetensorError
 
-from inferer import golden
-from inferer.artifact import GRAPH, WEIGHTS
 from inferer.lane import Executed, Turns
 from inferer.statistics import Timing
-from twofold.errors import Corrupt, InvalidField
+from twofold import golden
+from twofold.errors import Corrupt
 from twofold.features import Features
 from twofold.features import signature as wire_signature
-from twofold.nets.net import Net, load
+from twofold.nets import registry
+from twofold.nets.net import Net
 from twofold.tensors import Array
-from twofold.v1 import graph_pb2, model_pb2
+from twofold.v1 import model_pb2
 
 #: Warm-up: the larger batch size, and how often each is run. The fastest run counts: anything
 #: slower was a core taken away.
@@ -166,7 +163,7 @@ class Engine:
         Raises:
             Corrupt: the files are not a network, or not this manifest's.
         """
-        net = _net(files)
+        net = registry.parse(files)
         score_count, label_count = _score_count(manifest), len(manifest.features.labels)
         if label_count not in (0, score_count):
             raise Corrupt(f"the manifest has {label_count} labels for {score_count} scores")
@@ -174,18 +171,6 @@ class Engine:
         if (list(manifest.inputs), list(manifest.outputs)) != expected:
             raise Corrupt("the manifest's signature is not that of its columns and labels")
         return TorchProgram(net.to(self._device), manifest.features, self._device)
-
-
-def _net(files: Mapping[str, bytes]) -> Net:
-    try:
-        graph = graph_pb2.Graph.FromString(files[GRAPH])
-        return load(graph, safetensors.torch.load(files[WEIGHTS]))
-    except DecodeError as error:
-        raise Corrupt(f"{GRAPH} cannot be read", resource=GRAPH) from error
-    except SafetensorError as error:
-        raise Corrupt(f"{WEIGHTS} cannot be read", resource=WEIGHTS) from error
-    except InvalidField as error:
-        raise Corrupt(f"{GRAPH}: {error.message}", resource=GRAPH) from error
 
 
 def _score_count(manifest: model_pb2.Manifest) -> int:

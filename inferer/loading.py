@@ -6,16 +6,15 @@ from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import Protocol
 
-from inferer.artifact import FILES
 from inferer.batcher import Limits
 from inferer.convert import Signature, signature_of
-from inferer.golden import FILE as GOLDEN
-from inferer.golden import Golden, tolerance_for
 from inferer.lane import Lane, Program, Turns
 from inferer.models import Refused, Served
 from twofold import keys
+from twofold.artifact import FILES, GOLDEN
 from twofold.errors import Corrupt, TwofoldError, Unavailable
 from twofold.faults import fault
+from twofold.golden import Golden, tolerance_for
 from twofold.manifest import LIMIT_BYTES, decode, sha256_hex, verify_files
 from twofold.seams import Clock
 from twofold.store import Store

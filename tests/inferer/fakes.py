@@ -8,10 +8,11 @@ from typing import Any, ParamSpec, TypeVar
 import numpy as np
 
 from inferer.batcher import Limits
-from inferer.convert import Signature, TensorSpec
+from inferer.convert import Signature
 from inferer.lane import Executed, Lane, Turns
 from inferer.models import Served
 from inferer.statistics import Timing
+from twofold.signature import TensorSpec
 from twofold.tensors import Array
 from twofold.v1 import model_pb2, spec_pb2
 

@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 
 from inferer import convert
-from inferer.convert import Signature, TensorSpec, Wanted
+from inferer.convert import Signature, Wanted
 from twofold import tensors
 from twofold.errors import InvalidField, InvalidTensor, TwofoldError, Unimplemented
 from twofold.oip import inference_pb2 as pb
+from twofold.signature import TensorSpec
 from twofold.tensors import Array
 from twofold.v1 import graph_pb2, model_pb2
 

@@ -8,10 +8,10 @@ import torch
 from inferer.app import App
 from inferer.convert import signature_of
 from inferer.engine import Engine, TorchProgram
-from inferer.golden import Golden, tolerance_for
 from tests.inferer import artifacts
 from twofold import config
 from twofold.errors import Corrupt
+from twofold.golden import Golden, tolerance_for
 from twofold.nets.net import Net
 from twofold.v1 import model_pb2
 

@@ -10,9 +10,10 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
+from twofold import signature
 from twofold.errors import Corrupt, InvalidTensor
 from twofold.nets import bounds, modules, steps, tables, values
-from twofold.v1 import graph_pb2
+from twofold.v1 import graph_pb2, model_pb2
 
 DATA_TYPES: Mapping[graph_pb2.DataType, torch.dtype] = {
     graph_pb2.DATA_TYPE_FP32: torch.float32,
@@ -29,6 +30,9 @@ class Net(nn.Module):
 
     `state_dict()` has exactly the keys of `bounds.state_shapes(graph)`. Made by `load` and `init`.
     """
+
+    #: What was published of it; None where it was not loaded by twofold.nets.load.
+    manifest: model_pb2.Manifest | None = None
 
     def __init__(self, graph: graph_pb2.Graph) -> None:
         super().__init__()
@@ -59,6 +63,14 @@ class Net(nn.Module):
                 return _both(modules.step(logits - self.graph.head_threshold))
             case _:
                 return logits
+
+    def extra_repr(self) -> str:
+        """What it takes and answers; of a published version its name and its signature."""
+        if self.manifest is None:
+            return ", ".join(map(str, signature.by_name(self.graph.inputs).values()))
+        return f"{self.manifest.model}@{self.manifest.version}: " + str(
+            signature.of_manifest(self.manifest)
+        )
 
     def _grow(self, leaves: Mapping[str, nn.Module], states: Mapping[str, Tensor]) -> None:
         """Puts modules and states at their paths, then makes the steps."""

@@ -14,12 +14,11 @@ import numpy as np
 import pytest
 from safetensors.numpy import save
 
-from inferer.artifact import FILES
-from inferer.golden import FILE as GOLDEN
 from tests.chaos.serving import doubles
 from tests.chaos.serving.loop import LoopClock, VirtualLoop
 from tests.chaos.serving.site import MODEL, Site
 from twofold import keys
+from twofold.artifact import FILES, GOLDEN
 from twofold.errors import Corrupt, NotFound
 from twofold.principal import LOCAL
 from twofold.seams import SystemClock

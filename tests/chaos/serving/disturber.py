@@ -7,12 +7,11 @@ from random import Random
 import numpy as np
 from safetensors.numpy import save
 
-from inferer.artifact import FILES, WEIGHTS
-from inferer.golden import FILE as GOLDEN
 from tests.chaos.serving import doubles
 from tests.chaos.serving.book import Book
 from tests.chaos.serving.site import MODEL, Site
 from twofold import faults, keys
+from twofold.artifact import FILES, GOLDEN, WEIGHTS
 from twofold.principal import LOCAL
 from twofold.seams import Clock
 from twofold.store import LocalStore

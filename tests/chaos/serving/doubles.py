@@ -8,14 +8,13 @@ from concurrent.futures import Executor, ThreadPoolExecutor
 import numpy as np
 from safetensors.numpy import save
 
-from inferer.artifact import FILES, WEIGHTS
-from inferer.golden import FILE as GOLDEN
-from inferer.golden import Golden
 from inferer.lane import Executed, Turns
 from inferer.statistics import Timing
 from twofold import keys
+from twofold.artifact import FILES, GOLDEN, WEIGHTS
 from twofold.errors import Corrupt
 from twofold.features import signature
+from twofold.golden import Golden
 from twofold.manifest import sha256_hex
 from twofold.principal import LOCAL
 from twofold.publish import Attempt, publish

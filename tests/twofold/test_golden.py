@@ -2,22 +2,19 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
-from inferer.convert import Signature, TensorSpec
-from inferer.golden import Golden, tolerance_for
 from twofold import tensors
 from twofold.errors import Corrupt
+from twofold.golden import Golden, tolerance_for
+from twofold.signature import Tensors, TensorSpec
 from twofold.tensors import Array
 from twofold.v1 import model_pb2
 
-SIGNATURE = Signature(
-    resource="models/m/versions/1",
+SIGNATURE = Tensors(
     inputs={"category": TensorSpec("category", "BYTES", (-1, 1))},
     outputs={
         "probabilities": TensorSpec("probabilities", "FP32", (-1, 2)),
         "label": TensorSpec("label", "BYTES", (-1, 1)),
     },
-    labels=("a", "b"),
-    max_batch_size=8,
 )
 TOLERANCE = model_pb2.Tolerance(device="cpu", precision="fp32", absolute=0.01, relative=0.0)
 
@@ -139,12 +136,8 @@ def test_without_a_tolerance_nothing_can_be_checked() -> None:
 
 
 def test_without_probabilities_every_label_must_agree() -> None:
-    signature = Signature(
-        "models/m/versions/1",
-        {"x": TensorSpec("x", "FP32", (-1, 1))},
-        {"label": TensorSpec("label", "BYTES", (-1, 1))},
-        (),
-        8,
+    signature = Tensors(
+        {"x": TensorSpec("x", "FP32", (-1, 1))}, {"label": TensorSpec("label", "BYTES", (-1, 1))}
     )
     data = safetensors.numpy.save(
         {"input.x": np.zeros((1, 1), np.float32), "output.label": packed(texts("a"))}

@@ -1,19 +1,34 @@
 """Golden replay: raw rows and the answers they must give, checked before a version serves."""
 
 from collections.abc import Mapping
+from typing import Protocol
 
 import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load as parse
 
-from inferer.convert import Signature, TensorSpec
 from twofold import tensors
+from twofold.artifact import GOLDEN as FILE
 from twofold.errors import Corrupt
+from twofold.signature import TensorSpec
 from twofold.tensors import Array
 from twofold.v1 import model_pb2
 
-FILE = "golden.safetensors"
 _INPUT, _OUTPUT = "input.", "output."
+
+
+class Signed(Protocol):
+    """Whatever has a signature."""
+
+    @property
+    def inputs(self) -> Mapping[str, TensorSpec]:
+        """Inputs on the wire, by name."""
+        ...
+
+    @property
+    def outputs(self) -> Mapping[str, TensorSpec]:
+        """Outputs on the wire, by name."""
+        ...
 
 
 class Golden:
@@ -24,7 +39,7 @@ class Golden:
         self.outputs = outputs
 
     @classmethod
-    def parse(cls, data: bytes, signature: Signature) -> "Golden":
+    def parse(cls, data: bytes, signature: Signed) -> "Golden":
         """What golden.safetensors holds; raises Corrupt where the signature differs."""
         try:
             found: dict[str, Array] = parse(data)
