@@ -3,26 +3,21 @@
 Two figures from two sets of rows say nothing: the published version is loaded from the store, runs
 on this job's held-out rows, and its answers are scored as the new model's are.
 """
-# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
 
 from collections.abc import Mapping
 
 import numpy as np
-import torch
-from google.protobuf.message import DecodeError
 from numpy.typing import NDArray
-from safetensors import SafetensorError
-from safetensors.torch import load as parse
 
 from trainer import scores
-from trainer.export import GRAPH, WEIGHTS
 from trainer.gates import Baseline, NotBlessed
 from trainer.prepared import Prepared
-from twofold import features, keys, manifest, versions
+from twofold import artifact, keys, manifest, versions
 from twofold.errors import Corrupt, NotFound
-from twofold.nets.net import Net, load
+from twofold.nets import registry
+from twofold.nets.net import Net
 from twofold.store import Store
-from twofold.v1 import graph_pb2, model_pb2, spec_pb2
+from twofold.v1 import model_pb2, spec_pb2
 
 #: Rows of one forward pass: bounds the memory of activations.
 _ROWS = 65_536
@@ -53,7 +48,9 @@ def measure(
     rows = prepared.validation_rows if len(prepared.validation_rows) else prepared.training_rows
     inputs = _inputs(prepared, made.features, who)
     answers = [
-        _answers(net, made.features, inputs, rows[start : start + _ROWS])
+        registry.answers(
+            net, made.features, {name: x[rows[start : start + _ROWS]] for name, x in inputs.items()}
+        )
         for start in range(0, len(rows), _ROWS)
     ]
     return Baseline(number, _metrics(prepared, rows, answers))
@@ -76,14 +73,12 @@ def resolve(store: Store, tenant: str, model: str, name: str) -> int | None:
 
 def _net(store: Store, tenant: str, made: model_pb2.Manifest) -> Net:
     folder = keys.version(tenant, made.model, made.version)
+    artifact.check_files(made)
     sizes = {file.name: file.size_bytes for file in made.files}
     read = {name: store.read(f"{folder}/{name}", size) for name, size in sizes.items()}
     files = {name: data for name, data in read.items() if data is not None}
     manifest.verify_files(made, files)
-    try:
-        return load(graph_pb2.Graph.FromString(files[GRAPH]), parse(files[WEIGHTS]))
-    except (DecodeError, SafetensorError, KeyError) as error:
-        raise Corrupt("its files cannot be read") from error
+    return registry.parse(files)
 
 
 def _inputs(prepared: Prepared, wanted: model_pb2.FeatureSpec, who: str) -> Arrays:
@@ -108,16 +103,6 @@ def _places(present: list[str], wanted: list[str], who: str) -> list[int]:
         text = f"not published: {who}, cannot be compared: this data has no column {missing[0]}"
         raise NotBlessed(text)
     return [present.index(name) for name in wanted]
-
-
-@torch.inference_mode()
-def _answers(
-    net: Net, spec: model_pb2.FeatureSpec, inputs: Arrays, rows: NDArray[np.int64]
-) -> Arrays:
-    path = features.Features(spec)
-    piece = {name: array[rows] for name, array in inputs.items()}
-    arguments = [torch.from_numpy(array) for array in path.inputs(piece)]
-    return path.answers(net.head(net(*arguments)).numpy())
 
 
 def _metrics(

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
-from trainer import baseline, checkpoint, data, gates, recipe
+from trainer import baseline, checkpoint, data, gates, recipe, replay
 from trainer.export import Trained, export
 from trainer.loop import Interrupted, Loop, forward, mean_loss, metrics
 from trainer.prepared import Prepared, prepare
@@ -80,7 +80,8 @@ class Session:
         Raises:
             Interrupted: the supervisor asked to stop; a checkpoint is durable if a step was done.
             Diverged: see trainer.loop.
-            NotBlessed: a gate of the spec refused the model; its files are durable.
+            NotBlessed: the model does not answer what it promises, or a gate of the spec refused
+                it; its files are durable.
             InvalidField, InvalidData: the spec does not fit the data, or it cannot be read.
             OSError: the disk failed.
         """
@@ -97,6 +98,7 @@ class Session:
         trained = Trained(loop.recipe, prepared, loop.best, figures, loop.position.best_epoch)
         manifest = export(trained, Path(request.artifact_path))
         fault("child.exported")
+        replay.require(manifest, Path(request.artifact_path))
         manifest.gates.extend(self._passed_gates(manifest, prepared))
         return manifest
 

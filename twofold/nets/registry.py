@@ -70,10 +70,10 @@ def build(manifest: model_pb2.Manifest, files: Mapping[str, bytes]) -> Net:
     built.__dict__["manifest"] = manifest
     examples = Golden.parse(files[GOLDEN], signature.of_manifest(manifest))
     try:
-        answers = _answers(built, manifest.features, examples.inputs)
+        given = answers(built, manifest.features, examples.inputs)
     except (RuntimeError, ValueError, IndexError, KeyError) as error:
         raise Corrupt("golden replay: the network does not run on its own examples") from error
-    examples.check(answers, tolerance_for(manifest, "cpu"))
+    examples.check(given, tolerance_for(manifest, "cpu"))
     return built
 
 
@@ -131,9 +131,10 @@ def _fetched(
     return _read(entry)
 
 
-def _answers(
+def answers(
     built: Net, spec: model_pb2.FeatureSpec, inputs: Mapping[str, Array]
 ) -> Mapping[str, Array]:
+    """What a version answers to raw rows, by the names of its signature."""
     path = features.Features(spec)
     with torch.inference_mode():
         arguments = [torch.from_numpy(np.array(array)) for array in path.inputs(inputs)]
