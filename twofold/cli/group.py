@@ -1,6 +1,7 @@
 """What every command has in common: its client, and errors in one line."""
 
 import importlib.util
+from collections.abc import Sequence
 
 import typer
 from typer._click.core import Context  # typer's own name of it is a subclass
@@ -15,6 +16,7 @@ from twofold.errors import TwofoldError
 FAILURE = 1
 #: Exit code after Ctrl-C: 128 + SIGINT, as shells have it.
 INTERRUPTED = 130
+_ONNX_PACKAGES = ("torch", "safetensors", "onnx", "onnxruntime", "onnxscript")
 _SERVER_PACKAGES = ("grpc_health", "pydantic_settings", "torch", "redis", "safetensors")
 
 
@@ -32,17 +34,31 @@ class Group(TyperGroup):
 
 def client_of(context: typer.Context) -> Client:
     """The client of a command's servers; the caller closes it."""
+    return Client(connection=connection_of(context))
+
+
+def connection_of(context: typer.Context) -> Connection:
+    """Where a command's servers are."""
     connection = context.find_root().obj
-    return Client(connection=connection if isinstance(connection, Connection) else None)
+    return connection if isinstance(connection, Connection) else Connection()
 
 
 def require_servers() -> None:
     """Ends a command that needs the servers' packages where they are not installed."""
-    missing = [name for name in _SERVER_PACKAGES if importlib.util.find_spec(name) is None]
+    _require("the servers", _SERVER_PACKAGES, "embedded")
+
+
+def require_onnx() -> None:
+    """Ends a command that exports to ONNX where its packages are not installed."""
+    _require("torch and ONNX", _ONNX_PACKAGES, "onnx")
+
+
+def _require(what: str, packages: Sequence[str], extra: str) -> None:
+    missing = [name for name in packages if importlib.util.find_spec(name) is None]
     if missing:
         typer.echo(
-            f"this command needs the servers, and {', '.join(missing)} is not installed: "
-            "pip install 'twofold[embedded]'",
+            f"this command needs {what}, and {', '.join(missing)} is not installed: "
+            f"pip install 'twofold[{extra}]'",
             err=True,
         )
         raise typer.Exit(2)

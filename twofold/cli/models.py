@@ -1,13 +1,14 @@
 """`twofold models`."""
 
 import json
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from twofold.cli import reference, render
-from twofold.cli.group import client_of
+from twofold.cli.group import client_of, connection_of, require_onnx
 from twofold.client import Pulled
 from twofold.v1 import model_pb2
 
@@ -167,6 +168,48 @@ def pull_version(
     typer.echo(f"{render.version_of(pulled.version)} in {pulled.folder}{note}")
     rows = ((file.name, render.size(file.size_bytes), file.sha256) for file in pulled.files)
     typer.echo(render.table(("file", "size", "sha-256"), rows))
+
+
+class ExportFormat(StrEnum):
+    """What a version can be exported to."""
+
+    ONNX = "onnx"
+
+
+@app.command("export")
+def export_version(
+    context: typer.Context,
+    version: Annotated[
+        str,
+        typer.Argument(
+            metavar="MODEL[@VERSION|@ALIAS]|DIR",
+            help="A version, or a folder that `models pull` wrote, with a / in it.",
+        ),
+    ],
+    out: Annotated[
+        Path, typer.Option(metavar="FILE", dir_okay=False, help="Where to; must not be there yet.")
+    ],
+    form: Annotated[  # noqa: ARG001 - there is one, and it has to be possible to name it
+        ExportFormat, typer.Option("--format", help="The file's format.")
+    ] = ExportFormat.ONNX,
+) -> None:
+    """Export a version to ONNX: raw rows in, probabilities and labels (or values) out, any batch.
+
+    Inputs and outputs have the names and types that the inferer has; preprocessing and labels are
+    inside. The file is run by onnxruntime on the version's golden rows before it is written. What
+    torch cannot export is refused with its reason.
+
+    Example: twofold models export digits@3 --out digits.onnx
+    """
+    require_onnx()
+    from twofold.nets import onnx_export, registry  # noqa: PLC0415 - they import torch
+
+    server = connection_of(context).train
+    exported = onnx_export.export(*registry.fetch(version, server=server), out)
+    size = render.size(exported.size_bytes)
+    typer.echo(f"{exported.path}  {size}, opset {exported.opset}")
+    typer.echo(f"{', '.join(exported.inputs)} -> {', '.join(exported.outputs)}")
+    typer.echo(f"onnxruntime gives the answers of all {exported.golden_rows} golden rows")
 
 
 def _pulled(pulled: Pulled) -> dict[str, object]:

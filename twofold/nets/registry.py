@@ -47,6 +47,13 @@ def load(what: str | Path, *, server: str | None = None, cache: str | Path | Non
         Unavailable: the server cannot be reached.
         Corrupt: what came or was kept is not what was published, or answers otherwise.
     """
+    return build(*fetch(what, server=server, cache=cache))
+
+
+def fetch(
+    what: str | Path, *, server: str | None = None, cache: str | Path | None = None
+) -> tuple[model_pb2.Manifest, Mapping[str, bytes]]:
+    """Manifest and verified files of a version; see `load`, but for the replay."""
     if isinstance(what, Path) or os.sep in what:
         return _from_folder(Path(what))
     asked = reference.checked("what", what)
@@ -56,7 +63,7 @@ def load(what: str | Path, *, server: str | None = None, cache: str | Path | Non
     with twofold.Client(train=address) if address else twofold.Client() as client:
         version = client.models.version(asked.model, asked.selector)
         entry = entries / names.check_sha256("manifest_sha256", version.manifest_sha256)
-        return build(*(_kept(entry, entry.name) or _fetched(client, version, entry)))
+        return _kept(entry, entry.name) or _fetched(client, version, entry)
 
 
 def build(manifest: model_pb2.Manifest, files: Mapping[str, bytes]) -> Net:
@@ -90,11 +97,11 @@ def parse(files: Mapping[str, bytes]) -> Net:
         raise Corrupt(f"{GRAPH}: {error.message}", resource=GRAPH) from error
 
 
-def _from_folder(folder: Path) -> Net:
+def _from_folder(folder: Path) -> tuple[model_pb2.Manifest, dict[str, bytes]]:
     if not folder.is_dir():
         allowed = "a folder that `twofold models pull` wrote, or MODEL[@VERSION|@ALIAS]"
         raise InvalidField.of("what", str(folder), allowed)
-    return build(*_read(folder))
+    return _read(folder)
 
 
 def _read(folder: Path) -> tuple[model_pb2.Manifest, dict[str, bytes]]:

@@ -44,6 +44,7 @@ SURFACE = {
     "models alias": ["MODEL@VERSION", "ALIAS"],
     "models lineage": ["MODEL[@VERSION|:ALIAS]", "--json"],
     "models pull": ["MODEL[@VERSION|@ALIAS]", "--out", "--json"],
+    "models export": ["MODEL[@VERSION|@ALIAS]|DIR", "--out", "--format"],
     "models rm": ["MODEL@VERSION"],
 }
 
