@@ -99,6 +99,7 @@ def _manifest(trained: Trained, files: Mapping[str, bytes]) -> model_pb2.Manifes
             epoch=trained.epoch,
             training_row_count=len(prepared.training_rows),
             validation_row_count=len(prepared.validation_rows),
+            choices=recipe.choices,
         ),
     )
 

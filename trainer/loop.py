@@ -13,10 +13,11 @@ import torch
 from torch import Tensor
 
 from trainer import schedules, scores
+from trainer.execution import make_step
 from trainer.recipe import Recipe
 from trainer.rows import Rows
 from trainer.schedules import Extent, Plateau
-from trainer.steps import EagerStep, Step
+from trainer.steps import Step
 from twofold.v1 import spec_pb2
 
 #: Rows of one forward pass in evaluation: bounds the memory of activations.
@@ -81,7 +82,7 @@ class Loop:
         self.order_before = self.order.get_state()
         self.total = torch.zeros((), dtype=torch.float64, device=self.recipe.device)
         self.best = {name: live.clone() for name, live in self.recipe.judged.state_dict().items()}
-        self.step = EagerStep(self.recipe, self.total)
+        self.step = make_step(self.recipe, self.total)
         self._weight = self.recipe.training.total_weight()
 
     @property
@@ -89,6 +90,12 @@ class Loop:
         """How long training may last."""
         options, count = self.recipe.spec.training, len(self.recipe.training)
         return Extent(options.epochs, math.ceil(count / min(options.batch_size, count)))
+
+    @property
+    def choices(self) -> spec_pb2.Choices:
+        """What was picked, as it stands now."""
+        self.recipe.choices.micro_batch_size = self.step.micro_batch_size
+        return self.recipe.choices
 
     @property
     def learning_rate(self) -> float:

@@ -8,21 +8,17 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from trainer import optimizers
+from trainer import machine, optimizers, precision
 from trainer.average import Average
+from trainer.machine import settle_process
 from trainer.optimizers import Optimizers
 from trainer.prepared import Prepared
-from trainer.rows import Rows
+from trainer.rows import IMAGE_RANK, Rows
 from trainer.weights import row_weights
-from twofold.errors import WrongState
 from twofold.nets import bounds, catalogue, tables
 from twofold.nets.losses import LossFunction, loss_function
 from twofold.nets.net import Net, init
 from twofold.v1 import graph_pb2, spec_pb2
-
-#: Below this many multiply-adds a step is over before a second thread has woken up, and two threads
-#: stall for seconds where the other core is busy: such steps train on one thread.
-SMALL_STEP = 20_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +37,8 @@ class Recipe:
     evaluation: Rows
     device: torch.device
     threads: int
+    #: What was picked, for people; the step that is made of the recipe adds its part.
+    choices: spec_pb2.Choices
     #: Rows of one pass through the network, at most.
     micro_batch_size: int
 
@@ -50,40 +48,12 @@ class Recipe:
         return self.net if self.average is None else self.average.net
 
     def loss_of(self, rows: Rows) -> Tensor:
-        """The mean loss of rows, with a graph for gradients."""
-        return self.loss(self.net(*rows.inputs), rows.target, rows.weight)
-
-
-def choose_device(asked: str) -> torch.device:
-    """The device asked for; "": the best there is. Raises WrongState where it is not there."""
-    if asked.startswith("cuda") and not torch.cuda.is_available():
-        raise WrongState(
-            "a CUDA device was asked for, and torch finds none; use TWOFOLD_DEVICE=cpu"
-        )
-    return torch.device(asked or ("cuda:0" if torch.cuda.is_available() else "cpu"))
-
-
-def choose_threads(options: spec_pb2.TrainingOptions, step_cost: int, available: int) -> int:
-    """CPU threads: the spec's, one for small steps, else what the worker has.
-
-    `step_cost` is parameters times rows of a step, about its multiply-adds.
-    """
-    if options.HasField("threads"):
-        return min(options.threads, available)
-    return 1 if step_cost < SMALL_STEP else available
-
-
-def settle_process(device: torch.device, threads: int, seed: int) -> None:
-    """Sets what is global in the process, so that no job inherits it from the one before."""
-    torch.set_num_threads(threads)
-    torch.set_default_dtype(torch.float32)
-    torch.set_float32_matmul_precision("highest")
-    torch.use_deterministic_algorithms(mode=False)
-    torch.manual_seed(seed)
-    torch.backends.cudnn.allow_tf32 = False
-    torch.backends.cudnn.benchmark = False
-    if device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(device)
+        """The mean loss of rows, with a graph for gradients, in the precision that was picked."""
+        if self.choices.precision != "bf16":
+            return self.loss(self.net(*rows.inputs), rows.target, rows.weight)
+        with torch.autocast(self.device.type, torch.bfloat16):
+            logits = self.net(*rows.inputs)
+        return self.loss(logits.float(), rows.target, rows.weight)
 
 
 def make(
@@ -96,13 +66,19 @@ def make(
     options = spec.training
     scaling = prepared.mean_D is not None
     graph = catalogue.build(spec.network, prepared.features, scaling, options.loss)
-    batch_size = min(options.batch_size, len(prepared.training_rows))
-    cost = bounds.parameter_count(graph) * batch_size
-    threads = choose_threads(options, cost, threads)
-    settle_process(device, threads, options.seed)
+    choices = choose(
+        spec, bounds.parameter_count(graph), len(prepared.training_rows), device, threads
+    )
+    settle_process(
+        device,
+        choices.threads,
+        options.seed,
+        tf32=choices.precision == "tf32",
+        deterministic=options.deterministic,
+    )
     net = init(graph, options.seed)
     _set_scale(net, prepared)
-    net.to(device)
+    _place(net, graph, device)
     average = None
     if options.HasField("ema_decay"):
         average = Average(init(graph, options.seed).to(device), net, options.ema_decay)
@@ -119,9 +95,50 @@ def make(
         training=training,
         evaluation=_rows(prepared, weight_N, held_out, device) if len(held_out) else training,
         device=device,
-        threads=threads,
-        micro_batch_size=min(options.micro_batch_size or batch_size, batch_size),
+        threads=choices.threads,
+        choices=choices,
+        micro_batch_size=choices.micro_batch_size,
     )
+
+
+def choose(
+    spec: spec_pb2.TrainingSpec,
+    parameter_count: int,
+    row_count: int,
+    device: torch.device,
+    threads: int,
+) -> spec_pb2.Choices:
+    """What to pick for a completed spec on this device; `threads` are the worker's."""
+    options = spec.training
+    batch_size = min(options.batch_size, row_count)
+    micro_batch_size = min(options.micro_batch_size or batch_size, batch_size)
+    cost = parameter_count * micro_batch_size
+    count, threads_reason = machine.choose_threads(options, cost, threads)
+    chosen = precision.choose(options.precision, machine.facts(device, cost, spec.data.task))
+    name = spec_pb2.Optimizer.Name(options.optimizer).removeprefix("OPTIMIZER_").lower()
+    return spec_pb2.Choices(
+        device=str(device),
+        threads=count,
+        threads_reason=threads_reason,
+        precision=chosen.name,
+        precision_reason=chosen.reason,
+        optimizer=f"{name}, {optimizers.implementation(options.optimizer)}",
+        batch_size=batch_size,
+        micro_batch_size=micro_batch_size,
+    )
+
+
+def _place(net: Net, graph: graph_pb2.Graph, device: torch.device) -> None:
+    """Moves the net; images stand channels last, which convolutions of every device prefer."""
+    net.to(device)
+    if any(len(spec.shape) == IMAGE_RANK for spec in graph.inputs):
+        net.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue] - not in the stub
+
+
+def _resident(array: NDArray[np.generic], device: torch.device) -> Tensor:
+    tensor = torch.from_numpy(array).to(device)
+    is_image = tensor.dim() == IMAGE_RANK
+    return tensor.contiguous(memory_format=torch.channels_last) if is_image else tensor
 
 
 def _set_scale(net: Net, prepared: Prepared) -> None:
@@ -139,8 +156,6 @@ def _rows(
     device: torch.device,
 ) -> Rows:
     arrays = (prepared.x_ND, prepared.category_NK)
-    inputs = tuple(
-        torch.from_numpy(array[rows]).to(device) for array in arrays if array is not None
-    )
+    inputs = tuple(_resident(array[rows], device) for array in arrays if array is not None)
     weight = None if weight_N is None else torch.from_numpy(weight_N[rows]).to(device)
     return Rows(inputs, torch.from_numpy(prepared.target_N[rows]).to(device), weight)

@@ -5,6 +5,9 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+#: Dimensions of a batch of images, which stand channels last.
+IMAGE_RANK = 4
+
 
 @dataclass(frozen=True, slots=True)
 class Rows:
@@ -25,7 +28,7 @@ class Rows:
         each, batches of 8192 of 28 features), without holding the data twice.
         """
         weight = None if self.weight is None else self.weight.index_select(0, rows)
-        inputs = tuple(tensor.index_select(0, rows) for tensor in self.inputs)
+        inputs = tuple(_gather(tensor, rows) for tensor in self.inputs)
         return Rows(inputs, self.target.index_select(0, rows), weight)
 
     def piece(self, start: int, count: int) -> "Rows":
@@ -37,3 +40,10 @@ class Rows:
     def total_weight(self) -> float:
         """Sum of the weights, in double precision."""
         return len(self) if self.weight is None else self.weight.double().sum().item()
+
+
+def _gather(tensor: Tensor, rows: Tensor) -> Tensor:
+    """Rows of a tensor, in its layout: index_select itself would put channels first."""
+    if tensor.dim() != IMAGE_RANK:
+        return tensor.index_select(0, rows)
+    return tensor.permute(0, 2, 3, 1).index_select(0, rows).permute(0, 3, 1, 2)

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
-from trainer import baseline, checkpoint, data, gates, recipe, replay
+from trainer import baseline, checkpoint, data, gates, machine, recipe, replay
 from trainer.export import Trained, export
 from trainer.loop import Interrupted, Loop, forward, mean_loss, metrics
 from trainer.prepared import Prepared, prepare
@@ -114,7 +114,7 @@ class Session:
         return gates.decide(asked, manifest.metrics, compared)
 
     def _fresh(self, prepared: Prepared) -> Loop:
-        device = recipe.choose_device(self._request.device)
+        device = machine.choose_device(self._request.device)
         return Loop(recipe.make(self._request.spec, prepared, device, self._request.threads))
 
     def _resumed(self, fresh: Callable[[], Loop]) -> Loop:
@@ -199,6 +199,7 @@ class Session:
             resumed_epoch=self._resumed_epoch,
             resume_warning=self._resume_warning,
             learning_rate=loop.learning_rate,
+            choices=loop.choices,
             metrics=self._metrics,
         )
         if loop.recipe.evaluation is not loop.recipe.training:

@@ -6,7 +6,7 @@ says; how many rows go through the network at once is a matter of memory alone.
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Protocol
 
 import torch
@@ -24,6 +24,11 @@ logger = logging.getLogger(__name__)
 class Step(Protocol):
     """A training step; adds the batch's loss, times its weight, to a total on the device."""
 
+    @property
+    def micro_batch_size(self) -> int:
+        """Rows that go through the network at once; halved when memory runs out."""
+        ...
+
     def __call__(self, rows: Tensor | None) -> None:
         """Trains on these rows, int64 [B]; None: on all."""
         ...
@@ -32,12 +37,19 @@ class Step(Protocol):
 class EagerStep:
     """The step as torch runs it, operation by operation."""
 
-    def __init__(self, recipe: Recipe, total: Tensor) -> None:
+    def __init__(
+        self, recipe: Recipe, total: Tensor, loss_of: Callable[[Rows], Tensor] | None = None
+    ) -> None:
         self._recipe = recipe
+        self._loss_of = loss_of or recipe.loss_of
         self._total = total
-        #: Rows that go through the network at once; halved when memory runs out.
-        self.micro_batch_size = recipe.micro_batch_size
+        self._micro_batch_size = recipe.micro_batch_size
         self._halvings_left = HALVINGS
+
+    @property
+    def micro_batch_size(self) -> int:
+        """See Step."""
+        return self._micro_batch_size
 
     def __call__(self, rows: Tensor | None) -> None:
         """See Step.
@@ -65,7 +77,7 @@ class EagerStep:
         whole = self._weight(rows)
         losses: list[Tensor] = []
         for piece in self._pieces(rows):
-            part = recipe.loss_of(piece)
+            part = self._loss_of(piece)
             if len(piece) < self._count(rows):
                 weight = len(piece) if piece.weight is None else piece.weight.sum()
                 part = part * (weight / whole)
@@ -87,12 +99,12 @@ class EagerStep:
             try:
                 return self.gradients(rows)
             except torch.OutOfMemoryError:
-                size = min(self.micro_batch_size, self._count(rows)) // 2
+                size = min(self._micro_batch_size, self._count(rows)) // 2
                 if not size or not self._halvings_left:
                     raise
             # Outside of the handler: the error holds on to what the failed pass had made.
             self._halvings_left -= 1
-            self.micro_batch_size = size
+            self._micro_batch_size = size
             self._recipe.optimizer.zero_grad()
             if self._recipe.device.type == "cuda":
                 torch.cuda.empty_cache()
@@ -108,7 +120,7 @@ class EagerStep:
         return (weight if rows is None else weight.index_select(0, rows)).sum()
 
     def _pieces(self, rows: Tensor | None) -> Iterator[Rows]:
-        training, count, size = self._recipe.training, self._count(rows), self.micro_batch_size
+        training, count, size = self._recipe.training, self._count(rows), self._micro_batch_size
         for start in range(0, count, size):
             if rows is None:
                 yield training if size >= count else training.piece(start, size)

@@ -11,7 +11,7 @@ import torch._dynamo  # pyright: ignore[reportUnusedImport, reportMissingTypeStu
 
 from trainer.gates import NotBlessed
 from trainer.loop import Diverged, Interrupted
-from trainer.recipe import choose_device
+from trainer.machine import allow_determinism, choose_device
 from trainer.session import Reporter, Session
 from twofold.errors import InvalidData, InvalidField, TwofoldError, shorten
 from twofold.internal.v1 import child_pb2
@@ -27,6 +27,7 @@ logger = logging.getLogger(__name__)
 
 def warm_up() -> None:
     """Does once what would slow the first job down: a step of an optimizer, the CUDA context."""
+    allow_determinism()
     torch.set_num_threads(1)
     weight = torch.zeros(2, device=choose_device(""), requires_grad=True)
     optimizer = torch.optim.AdamW([weight])

@@ -85,6 +85,7 @@ def complete(
     schedule = training.schedule
     schedule.kind = schedule.kind or spec_pb2.SCHEDULE_KIND_CONSTANT
     _settle(schedule, "training.schedule", _OF_SCHEDULE, schedule.kind, _schedule_word)
+    training.precision = training.precision or spec_pb2.PRECISION_FP32
     if training.nesterov and not training.momentum:
         allowed = "false, or true with training.momentum above 0"
         raise InvalidField.of("training.nesterov", value=True, allowed=allowed)

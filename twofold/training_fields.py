@@ -236,4 +236,15 @@ FIELDS: Mapping[str, Field] = {
         "Classification only: weigh labels so that each counts alike.",
         default=False,
     ),
+    "training.precision": Field(
+        "choice",
+        "Precision of the network's arithmetic while it trains.",
+        default_rule="fp32",
+    ),
+    "training.compile": Field(
+        "boolean", "Whether the network is compiled (torch.compile).", default=False
+    ),
+    "training.deterministic": Field(
+        "boolean", "Whether only deterministic algorithms run, on GPUs too.", default=False
+    ),
 }

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from trainer import recipe
+from trainer import machine, recipe
 from trainer.loop import Loop
 from trainer.prepared import Prepared, prepare
 from trainer.reading.table import Table
@@ -29,7 +29,7 @@ def truth_data(name: str, asked: spec_pb2.TrainingSpec) -> Prepared:
 
 
 def loop_over(asked: spec_pb2.TrainingSpec, data: Prepared) -> Loop:
-    return Loop(recipe.make(asked, data, recipe.choose_device("cpu"), threads=1))
+    return Loop(recipe.make(asked, data, machine.choose_device("cpu"), threads=1))
 
 
 def request_for(

@@ -22,6 +22,7 @@ OPTIONS: dict[str, dict[str, Value]] = {
     "lbfgs": {"optimizer": "lbfgs", "iterations": 3, "batch_size": 60},
     "average": {"optimizer": "adamw", "ema_decay": 0.95, "clip_norm": 1.0},
     "accumulation": {"optimizer": "adam", "micro_batch_size": 4},
+    "bf16": {"optimizer": "adamw", "precision": "bf16"},
     "step": {"schedule": {"kind": "step", "step_epochs": 3, "warmup_epochs": 1.5}},
     "cosine": {"schedule": {"kind": "cosine", "floor": 0.1}},
     "one cycle": {"schedule": {"kind": "one_cycle"}},

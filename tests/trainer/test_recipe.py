@@ -1,71 +1,11 @@
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
-from collections.abc import Iterator
-
+import numpy as np
 import pytest
 import torch
 
 from tests.trainer.jobs import truth_data, truth_spec
 from trainer import recipe
 from trainer.rows import Rows
-from twofold.errors import WrongState
-from twofold.v1 import spec_pb2
-
-
-@pytest.fixture(autouse=True)
-def process_as_it_was() -> Iterator[None]:
-    """The settings are the process's: other tests share it."""
-    threads = torch.get_num_threads()
-    yield
-    recipe.settle_process(torch.device("cpu"), threads, seed=0)
-
-
-@pytest.mark.parametrize(
-    ("asked", "step_cost", "available", "threads"),
-    [
-        (None, recipe.SMALL_STEP - 1, 8, 1),
-        (None, recipe.SMALL_STEP, 8, 8),
-        (3, 1, 8, 3),
-        (16, 1, 8, 8),
-    ],
-)
-def test_small_steps_get_one_thread_and_nobody_more_than_there_are(
-    asked: int | None, step_cost: int, available: int, threads: int
-) -> None:
-    options = spec_pb2.TrainingOptions(threads=asked)
-
-    assert recipe.choose_threads(options, step_cost, available) == threads
-
-
-def test_nothing_of_the_process_is_inherited_from_the_job_before() -> None:
-    torch.set_default_dtype(torch.float64)
-    torch.set_float32_matmul_precision("medium")
-    torch.use_deterministic_algorithms(mode=True)
-    torch.set_num_threads(2)
-    torch.rand(7)
-    recipe.settle_process(torch.device("cpu"), threads=1, seed=5)
-    drawn = torch.rand(3)
-
-    assert drawn.tolist() == torch.rand(3, generator=torch.Generator().manual_seed(5)).tolist()
-    assert drawn.dtype == torch.float32
-    assert torch.get_num_threads() == 1
-    assert torch.get_float32_matmul_precision() == "highest"
-    assert not torch.are_deterministic_algorithms_enabled()
-    assert not torch.backends.cudnn.allow_tf32
-
-
-def test_a_device_that_is_not_there_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    with pytest.raises(WrongState, match="TWOFOLD_DEVICE"):
-        recipe.choose_device("cuda:0")
-
-    assert recipe.choose_device("") == torch.device("cpu")
-
-
-def test_the_best_device_there_is_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-
-    assert recipe.choose_device("") == torch.device("cuda:0")
-    assert recipe.choose_device("cpu") == torch.device("cpu")
 
 
 @pytest.mark.parametrize(
@@ -113,3 +53,33 @@ def test_rows_are_taken_and_cut_alike() -> None:
     assert [tensor.tolist() for tensor in taken.inputs] == [[[6, 7], [2, 3]], [3, 1]]
     assert taken.target.tolist() == [30, 10]
     assert [tensor.tolist() for tensor in rows.piece(4, 9).inputs] == [[[8, 9]], [4]]
+
+
+def test_bf16_is_for_the_network_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Loss and weights stay float32; the products differ, but not by more than 8 bits say."""
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True})
+    made = [
+        recipe.make(asked, truth_data("xor", asked), torch.device("cpu"), threads=1)
+        for asked in (
+            truth_spec("xor", network={"family": "mlp"}, training={"precision": name})
+            for name in ("fp32", "bf16")
+        )
+    ]
+    losses = [one.loss_of(one.training) for one in made]
+
+    assert [one.choices.precision for one in made] == ["fp32", "bf16"]
+    assert all(loss.dtype == torch.float32 for loss in losses)
+    assert all(parameter.dtype == torch.float32 for parameter in made[1].net.parameters())
+    assert losses[0].item() != losses[1].item()
+    assert losses[1].item() == pytest.approx(losses[0].item(), rel=0.02)
+
+
+def test_images_stand_channels_last_and_a_gather_keeps_them_so() -> None:
+    images = np.arange(2 * 3 * 4 * 5, dtype=np.float32).reshape(2, 3, 4, 5)
+    tensor = recipe._resident(images, torch.device("cpu"))
+    taken = Rows((tensor,), torch.zeros(2)).take(torch.tensor([1, 0])).inputs[0]
+
+    assert torch.equal(tensor, torch.from_numpy(images))
+    assert tensor.is_contiguous(memory_format=torch.channels_last)
+    assert taken.is_contiguous(memory_format=torch.channels_last)
+    assert torch.equal(taken, torch.from_numpy(images[[1, 0]]))

@@ -160,3 +160,15 @@ def test_the_learning_rate_is_reported_as_its_schedule_has_it(tmp_path: Path) ->
     Session(request_for(xor(6, schedule=schedule), tmp_path), reporter).run()
 
     assert reporter.progress[-1].learning_rate == pytest.approx(0.05 * 0.25)
+
+
+def test_what_was_picked_is_told_in_progress_and_manifest(tmp_path: Path) -> None:
+    reporter = FakeReporter()
+    made = Session(request_for(xor(5, micro_batch_size=2), tmp_path), reporter).run()
+
+    choices = reporter.progress[-1].choices
+    assert choices == made.lineage.choices
+    assert (choices.device, choices.threads, choices.precision) == ("cpu", 1, "fp32")
+    assert (choices.execution, choices.optimizer) == ("eager", "adam, fused")
+    assert (choices.batch_size, choices.micro_batch_size) == (4, 2)
+    assert all((choices.threads_reason, choices.precision_reason, choices.execution_reason))

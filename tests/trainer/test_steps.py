@@ -153,16 +153,14 @@ def test_without_memory_the_pieces_are_halved_and_the_batch_stays(
 ) -> None:
     options: dict[str, Value] = {"epochs": 2, "batch_size": 40}
     whole = run_to_end(plane_loop("mlp", options))
-    loop = plane_loop("mlp", options)
 
     def loss_of(recipe: Recipe, rows: Rows) -> Tensor:
         return fail_above(recipe, 10)(rows)
 
     monkeypatch.setattr(Recipe, "loss_of", loss_of)
-    run_to_end(loop)
+    loop = run_to_end(plane_loop("mlp", options))
 
-    assert isinstance(loop.step, EagerStep)
-    assert loop.step.micro_batch_size == 10
+    assert loop.choices.micro_batch_size == 10
     assert loop.position.step_count == whole.position.step_count
     assert loop.position.loss == pytest.approx(whole.position.loss, rel=1e-4)
 
@@ -171,7 +169,6 @@ def test_without_memory_the_pieces_are_halved_and_the_batch_stays(
 def test_memory_that_never_suffices_ends_the_attempt(
     batch_size: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    loop = plane_loop("linear", {"epochs": 1, "batch_size": batch_size}, row_count=4096)
     tries: list[int] = []
 
     def loss_of(_: Recipe, rows: Rows) -> Tensor:
@@ -179,6 +176,7 @@ def test_memory_that_never_suffices_ends_the_attempt(
         raise torch.OutOfMemoryError("CUDA out of memory, artificially")
 
     monkeypatch.setattr(Recipe, "loss_of", loss_of)
+    loop = plane_loop("linear", {"epochs": 1, "batch_size": batch_size}, row_count=4096)
     with pytest.raises(torch.OutOfMemoryError):
         loop.run_epoch(lambda: False)
 

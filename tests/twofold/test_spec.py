@@ -54,6 +54,7 @@ def test_every_default_of_a_classification() -> None:
             beta2=0.999,
             epsilon=1e-8,
             label_smoothing=0.0,
+            precision=spec_pb2.PRECISION_FP32,
             schedule=spec_pb2.Schedule(kind=spec_pb2.SCHEDULE_KIND_CONSTANT, warmup_epochs=0),
         )
     )

@@ -62,6 +62,9 @@ focal_gamma = 1.5
 huber_delta = 2
 quantile = 0.9
 balance_classes = true
+precision = "bf16"
+compile = true
+deterministic = true
 
 [training.schedule]
 kind = "one_cycle"

@@ -10,7 +10,7 @@ from twofold.cli import progress, render
 from twofold.cli.group import client_of
 from twofold.client import TERMINAL_STATES, JobEvent, JobFilter
 from twofold.errors import DeadlineExceeded
-from twofold.v1 import training_pb2
+from twofold.v1 import spec_pb2, training_pb2
 
 #: Seconds that `logs` reads a live job's events: those kept come at once.
 _HISTORY_S = 1.0
@@ -109,6 +109,7 @@ def _details(job: training_pb2.TrainingJob) -> dict[str, object]:
         "dataset": job.spec.data.dataset,
         "version": render.version_of(job.model_version),
         "progress": progress.figures(job),
+        **_choices(job.progress.choices),
         "resume warning": job.progress.resume_warning,
         "metrics": render.metrics(job.progress.metrics),
         "attempts": job.attempt_count,
@@ -117,6 +118,20 @@ def _details(job: training_pb2.TrainingJob) -> dict[str, object]:
         "created": render.time(job.create_time),
         "started": render.time(job.start_time),
         "ended": render.time(job.end_time),
+    }
+
+
+def _choices(choices: spec_pb2.Choices) -> dict[str, object]:
+    """What the service picked, and why; empty before it has."""
+    if not choices.device:
+        return {}
+    return {
+        "device": choices.device,
+        "threads": f"{choices.threads} ({choices.threads_reason})",
+        "precision": f"{choices.precision} ({choices.precision_reason})",
+        "execution": f"{choices.execution} ({choices.execution_reason})",
+        "optimizer": choices.optimizer,
+        "batch": f"{choices.batch_size:,} rows, {choices.micro_batch_size:,} at once",
     }
 
 

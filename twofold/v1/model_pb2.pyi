@@ -130,7 +130,7 @@ class CategoryColumn(_message.Message):
     def __init__(self, name: _Optional[str] = ..., vocabulary: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class Lineage(_message.Message):
-    __slots__ = ("job", "attempt", "dataset", "spec_sha256", "code_version", "torch_version", "device", "epoch", "training_row_count", "validation_row_count")
+    __slots__ = ("job", "attempt", "dataset", "spec_sha256", "code_version", "torch_version", "device", "epoch", "training_row_count", "validation_row_count", "choices")
     JOB_FIELD_NUMBER: _ClassVar[int]
     ATTEMPT_FIELD_NUMBER: _ClassVar[int]
     DATASET_FIELD_NUMBER: _ClassVar[int]
@@ -141,6 +141,7 @@ class Lineage(_message.Message):
     EPOCH_FIELD_NUMBER: _ClassVar[int]
     TRAINING_ROW_COUNT_FIELD_NUMBER: _ClassVar[int]
     VALIDATION_ROW_COUNT_FIELD_NUMBER: _ClassVar[int]
+    CHOICES_FIELD_NUMBER: _ClassVar[int]
     job: str
     attempt: str
     dataset: str
@@ -151,7 +152,8 @@ class Lineage(_message.Message):
     epoch: int
     training_row_count: int
     validation_row_count: int
-    def __init__(self, job: _Optional[str] = ..., attempt: _Optional[str] = ..., dataset: _Optional[str] = ..., spec_sha256: _Optional[str] = ..., code_version: _Optional[str] = ..., torch_version: _Optional[str] = ..., device: _Optional[str] = ..., epoch: _Optional[int] = ..., training_row_count: _Optional[int] = ..., validation_row_count: _Optional[int] = ...) -> None: ...
+    choices: _spec_pb2.Choices
+    def __init__(self, job: _Optional[str] = ..., attempt: _Optional[str] = ..., dataset: _Optional[str] = ..., spec_sha256: _Optional[str] = ..., code_version: _Optional[str] = ..., torch_version: _Optional[str] = ..., device: _Optional[str] = ..., epoch: _Optional[int] = ..., training_row_count: _Optional[int] = ..., validation_row_count: _Optional[int] = ..., choices: _Optional[_Union[_spec_pb2.Choices, _Mapping]] = ...) -> None: ...
 
 class Tolerance(_message.Message):
     __slots__ = ("device", "precision", "absolute", "relative")

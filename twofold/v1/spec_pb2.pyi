@@ -60,6 +60,14 @@ class Activation(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     ACTIVATION_TANHSHRINK: _ClassVar[Activation]
     ACTIVATION_IDENTITY: _ClassVar[Activation]
 
+class Precision(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    PRECISION_UNSPECIFIED: _ClassVar[Precision]
+    PRECISION_FP32: _ClassVar[Precision]
+    PRECISION_BF16: _ClassVar[Precision]
+    PRECISION_AUTO: _ClassVar[Precision]
+    PRECISION_TF32: _ClassVar[Precision]
+
 class ScheduleKind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
     SCHEDULE_KIND_UNSPECIFIED: _ClassVar[ScheduleKind]
@@ -128,6 +136,11 @@ ACTIVATION_HARDTANH: Activation
 ACTIVATION_LOG_SIGMOID: Activation
 ACTIVATION_TANHSHRINK: Activation
 ACTIVATION_IDENTITY: Activation
+PRECISION_UNSPECIFIED: Precision
+PRECISION_FP32: Precision
+PRECISION_BF16: Precision
+PRECISION_AUTO: Precision
+PRECISION_TF32: Precision
 SCHEDULE_KIND_UNSPECIFIED: ScheduleKind
 SCHEDULE_KIND_CONSTANT: ScheduleKind
 SCHEDULE_KIND_STEP: ScheduleKind
@@ -200,7 +213,7 @@ class NetworkSpec(_message.Message):
     def __init__(self, family: _Optional[_Union[Family, str]] = ..., hidden: _Optional[_Iterable[int]] = ..., activation: _Optional[_Union[Activation, str]] = ..., dropout: _Optional[float] = ...) -> None: ...
 
 class TrainingOptions(_message.Message):
-    __slots__ = ("epochs", "batch_size", "loss", "optimizer", "learning_rate", "weight_decay", "momentum", "nesterov", "seed", "tolerance", "patience", "threads", "checkpoint_interval", "beta1", "beta2", "epsilon", "smoothing", "centered", "history", "iterations", "schedule", "ema_decay", "clip_norm", "clip_value", "micro_batch_size", "label_smoothing", "focal_gamma", "huber_delta", "quantile", "class_weights", "balance_classes")
+    __slots__ = ("epochs", "batch_size", "loss", "optimizer", "learning_rate", "weight_decay", "momentum", "nesterov", "seed", "tolerance", "patience", "threads", "checkpoint_interval", "beta1", "beta2", "epsilon", "smoothing", "centered", "history", "iterations", "schedule", "ema_decay", "clip_norm", "clip_value", "micro_batch_size", "label_smoothing", "focal_gamma", "huber_delta", "quantile", "class_weights", "balance_classes", "precision", "compile", "deterministic")
     class ClassWeightsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -239,6 +252,9 @@ class TrainingOptions(_message.Message):
     QUANTILE_FIELD_NUMBER: _ClassVar[int]
     CLASS_WEIGHTS_FIELD_NUMBER: _ClassVar[int]
     BALANCE_CLASSES_FIELD_NUMBER: _ClassVar[int]
+    PRECISION_FIELD_NUMBER: _ClassVar[int]
+    COMPILE_FIELD_NUMBER: _ClassVar[int]
+    DETERMINISTIC_FIELD_NUMBER: _ClassVar[int]
     epochs: int
     batch_size: int
     loss: Loss
@@ -270,7 +286,34 @@ class TrainingOptions(_message.Message):
     quantile: float
     class_weights: _containers.ScalarMap[str, float]
     balance_classes: bool
-    def __init__(self, epochs: _Optional[int] = ..., batch_size: _Optional[int] = ..., loss: _Optional[_Union[Loss, str]] = ..., optimizer: _Optional[_Union[Optimizer, str]] = ..., learning_rate: _Optional[float] = ..., weight_decay: _Optional[float] = ..., momentum: _Optional[float] = ..., nesterov: _Optional[bool] = ..., seed: _Optional[int] = ..., tolerance: _Optional[float] = ..., patience: _Optional[int] = ..., threads: _Optional[int] = ..., checkpoint_interval: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., beta1: _Optional[float] = ..., beta2: _Optional[float] = ..., epsilon: _Optional[float] = ..., smoothing: _Optional[float] = ..., centered: _Optional[bool] = ..., history: _Optional[int] = ..., iterations: _Optional[int] = ..., schedule: _Optional[_Union[Schedule, _Mapping]] = ..., ema_decay: _Optional[float] = ..., clip_norm: _Optional[float] = ..., clip_value: _Optional[float] = ..., micro_batch_size: _Optional[int] = ..., label_smoothing: _Optional[float] = ..., focal_gamma: _Optional[float] = ..., huber_delta: _Optional[float] = ..., quantile: _Optional[float] = ..., class_weights: _Optional[_Mapping[str, float]] = ..., balance_classes: _Optional[bool] = ...) -> None: ...
+    precision: Precision
+    compile: bool
+    deterministic: bool
+    def __init__(self, epochs: _Optional[int] = ..., batch_size: _Optional[int] = ..., loss: _Optional[_Union[Loss, str]] = ..., optimizer: _Optional[_Union[Optimizer, str]] = ..., learning_rate: _Optional[float] = ..., weight_decay: _Optional[float] = ..., momentum: _Optional[float] = ..., nesterov: _Optional[bool] = ..., seed: _Optional[int] = ..., tolerance: _Optional[float] = ..., patience: _Optional[int] = ..., threads: _Optional[int] = ..., checkpoint_interval: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., beta1: _Optional[float] = ..., beta2: _Optional[float] = ..., epsilon: _Optional[float] = ..., smoothing: _Optional[float] = ..., centered: _Optional[bool] = ..., history: _Optional[int] = ..., iterations: _Optional[int] = ..., schedule: _Optional[_Union[Schedule, _Mapping]] = ..., ema_decay: _Optional[float] = ..., clip_norm: _Optional[float] = ..., clip_value: _Optional[float] = ..., micro_batch_size: _Optional[int] = ..., label_smoothing: _Optional[float] = ..., focal_gamma: _Optional[float] = ..., huber_delta: _Optional[float] = ..., quantile: _Optional[float] = ..., class_weights: _Optional[_Mapping[str, float]] = ..., balance_classes: _Optional[bool] = ..., precision: _Optional[_Union[Precision, str]] = ..., compile: _Optional[bool] = ..., deterministic: _Optional[bool] = ...) -> None: ...
+
+class Choices(_message.Message):
+    __slots__ = ("device", "threads", "threads_reason", "precision", "precision_reason", "execution", "execution_reason", "optimizer", "batch_size", "micro_batch_size")
+    DEVICE_FIELD_NUMBER: _ClassVar[int]
+    THREADS_FIELD_NUMBER: _ClassVar[int]
+    THREADS_REASON_FIELD_NUMBER: _ClassVar[int]
+    PRECISION_FIELD_NUMBER: _ClassVar[int]
+    PRECISION_REASON_FIELD_NUMBER: _ClassVar[int]
+    EXECUTION_FIELD_NUMBER: _ClassVar[int]
+    EXECUTION_REASON_FIELD_NUMBER: _ClassVar[int]
+    OPTIMIZER_FIELD_NUMBER: _ClassVar[int]
+    BATCH_SIZE_FIELD_NUMBER: _ClassVar[int]
+    MICRO_BATCH_SIZE_FIELD_NUMBER: _ClassVar[int]
+    device: str
+    threads: int
+    threads_reason: str
+    precision: str
+    precision_reason: str
+    execution: str
+    execution_reason: str
+    optimizer: str
+    batch_size: int
+    micro_batch_size: int
+    def __init__(self, device: _Optional[str] = ..., threads: _Optional[int] = ..., threads_reason: _Optional[str] = ..., precision: _Optional[str] = ..., precision_reason: _Optional[str] = ..., execution: _Optional[str] = ..., execution_reason: _Optional[str] = ..., optimizer: _Optional[str] = ..., batch_size: _Optional[int] = ..., micro_batch_size: _Optional[int] = ...) -> None: ...
 
 class Schedule(_message.Message):
     __slots__ = ("kind", "warmup_epochs", "step_epochs", "drop", "floor", "rise", "start", "plateau_epochs", "threshold")
