@@ -56,15 +56,24 @@ class EagerStep:
 
         Raises torch.OutOfMemoryError where even pieces do not fit.
         """
-        recipe = self._recipe
-        if recipe.optimizer.needs_closure:
-            loss = recipe.optimizer.search(lambda: self.gradients(rows))
+        optimizer = self._recipe.optimizer
+        if optimizer.needs_closure:
+            self._finish(rows, optimizer.search(lambda: self.gradients(rows)))
         else:
-            loss = self._gradients_that_fit(rows)
-            self.clip()
-            recipe.optimizer.step()
-        if recipe.average is not None:
-            recipe.average.update()
+            self._update(rows, self._gradients_that_fit(rows))
+
+    def run(self, rows: Tensor | None) -> None:
+        """The step for a recorder: never tried again, nothing of it looks at a result."""
+        self._update(rows, self.gradients(rows))
+
+    def _update(self, rows: Tensor | None, loss: Tensor) -> None:
+        self.clip()
+        self._recipe.optimizer.step()
+        self._finish(rows, loss)
+
+    def _finish(self, rows: Tensor | None, loss: Tensor) -> None:
+        if self._recipe.average is not None:
+            self._recipe.average.update()
         self._total += loss.detach() * self._weight(rows)
 
     def gradients(self, rows: Tensor | None) -> Tensor:

@@ -65,7 +65,7 @@ def test_what_cannot_be_compiled_trains_eagerly_and_says_why(
     loop = run_to_end(plane_loop("mlp", {**OPTIONS, "compile": True}))
 
     assert loop.choices.execution == "eager"
-    assert loop.choices.execution_reason == "torch.compile failed: no compiler"
+    assert loop.choices.execution_reason.startswith("torch.compile failed: no compiler; ")
     assert_same_weights(loop, eager)
 
 
@@ -97,7 +97,8 @@ def test_a_compiled_network_trains_as_the_eager_one_does(home: Path) -> None:
     eager = run_to_end(plane_loop("linear", OPTIONS))
     loop = run_to_end(plane_loop("linear", {**OPTIONS, "compile": True}))
 
-    assert (loop.choices.execution, loop.choices.execution_reason) == ("compiled", "asked for")
+    assert loop.choices.execution == "compiled"
+    assert loop.choices.execution_reason == "asked for; CUDA graphs are for GPUs"
     assert list((home / ".cache" / "twofold" / "compiled").iterdir())
     assert loop.position.loss == pytest.approx(eager.position.loss, rel=1e-4)
     assert_same_weights(loop, eager)
