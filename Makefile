@@ -1,5 +1,5 @@
 # Everything a checkout needs. `make demo` and `make test` do their own set-up; nothing below
-# `install`, `install-peers` and the first `bench-queues` needs a network.
+# `install`, `install-peers` and the first `bench-queues` and `bench-loading` needs a network.
 PYTHON ?= python3
 # For example TORCH_OPTIONS="--index-url ..." to take torch from another index, such as one with CUDA.
 TORCH_OPTIONS ?=
@@ -12,9 +12,10 @@ TOOLS := .venv-tools/.installed
 PEERS := .venv-peers/.installed
 PB6 := .venv-pb6/.installed
 QUEUES := $(patsubst %,.venv-bench-%/.installed,rq celery dramatiq arq)
+READERS := .venv-bench-loading/.installed
 PROTOBUF_6 := 'grpcio==1.81.*' 'grpcio-health-checking==1.81.*' 'protobuf>=6.33.5,<7' 'googleapis-common-protos>=1.66'
 
-.PHONY: help install install-peers test long check demo bench bench-queues protos protos-image clean
+.PHONY: help install install-peers test long check demo bench bench-queues bench-loading protos protos-image clean
 
 help: ## This list.
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 16
@@ -73,7 +74,10 @@ bench: install ## Measures latencies of the whole path.
 bench-queues: install $(QUEUES) ## Compares queues under the same kills, in environments of their own (8 min).
 	$(BIN)/python -m bench.queues
 
-$(QUEUES): .venv-bench-%/.installed: bench/peers/%.txt
+bench-loading: install $(READERS) ## Compares reading 1M rows with pyarrow, polars and pandas (1 min).
+	$(BIN)/python -m bench.loading
+
+$(QUEUES) $(READERS): .venv-bench-%/.installed: bench/peers/%.txt
 	$(PYTHON) -m venv .venv-bench-$*
 	.venv-bench-$*/bin/python $(PIP) install -r $<
 	@touch $@

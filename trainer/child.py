@@ -106,6 +106,7 @@ def serve_training(supervisor: Supervisor) -> None:
 def serve_checks(supervisor: Supervisor) -> None:
     """Describes files under limits until the socket ends."""
     limits.harden()
+    data.use_threads(limits.THREADS)
     supervisor.send(child_pb2.ChildEvent(ready=child_pb2.Ready()))
     while (request := supervisor.receive()) is not None:
         if request.HasField("check"):

@@ -4,10 +4,13 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from trainer.reading import arrays, csvfile, parquet
+from trainer.reading.arrow import use_threads
 from trainer.reading.table import Table, summarize
 from twofold import names, spec
 from twofold.errors import InvalidData
 from twofold.v1 import dataset_pb2, spec_pb2
+
+__all__ = ["describe", "load", "read", "use_threads"]
 
 _READERS: Mapping[dataset_pb2.DatasetFormat, Callable[[Path], Table]] = {
     dataset_pb2.DATASET_FORMAT_CSV: csvfile.read_csv,

@@ -110,12 +110,7 @@ def _golden_inputs(trained: Trained) -> Arrays:
     rows = prepared.validation_rows if len(prepared.validation_rows) else prepared.training_rows
     count = min(GOLDEN_ROWS, len(rows))
     chosen = rows[np.linspace(0, len(rows) - 1, count).astype(np.int64)]
-    inputs: Arrays = {}
-    if prepared.x_ND is not None:
-        inputs["x"] = prepared.x_ND[chosen]
-    if prepared.raw_category_NK is not None:
-        inputs["category"] = prepared.raw_category_NK[chosen]
-    return inputs
+    return prepared.raw_inputs(chosen)
 
 
 def _answers(

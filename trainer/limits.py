@@ -18,6 +18,9 @@ BYTES_PER_BYTE = 24
 #: Seconds of processor time: a base, and a slow reader's megabytes per second.
 BASE_CPU_S = 20
 BYTES_PER_CPU_S = 2 << 20
+#: Threads that read one file. Each takes addresses, for its stack and for what it allocates, so
+#: that one for each of many cores would use up the base.
+THREADS = 2
 #: However many files one process checks, it ends here.
 HARD_CPU_S = 3_600
 

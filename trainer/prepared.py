@@ -1,19 +1,25 @@
 """From a table to the arrays that a network trains on: split, encoded, measured.
 
-Legend of suffixes: N rows, D numeric columns, K category columns.
+Legend of suffixes: N rows, D numeric columns, K category columns, C classes.
 """
-# pyright: reportUnknownArgumentType=false
+# pyright: reportUnknownArgumentType=false, reportUnknownMemberType=false
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from trainer.reading.table import Table, Values
+from trainer.codes import Codes, encode
+from trainer.reading.table import Matrix, Table, Values
 from twofold import features
 from twofold.errors import InvalidData, InvalidField, shorten
 from twofold.v1 import model_pb2, spec_pb2
+
+#: Rows that are measured at a time: in double precision they stay in the cache.
+_BLOCK_ROWS = 4_096
+#: Rows copied column by column at a time, for the same reason.
+_COPY_ROWS = 16_384
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,8 +29,8 @@ class Prepared:
     features: model_pb2.FeatureSpec
     x_ND: NDArray[np.float32] | None
     category_NK: NDArray[np.int64] | None
-    #: The same cells as bytes, as the wire carries them; for golden rows.
-    raw_category_NK: NDArray[np.object_] | None
+    #: The same cells, column by column, as they stood in the table.
+    categories: tuple[Codes, ...]
     #: int64 [N], the label's index, or float32 [N, 1].
     target_N: NDArray[np.int64] | NDArray[np.float32]
     training_rows: NDArray[np.int64]
@@ -32,6 +38,15 @@ class Prepared:
     #: float32 [D], of the training rows; None where nothing is standardised.
     mean_D: NDArray[np.float32] | None
     deviation_D: NDArray[np.float32] | None
+
+    def raw_inputs(self, rows: NDArray[np.int64]) -> dict[str, NDArray[np.generic]]:
+        """These rows as the wire carries them, by the inputs of the signature."""
+        inputs: dict[str, NDArray[np.generic]] = {}
+        if self.x_ND is not None:
+            inputs["x"] = self.x_ND[rows]
+        if self.categories:
+            inputs["category"] = np.stack([_to_bytes(c, rows) for c in self.categories], axis=1)
+        return inputs
 
 
 def prepare(table: Table, training: spec_pb2.TrainingSpec) -> Prepared:
@@ -43,21 +58,24 @@ def prepare(table: Table, training: spec_pb2.TrainingSpec) -> Prepared:
     data = training.data
     target = _column(table, "data.target", data.target)
     inputs = {name: _column(table, "data.features", name) for name in data.features}
-    training_rows, validation_rows = split(data, target, training.training.seed)
+    is_labelled = data.task == spec_pb2.TASK_CLASSIFICATION
+    labels = encode(target) if is_labelled or data.split == spec_pb2.SPLIT_STRATIFIED else None
+    training_rows, validation_rows = split(data, labels, len(target), training.training.seed)
+    codes = {name: encode(values) for name, values in inputs.items() if values.dtype.kind == "O"}
     # Labels of all rows, vocabularies of the training rows: a label that only a held-out row has
     # is still a label, while a category that training never saw is unknown when serving, too.
-    seen = {name: values[training_rows] for name, values in inputs.items()}
-    fitted = features.fit({**seen, data.target: target}, data)
+    vocabularies = {name: column.taken(training_rows) for name, column in codes.items()}
+    fitted = features.fit(data, vocabularies, labels.labels if labels else ())
     _check_labels(fitted, data)
-    x_ND = _numeric(inputs, fitted)
-    raw_NK = _categories(inputs, fitted)
-    scale = measure(x_ND[training_rows]) if x_ND is not None and data.standardize else None
+    x_ND = numeric(table, fitted.numeric_columns)
+    is_scaled = x_ND is not None and data.standardize
+    scale = measure(x_ND, training_rows) if x_ND is not None and is_scaled else None
     return Prepared(
         features=fitted,
         x_ND=x_ND,
-        category_NK=None if raw_NK is None else features.category_indices(fitted, raw_NK),
-        raw_category_NK=raw_NK,
-        target_N=_encode_target(target, fitted),
+        category_NK=_indices(codes, vocabularies),
+        categories=tuple(codes.values()),
+        target_N=labels.codes if labels and is_labelled else _as_reals(target),
         training_rows=training_rows,
         validation_rows=validation_rows,
         mean_D=scale[0] if scale else None,
@@ -66,17 +84,17 @@ def prepare(table: Table, training: spec_pb2.TrainingSpec) -> Prepared:
 
 
 def split(
-    data: spec_pb2.DataSpec, target: Values, seed: int
+    data: spec_pb2.DataSpec, labels: Codes | None, row_count: int, seed: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Training and held-out row indices, ascending; the same for the same seed.
 
-    At least one row trains. Stratified: the fraction of every label, at least one row of which
-    trains.
+    At least one row trains. Stratified, for which `labels` are needed: the fraction of every label,
+    at least one row of which trains.
     """
     generator = np.random.default_rng(seed)
-    fraction, row_count = data.validation_fraction, len(target)
-    if data.split == spec_pb2.SPLIT_STRATIFIED:
-        held_out = _stratified(target, fraction, generator)
+    fraction = data.validation_fraction
+    if labels is not None and data.split == spec_pb2.SPLIT_STRATIFIED:
+        held_out = _stratified(labels, fraction, generator)
     else:
         count = min(round(row_count * fraction), row_count - 1)
         held_out = generator.permutation(row_count)[:count]
@@ -86,12 +104,14 @@ def split(
 
 
 def _stratified(
-    target: Values, fraction: float, generator: np.random.Generator
+    labels: Codes, fraction: float, generator: np.random.Generator
 ) -> NDArray[np.int64]:
-    _, codes = np.unique(target, return_inverse=True)
-    order = generator.permutation(len(target))
-    by_label = order[np.argsort(codes[order], kind="stable")]
-    counts = np.bincount(codes)
+    order = generator.permutation(len(labels.codes))
+    shuffled = labels.codes[order]
+    if len(labels.labels) <= np.iinfo(np.uint16).max:
+        shuffled = shuffled.astype(np.uint16)  # NumPy sorts 16 bits by counting
+    by_label = order[np.argsort(shuffled, kind="stable")]
+    counts = np.bincount(labels.codes)
     starts = np.concatenate(([0], np.cumsum(counts)[:-1]))
     parts = [
         by_label[start : start + min(round(count * fraction), count - 1)]
@@ -100,12 +120,28 @@ def _stratified(
     return np.concatenate(parts)
 
 
-def measure(x_ND: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Mean and population deviation of each column, in double precision; a deviation of 0 is 1."""
-    mean_D = x_ND.mean(axis=0, dtype=np.float64)
-    # Column by column: a second matrix in double precision would be twice the data.
-    variances = [float(np.mean((x_ND[:, d] - mean) ** 2)) for d, mean in enumerate(mean_D)]
-    deviation_D = np.sqrt(np.array(variances)).astype(np.float32)
+def measure(
+    x_ND: NDArray[np.float32], rows: NDArray[np.int64]
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Mean and population deviation of each column over some rows; a deviation of 0 is 1.
+
+    In double precision, block by block; what two blocks know is joined as by T. Chan, G. Golub and
+    R. LeVeque, "Updating formulae and a pairwise algorithm for computing sample variances" (1979).
+    """
+    count = 0
+    mean_D = np.zeros(x_ND.shape[1])
+    squares_D = np.zeros(x_ND.shape[1])
+    for start in range(0, len(rows), _BLOCK_ROWS):
+        block_BD = x_ND[rows[start : start + _BLOCK_ROWS]].astype(np.float64)
+        block_mean_D = block_BD.mean(axis=0)
+        block_BD -= block_mean_D
+        apart_D = block_mean_D - mean_D
+        total = count + len(block_BD)
+        squares_D += np.einsum("bd,bd->d", block_BD, block_BD)
+        squares_D += apart_D**2 * (count * len(block_BD) / total)
+        mean_D += apart_D * (len(block_BD) / total)
+        count = total
+    deviation_D = np.sqrt(squares_D / count).astype(np.float32)
     deviation_D[deviation_D == 0] = 1
     return mean_D.astype(np.float32), deviation_D
 
@@ -125,41 +161,48 @@ def _check_labels(fitted: model_pb2.FeatureSpec, data: spec_pb2.DataSpec) -> Non
         )
 
 
-def _numeric(
-    inputs: Mapping[str, Values], fitted: model_pb2.FeatureSpec
-) -> NDArray[np.float32] | None:
-    if not fitted.numeric_columns:
+def numeric(table: Table, names: Sequence[str]) -> NDArray[np.float32] | None:
+    """The columns side by side, row after row; the table's own memory where they stand so."""
+    if not names:
         return None
-    row_count = len(inputs[fitted.numeric_columns[0]])
-    x_ND = np.empty((row_count, len(fitted.numeric_columns)), dtype=np.float32)
-    for index, name in enumerate(fitted.numeric_columns):
-        x_ND[:, index] = inputs[name]
+    if table.matrix is not None and (start := _place(table.matrix, names)) is not None:
+        return np.ascontiguousarray(table.matrix.values[:, start : start + len(names)])
+    columns = [table.columns[name] for name in names]
+    x_ND = np.empty((table.row_count, len(names)), dtype=np.float32)
+    for start in range(0, table.row_count, _COPY_ROWS):
+        rows = slice(start, start + _COPY_ROWS)
+        for index, values in enumerate(columns):
+            x_ND[rows, index] = values[rows]
     return x_ND
 
 
-def _categories(
-    inputs: Mapping[str, Values], fitted: model_pb2.FeatureSpec
-) -> NDArray[np.object_] | None:
-    if not fitted.category_columns:
+def _place(matrix: Matrix, names: Sequence[str]) -> int | None:
+    """Where these columns stand in a row, in this order, within the matrix; None: they do not."""
+    if names[0] not in matrix.names:
         return None
-    columns = [_to_bytes(inputs[column.name]) for column in fitted.category_columns]
+    start = matrix.names.index(names[0])
+    return start if matrix.names[start : start + len(names)] == tuple(names) else None
+
+
+def _indices(
+    codes: Mapping[str, Codes], vocabularies: Mapping[str, Sequence[str]]
+) -> NDArray[np.int64] | None:
+    """Each cell's index in its column's vocabulary, or UNKNOWN."""
+    if not codes:
+        return None
+    columns: list[NDArray[np.int64]] = []
+    for name, column in codes.items():
+        places = {label: place for place, label in enumerate(vocabularies[name])}
+        known = [places.get(label, features.UNKNOWN) for label in column.labels]
+        columns.append(np.array(known, dtype=np.int64)[column.codes])
     return np.stack(columns, axis=1)
 
 
-def _to_bytes(values: Values) -> NDArray[np.object_]:
-    """The cells as the wire carries them; equal ones share one object."""
-    shared: dict[object, bytes] = {}
-    cells = [shared.setdefault(value, features.label_of(value).encode()) for value in values]
-    column = np.empty(len(cells), dtype=np.object_)
-    column[:] = cells
-    return column
+def _to_bytes(column: Codes, rows: NDArray[np.int64]) -> NDArray[np.object_]:
+    cells = np.empty(len(rows), dtype=np.object_)
+    cells[:] = [column.labels[code].encode() for code in column.codes[rows].tolist()]
+    return cells
 
 
-def _encode_target(
-    target: Values, fitted: model_pb2.FeatureSpec
-) -> NDArray[np.int64] | NDArray[np.float32]:
-    if fitted.task == spec_pb2.TASK_REGRESSION:
-        return target.astype(np.float32)[:, np.newaxis]
-    index = {label: number for number, label in enumerate(fitted.labels)}
-    present, codes = np.unique(target, return_inverse=True)
-    return np.array([index[features.label_of(value)] for value in present.tolist()])[codes]
+def _as_reals(target: Values) -> NDArray[np.float32]:
+    return target.astype(np.float32)[:, np.newaxis]

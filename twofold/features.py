@@ -15,7 +15,6 @@ Floats = NDArray[np.float32]
 Integers = NDArray[np.int64]
 #: Object arrays of bytes, as tensors of type BYTES are held.
 Strings = NDArray[np.object_]
-Columns = Mapping[str, NDArray[np.generic]]
 
 #: The index of a value that training did not see.
 UNKNOWN = -1
@@ -100,23 +99,26 @@ def _tensor(name: str, data_type: graph_pb2.DataType, width: int) -> graph_pb2.T
     return graph_pb2.TensorSpec(name=name, data_type=data_type, shape=[-1, width])
 
 
-def fit(columns: Columns, data: spec_pb2.DataSpec) -> model_pb2.FeatureSpec:
-    """What is learnt of the columns: vocabularies of categories, and labels.
+def fit(
+    data: spec_pb2.DataSpec, vocabularies: Mapping[str, Sequence[str]], labels: Sequence[str]
+) -> model_pb2.FeatureSpec:
+    """What is learnt of the columns.
 
     Args:
-        columns: by name; arrays of text (object or str) are categories, booleans and numbers are
-            numeric. Features hold the training rows alone: what only held-out rows have stays
-            unknown, as it would be when serving. The target holds all rows.
         data: completed: target, features and task are set.
+        vocabularies: of the features that are categories, sorted; all others are numeric. Values
+            of the training rows alone: what only held-out rows have stays unknown, as it would be
+            when serving.
+        labels: of all rows of the target, in the order of the probabilities.
     """
     spec = model_pb2.FeatureSpec(target=data.target, task=data.task)
     for name in data.features:
-        if columns[name].dtype.kind in "OUS":
-            spec.category_columns.add(name=name, vocabulary=_different(columns[name]))
+        if name in vocabularies:
+            spec.category_columns.add(name=name, vocabulary=vocabularies[name])
         else:
             spec.numeric_columns.append(name)
     if data.task == spec_pb2.TASK_CLASSIFICATION:
-        spec.labels.extend(_different(columns[data.target]))
+        spec.labels.extend(labels)
     return spec
 
 
@@ -124,8 +126,3 @@ def label_of(value: object) -> str:
     """A cell as text: booleans as false and true, whole numbers in decimal, text as it is."""
     text = str(value)
     return text if isinstance(value, str) or text not in ("True", "False") else text.lower()
-
-
-def _different(column: NDArray[np.generic]) -> Sequence[str]:
-    """Different values as text, in the order of the values: 2 before 10, "10" before "2"."""
-    return [label_of(value) for value in sorted(set(column.tolist()))]

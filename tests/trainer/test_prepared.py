@@ -1,5 +1,7 @@
 """From a table to arrays: who trains, what is learnt of the columns, and what is refused."""
 
+from typing import Literal
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -8,8 +10,9 @@ from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
 from trainer import prepared
+from trainer.codes import encode
 from trainer.prepared import Prepared, prepare, split
-from trainer.reading.table import Table, Values
+from trainer.reading.table import Matrix, Table, Values
 from twofold.errors import InvalidData, InvalidField
 from twofold.v1 import spec_pb2
 
@@ -52,7 +55,8 @@ def make_spec(
 def split_of(
     target: Values, fraction: float, how: spec_pb2.Split, seed: int = 0
 ) -> tuple[list[int], list[int]]:
-    training, held_out = split(make_spec(fraction=fraction, how=how).data, target, seed)
+    data = make_spec(fraction=fraction, how=how).data
+    training, held_out = split(data, encode(target), len(target), seed)
     return training.tolist(), held_out.tolist()
 
 
@@ -115,6 +119,10 @@ class TestSplit:
         assert len(held_out) == 2
 
 
+def measure(x: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    return prepared.measure(x, np.arange(len(x)))
+
+
 def prepare_standard(x: NDArray[np.float64], held_out: float = 0) -> Prepared:
     table = Table({"x": x, "y": np.arange(len(x)) % 2}, len(x))
     return prepare(table, make_spec("x", fraction=held_out))
@@ -124,7 +132,7 @@ class TestMeasure:
     """Mean and deviation are those of the training rows."""
 
     def test_by_hand(self) -> None:
-        mean, deviation = prepared.measure(
+        mean, deviation = measure(
             np.array([[1, 5, -2], [3, 5, 2], [5, 5, 2], [7, 5, -2]], dtype=np.float32)
         )
 
@@ -140,7 +148,7 @@ class TestMeasure:
         )
     )
     def test_the_scaled_rows_have_mean_0_and_deviation_1(self, x: NDArray[np.float32]) -> None:
-        mean, deviation = prepared.measure(x)
+        mean, deviation = measure(x)
 
         scaled = (x.astype(np.float64) - mean) / deviation
         is_constant = (x == x[0]).all(axis=0)
@@ -151,19 +159,36 @@ class TestMeasure:
 
     def test_large_close_numbers_keep_their_deviation(self) -> None:
         """In 32 bits both squares and the mean would be lost."""
-        mean, deviation = prepared.measure(
-            np.array([[2.0**24], [2.0**24 + 2]] * 1000, dtype=np.float32)
-        )
+        mean, deviation = measure(np.array([[2.0**24], [2.0**24 + 2]] * 1000, dtype=np.float32))
 
         assert deviation.tolist() == [1]
         assert mean.tolist() in ([2.0**24], [2.0**24 + 2])
 
     def test_the_largest_numbers_have_finite_figures(self) -> None:
         largest = np.finfo(np.float32).max
-        mean, deviation = prepared.measure(np.array([[largest], [-largest]], dtype=np.float32))
+        mean, deviation = measure(np.array([[largest], [-largest]], dtype=np.float32))
 
         assert mean.tolist() == [0]
         assert deviation.tolist() == [largest]
+
+    @given(
+        x=hnp.arrays(np.float32, (23, 2), elements=st.floats(-1e6, 1e6, width=32)),
+        rows=st.lists(st.integers(0, 22), min_size=1, unique=True),
+        block_rows=st.integers(1, 24),
+    )
+    def test_blocks_are_joined_exactly(
+        self, x: NDArray[np.float32], rows: list[int], block_rows: int
+    ) -> None:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(prepared, "_BLOCK_ROWS", block_rows)
+            mean, deviation = prepared.measure(x, np.array(rows))
+
+        chosen = x[rows].astype(np.float64)
+        spread = chosen.std(axis=0)
+        assert np.allclose(mean, chosen.mean(axis=0), rtol=1e-6, atol=1e-9)
+        roughly = 1e-6 * spread + 1e-9 * np.abs(chosen).max()
+        assert (np.abs(deviation - spread)[deviation != 1] <= roughly[deviation != 1]).all()
+        assert (spread[deviation == 1] <= 1 + 1e-6).all()
 
     def test_held_out_rows_are_not_measured(self) -> None:
         x = np.arange(20.0) ** 2
@@ -199,7 +224,7 @@ class TestColumns:
         assert found.x_ND.tolist() == [[1, 0.5, 1], [0, 1.5, 2]]
         assert list(found.features.numeric_columns) == ["c", "b", "a"]
         assert found.category_NK is None
-        assert found.raw_category_NK is None
+        assert list(found.raw_inputs(np.array([1]))) == ["x"]
 
     def test_categories_are_indices_into_their_sorted_vocabularies(self) -> None:
         table = make_table(a="zyz", n=[1, 2, 3], b="äab", y="xyx")
@@ -207,16 +232,40 @@ class TestColumns:
         found = prepare(table, make_spec("b", "n", "a"))
 
         assert found.category_NK is not None
-        assert found.raw_category_NK is not None
         vocabularies = {c.name: list(c.vocabulary) for c in found.features.category_columns}
         assert vocabularies == {"b": ["a", "b", "ä"], "a": ["y", "z"]}
         assert found.category_NK.dtype == np.int64
         assert found.category_NK.tolist() == [[2, 1], [0, 0], [1, 1]]
-        assert found.raw_category_NK.tolist() == [
-            ["ä".encode(), b"z"],
-            [b"a", b"y"],
-            [b"b", b"z"],
-        ]
+        raw = found.raw_inputs(np.array([2, 0]))
+        assert raw["category"].tolist() == [[b"b", b"z"], ["ä".encode(), b"z"]]
+        assert raw["x"].tolist() == [[3], [1]]
+
+    @pytest.mark.parametrize("names", ["bc", "abc", "cb", "ac", "b", "da", "abcd", "dabc"])
+    @pytest.mark.parametrize("order", ["C", "F"])
+    def test_a_matrix_gives_the_same_numbers_as_its_columns(
+        self, names: str, order: Literal["C", "F"]
+    ) -> None:
+        values = np.asarray(np.arange(15).reshape(5, 3), dtype=np.float32, order=order)
+        columns: dict[str, Values] = {name: values[:, i] for i, name in enumerate("abc")}
+        columns |= {"d": np.arange(5), "y": np.arange(5) % 2}
+        spec = make_spec(*names)
+
+        joined = prepare(Table(columns, 5, Matrix(("a", "b", "c"), values)), spec)
+        single = prepare(Table(columns, 5), spec)
+
+        assert joined.x_ND is not None
+        assert single.x_ND is not None
+        assert joined.x_ND.tolist() == single.x_ND.tolist()
+        assert joined.x_ND.flags.c_contiguous
+
+    def test_rows_that_stand_as_they_are_needed_are_not_copied(self) -> None:
+        values = np.ones((3, 2), dtype=np.float32)
+        columns: dict[str, Values] = {"a": values[:, 0], "b": values[:, 1], "y": texts(*"aba")}
+
+        found = prepare(Table(columns, 3, Matrix(("a", "b"), values)), make_spec("a", "b"))
+
+        assert found.x_ND is not None
+        assert np.shares_memory(found.x_ND, values)
 
     def test_categories_alone_leave_no_numbers(self) -> None:
         found = prepare(make_table(a="ab", y="xy"), make_spec("a"))

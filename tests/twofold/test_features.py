@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from numpy.typing import NDArray
 
 from twofold import features
 from twofold.v1 import graph_pb2, model_pb2, spec_pb2
@@ -29,10 +28,6 @@ def _bytes(*rows: tuple[bytes, ...]) -> features.Strings:
 
 def _data(*names: str, task: spec_pb2.Task) -> spec_pb2.DataSpec:
     return spec_pb2.DataSpec(target="y", features=names, task=task)
-
-
-def _texts(*values: str) -> NDArray[np.object_]:
-    return np.array(values, dtype=np.object_)
 
 
 def test_indices_follow_the_vocabulary_and_unknown_values_have_none() -> None:
@@ -130,17 +125,10 @@ def test_the_signature_of_a_regression_on_one_kind_of_column() -> None:
     assert _shapes(features.signature(category, 1)[1]) == [("value", "FP32", [-1, 1])]
 
 
-def test_fit_tells_categories_from_numbers_by_their_arrays() -> None:
-    columns = {
-        "a": np.array([1.0, 2.0]),
-        "c": _texts("red", "blue", "red"),
-        "b": np.array([True, False]),
-        "d": np.array(["z", "é"]),
-        "unused": _texts("q"),
-        "y": np.array([10, 2, 10]),
-    }
+def test_fit_takes_categories_apart_and_keeps_the_order_of_the_spec() -> None:
+    data = _data("c", "a", "d", "b", task=spec_pb2.TASK_CLASSIFICATION)
 
-    spec = features.fit(columns, _data("c", "a", "d", "b", task=spec_pb2.TASK_CLASSIFICATION))
+    spec = features.fit(data, {"d": ["z", "é"], "c": ["blue", "red"]}, ["2", "10"])
 
     assert list(spec.numeric_columns) == ["a", "b"]
     assert [(column.name, list(column.vocabulary)) for column in spec.category_columns] == [
@@ -152,28 +140,15 @@ def test_fit_tells_categories_from_numbers_by_their_arrays() -> None:
 
 
 @pytest.mark.parametrize(
-    ("target", "labels"),
-    [
-        (np.array([True, False, True]), ["false", "true"]),
-        (np.array([-1, 3, 0]), ["-1", "0", "3"]),
-        (_texts("True", "a", "10", "2"), ["10", "2", "True", "a"]),
-    ],
+    ("value", "label"),
+    [(True, "true"), (np.False_, "false"), ("True", "True"), (10, "10"), (0.5, "0.5")],
 )
-def test_labels_are_the_values_as_text_in_their_order(
-    target: NDArray[np.generic], labels: list[str]
-) -> None:
-    columns = {"a": np.array([1.0]), "y": target}
-
-    spec = features.fit(columns, _data("a", task=spec_pb2.TASK_CLASSIFICATION))
-
-    assert list(spec.labels) == labels
-    assert sorted({features.label_of(value) for value in target}) == sorted(labels)
+def test_a_label_is_the_value_as_text(value: object, label: str) -> None:
+    assert features.label_of(value) == label
 
 
 def test_a_regression_has_no_labels() -> None:
-    columns = {"a": np.array([1.0]), "y": np.array([1, 2])}
-
-    spec = features.fit(columns, _data("a", task=spec_pb2.TASK_REGRESSION))
+    spec = features.fit(_data("a", task=spec_pb2.TASK_REGRESSION), {}, ["1", "2"])
 
     assert not spec.labels
     assert spec.task == spec_pb2.TASK_REGRESSION

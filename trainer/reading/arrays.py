@@ -102,7 +102,7 @@ def _canonical(name: str, values: NDArray[Any]) -> Values:
         # By size: other byte orders are the same numbers. 16 bits cannot be compared to the limit.
         is_double = values.dtype.itemsize == 8  # noqa: PLR2004 - bytes
         reals = values.astype(np.float64) if is_double else values.astype(np.float32)
-        check_reals(name, reals, 1)
+        check_reals([name], reals[:, np.newaxis], 1)
         return reals
     if values.dtype.kind == "u" and values.max() > np.iinfo(np.int64).max:
         index = int(values.argmax())

@@ -1,8 +1,9 @@
 """CSV into a table: RFC 4180, UTF-8, commas, one header row.
 
-Two passes over the file: the first reads every cell as text and decides what each column holds,
-the second converts. So a column that turns to text in its millionth row keeps its first rows as
-they stood ("007"), and memory holds the typed table alone.
+Large files of the usual kind are read by csvfast. Here is the careful way, for all others and for
+naming what is wrong. Two passes over the file: the first reads every cell as text and decides what
+each column holds, the second converts. So a column that turns to text in its millionth row keeps
+its first rows as they stood ("007"), and memory holds the typed table alone.
 """
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
 # pyright: reportUnknownArgumentType=false
@@ -17,9 +18,11 @@ import pyarrow as pa
 import pyarrow.compute
 import pyarrow.csv as pacsv
 
-from trainer.reading.arrow import ArrowArray, ColumnWriter, translate
+from trainer.reading import csvfast
+from trainer.reading.arrow import ArrowArray, TableWriter, translate
+from trainer.reading.csvfast import BLANKS, FALSE, TRUE, as_booleans
 from trainer.reading.csvguard import MAX_ROW_BYTES, CsvGuard, read_header
-from trainer.reading.table import LARGEST_REAL, Table, bad_cell, check_row_count
+from trainer.reading.table import REAL_LIMIT, Table, bad_cell, check_row_count
 from twofold.errors import InvalidData, shorten
 from twofold.v1 import dataset_pb2
 
@@ -32,15 +35,12 @@ _BOOLEAN = dataset_pb2.COLUMN_KIND_BOOLEAN
 _INTEGER = dataset_pb2.COLUMN_KIND_INTEGER
 _REAL = dataset_pb2.COLUMN_KIND_REAL
 _CATEGORY = dataset_pb2.COLUMN_KIND_CATEGORY
-_TRUE = ["true", "True", "TRUE"]
-_FALSE = ["false", "False", "FALSE"]
-_BLANKS = " \t"
 #: What other programs write for a missing number. In a column of text they are text.
 _HOLLOW = r"^(?i:nan|na|n/a|null|none|nil|\?|-|[+-]?inf|[+-]?infinity)$"
 _ARROW_TYPES = {
     _BOOLEAN: pa.string(),
     _INTEGER: pa.int64(),
-    _REAL: pa.float64(),
+    _REAL: pa.float32(),
     _CATEGORY: pa.dictionary(pa.int32(), pa.string()),
 }
 
@@ -48,6 +48,23 @@ _ARROW_TYPES = {
 def read_csv(path: Path) -> Table:
     """The table; raises InvalidData with row and column where the file is not one."""
     names = read_header(path)
+    if path.stat().st_size >= csvfast.LEAST_BYTES:
+        table = csvfast.read(path, names, _guess_from_sample)
+        if table is not None:
+            return table
+    return _read_carefully(path, names)
+
+
+def _guess_from_sample(sample: ArrowArray) -> dict[str, dataset_pb2.ColumnKind] | None:
+    guesses = {name: _Guess(name) for name in sample.schema.names}
+    for name, guess in guesses.items():
+        for array in sample.column(name).chunks:
+            guess.look(array, 1)
+    kinds = {name: guess.kind() for name, guess in guesses.items()}
+    return kinds if all(guess.is_sure for guess in guesses.values()) else None
+
+
+def _read_carefully(path: Path, names: Sequence[str]) -> Table:
     guesses = [_Guess(name) for name in names]
     row_count = 0
     for batch in _batches(path, names, [pa.string()] * len(names)):
@@ -55,24 +72,16 @@ def read_csv(path: Path) -> Table:
             guess.look(array, row_count + 1)
         row_count += len(batch)
     check_row_count(row_count)
-    kinds = [guess.kind() for guess in guesses]
-    return _convert(path, names, kinds, row_count)
-
-
-def _convert(
-    path: Path, names: Sequence[str], kinds: Sequence[dataset_pb2.ColumnKind], row_count: int
-) -> Table:
-    writers = [ColumnWriter(name, kind, row_count) for name, kind in zip(names, kinds, strict=True)]
-    for batch in _batches(path, names, [_ARROW_TYPES[kind] for kind in kinds]):
-        for writer, kind, array in zip(writers, kinds, batch.columns, strict=True):
-            writer.append(_as_booleans(array) if kind == _BOOLEAN else array)
-    columns = {name: writer.finish() for name, writer in zip(names, writers, strict=True)}
-    return Table(columns, row_count)
-
-
-def _as_booleans(array: ArrowArray) -> ArrowArray:
-    # Arrow's own conversion would refuse the blanks that it takes around numbers.
-    return pc.is_in(pc.ascii_trim(array, _BLANKS), pa.array(_TRUE))
+    kinds = {name: guess.kind() for name, guess in zip(names, guesses, strict=True)}
+    writer = TableWriter(kinds, row_count)
+    for batch in _batches(path, names, [_ARROW_TYPES[kind] for kind in kinds.values()]):
+        writer.append(
+            [
+                as_booleans(array) if kind == _BOOLEAN else array
+                for array, kind in zip(batch.columns, kinds.values(), strict=True)
+            ]
+        )
+    return writer.finish()
 
 
 def _batches(path: Path, names: Sequence[str], types: Sequence[Any]) -> Iterator[Any]:
@@ -132,7 +141,7 @@ class _Guess:
 
     def look(self, array: ArrowArray, first_row: int) -> None:
         """Takes the next cells; `first_row` counts from 1."""
-        array = pc.ascii_trim(array, _BLANKS)
+        array = pc.ascii_trim(array, BLANKS)
         empty = pc.equal(array, "").to_numpy(zero_copy_only=False)
         if empty.any():
             raise bad_cell(first_row + int(np.argmax(empty)), self._name, "missing")
@@ -145,6 +154,11 @@ class _Guess:
             raise self._hollow
         return self._kind or _CATEGORY
 
+    @property
+    def is_sure(self) -> bool:
+        """Whether a cell was seen that says what the column holds."""
+        return self._kind is not None
+
     def _classify(self, array: ArrowArray, first_row: int) -> dataset_pb2.ColumnKind | None:
         if self._kind != _BOOLEAN and (kind := self._numeric_kind(array, first_row)):
             return kind
@@ -155,7 +169,7 @@ class _Guess:
             self._hollow = bad_cell(first_row + index, self._name, shorten(array[index].as_py()))
         if not len(rest):
             return None
-        if pc.all(pc.is_in(rest, pa.array(_TRUE + _FALSE))).as_py():
+        if pc.all(pc.is_in(rest, pa.array(TRUE + FALSE))).as_py():
             return _BOOLEAN
         return self._numeric_kind(rest, first_row) or _CATEGORY
 
@@ -166,7 +180,7 @@ class _Guess:
             reals = pc.cast(array, pa.float64()).to_numpy(zero_copy_only=False)
         except pa.ArrowInvalid:
             return None
-        good = np.abs(reals) <= LARGEST_REAL
+        good = np.abs(reals) < REAL_LIMIT
         if not good.all() and self._hollow is None:
             index = int(np.argmin(good))
             self._hollow = bad_cell(first_row + index, self._name, shorten(array[index].as_py()))

@@ -12,13 +12,15 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from trainer.reading.arrow import ColumnWriter, translate
+from trainer.reading.arrow import TableWriter, translate
 from trainer.reading.table import Table, check_names, check_row_count
 from twofold.errors import InvalidData, shorten
 from twofold.v1 import dataset_pb2
 
-#: Rows that are decoded at a time.
-_BATCH_ROWS = 65_536
+#: Cells and rows that are decoded at a time. Many, as threads share the columns of a batch and
+#: each batch costs a start; bounded, as they are held beside the table.
+_BATCH_CELLS = 1 << 25
+_BATCH_ROWS = 1 << 20
 #: Footers are small; Thrift's own limits stop one that claims otherwise.
 _MAX_FOOTER_STRING_BYTES = 16 << 20
 _MAX_FOOTER_ITEMS = 1_000_000
@@ -40,15 +42,16 @@ def _read(path: Path) -> Table:
         thrift_string_size_limit=_MAX_FOOTER_STRING_BYTES,
         thrift_container_size_limit=_MAX_FOOTER_ITEMS,
     ) as file:
-        writers = _plan(file, path.stat().st_size)
-        for batch in file.iter_batches(batch_size=_BATCH_ROWS, use_threads=False):
-            for writer, array in zip(writers.values(), batch.columns, strict=True):
-                writer.append(array)
-        columns = {name: writer.finish() for name, writer in writers.items()}
-        return Table(columns, file.metadata.num_rows)
+        kinds = _plan(file, path.stat().st_size)
+        row_count = file.metadata.num_rows
+        writer = TableWriter(kinds, row_count)
+        batch_rows = max(1, min(_BATCH_ROWS, _BATCH_CELLS // len(kinds)))
+        for batch in file.iter_batches(batch_size=batch_rows, use_threads=True):
+            writer.append(batch.columns)
+        return writer.finish()
 
 
-def _plan(file: Any, size_bytes: int) -> dict[str, ColumnWriter]:  # noqa: ANN401 - Arrow's object
+def _plan(file: Any, size_bytes: int) -> dict[str, dataset_pb2.ColumnKind]:  # noqa: ANN401 - Arrow's object
     row_count = check_row_count(file.metadata.num_rows)
     schema = file.schema_arrow
     names = check_names(schema.names)
@@ -58,10 +61,7 @@ def _plan(file: Any, size_bytes: int) -> dict[str, ColumnWriter]:  # noqa: ANN40
             f"{size_bytes} bytes claim {cells} cells; at most {_MAX_CELLS_PER_BYTE} cells per byte "
             "are read"
         )
-    return {
-        name: ColumnWriter(name, _kind_of(name, schema.field(index).type), row_count)
-        for index, name in enumerate(names)
-    }
+    return {name: _kind_of(name, schema.field(index).type) for index, name in enumerate(names)}
 
 
 def _kind_of(name: str, arrow_type: Any) -> dataset_pb2.ColumnKind:  # noqa: ANN401 - Arrow's type

@@ -1,6 +1,7 @@
 """A table in memory: one checked numpy array per column, none of them with a hole."""
 
 import itertools
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -21,14 +22,25 @@ MAX_ROWS = 1_000_000_000
 MAX_NAME_LENGTH = 255
 #: Different values are counted up to here.
 DISTINCT_LIMIT = 10_000
-#: What the wire and the network compute in cannot hold more.
-LARGEST_REAL = float(np.finfo(np.float32).max)
+#: What the wire and the network compute in holds nothing from here on: halfway between the largest
+#: 32-bit float and what would follow it, so that numbers round to one below, and overflow above.
+REAL_LIMIT = 2.0**128 - 2.0**103
 
-#: float64, int64, bool or object (str), one-dimensional.
+#: float32, float64, int64, bool or object (str), one-dimensional.
 Values = (
     NDArray[np.float64] | NDArray[np.float32] | NDArray[np.int64] | NDArray[np.bool_]
     | NDArray[np.object_]
 )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Matrix:
+    """Real columns of a table that stand together in memory, so that nobody joins them again."""
+
+    #: In the order of the last axis.
+    names: tuple[str, ...]
+    #: [rows, columns], row by row or column by column in memory.
+    values: NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +49,8 @@ class Table:
 
     columns: Mapping[str, Values]
     row_count: int
+    #: The same cells as some of the columns.
+    matrix: Matrix | None = None
 
 
 def kind_of(values: Values) -> dataset_pb2.ColumnKind:
@@ -60,10 +74,15 @@ def summarize(table: Table) -> dataset_pb2.Dataset:
 def _summarize_column(name: str, values: Values) -> dataset_pb2.Column:
     column = dataset_pb2.Column(name=name, kind=kind_of(values))
     if values.dtype.kind in "if":
-        column.minimum, column.maximum = float(values.min()), float(values.max())
+        column.minimum, column.maximum = _plain(values.min()), _plain(values.max())
     if values.dtype.kind != "f":
         column.distinct_count = _count_distinct(values)
     return column
+
+
+def _plain(value: np.generic) -> float:
+    """The number as it was written: 0.1 and not 0.10000000149011612."""
+    return float(str(value))
 
 
 def _count_distinct(values: Values) -> int:
@@ -103,14 +122,26 @@ def check_row_count(row_count: int) -> int:
     return row_count
 
 
-def check_reals(name: str, values: NDArray[np.floating[Any]], first_row: int) -> None:
-    """Refuses NaN, infinities and what 32-bit floats cannot hold; `first_row` counts from 1."""
-    good = np.abs(values) <= LARGEST_REAL
-    if good.all():
+def check_reals(names: Sequence[str], values: NDArray[np.floating[Any]], first_row: int) -> None:
+    """Refuses NaN, infinities and what 32-bit floats cannot hold; `first_row` counts from 1.
+
+    One pass over the whole block; the cell is looked for only where there is one to be named.
+    """
+    if _are_good(values).all():
         return
-    index = int(np.argmin(good))
-    bad = float(values[index])
-    raise bad_cell(first_row + index, name, "missing (NaN)" if np.isnan(bad) else repr(bad))
+    row, column = np.argwhere(~_are_good(values))[0]
+    raise bad_real(first_row + int(row), names[int(column)], float(values[row, column]))
+
+
+def _are_good(values: NDArray[np.floating[Any]]) -> NDArray[np.bool_]:
+    if values.dtype == np.float64:
+        return np.abs(values) < REAL_LIMIT
+    return np.isfinite(values)
+
+
+def bad_real(row: int, column: str, value: float) -> InvalidData:
+    """The refusal of a number that cannot be used."""
+    return bad_cell(row, column, "missing (NaN)" if math.isnan(value) else repr(value))
 
 
 def bad_cell(row: int, column: str, found: str) -> InvalidData:

@@ -39,9 +39,10 @@ def encode(*arrays: Array, names: list[str] | None = None, **options: Any) -> by
     [
         (pa.array([1, 2], pa.int8()), "int64", [1, 2]),
         (pa.array([1, 2**63 - 1], pa.uint64()), "int64", [1, 2**63 - 1]),
-        (pa.array(np.array([1, 65504], dtype=np.float16)), "float64", [1, 65504]),
-        (pa.array([0.5, 2], pa.float32()), "float64", [0.5, 2]),
-        (pa.array([0.1, 2], pa.float64()), "float64", [0.1, 2]),
+        (pa.array(np.array([1, 65504], dtype=np.float16)), "float32", [1, 65504]),
+        (pa.array([0.5, 2], pa.float32()), "float32", [0.5, 2]),
+        (pa.array([0.1, 2], pa.float64()), "float32", [float(np.float32(0.1)), 2]),
+        (pa.array([3.4028235e38, 2]), "float32", [float(np.finfo(np.float32).max), 2]),
         (pa.array([True, False]), "bool", [True, False]),
         (pa.array(["a", "ä"]), "object", ["a", "ä"]),
         (pa.array(["a", "b"], pa.large_string()), "object", ["a", "b"]),
@@ -84,6 +85,7 @@ def test_columns_keep_their_order_across_batches_and_row_groups(
         ("inf", pa.array([1, 2, 3, 4, float("inf")])),
         ("inf", pa.array(np.array([1, 2, 3, 4, np.inf], dtype=np.float16))),
         ("1e+39", pa.array([1, 2, 3, 4, 1e39])),
+        ("-3.4028236e+38", pa.array([1, 2, 3, 4, -3.4028236e38])),
         (str(2**63), pa.array([1, 2, 3, 4, 2**63], pa.uint64())),
     ],
 )

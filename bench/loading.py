@@ -1,0 +1,167 @@
+"""Seconds from a file to one float32 array: `make bench-loading`, or `python -m bench.loading`.
+
+1,000,000 rows of 28 numbers and a label, from Parquet and from CSV, by Twofold and by pyarrow,
+polars and pandas, each at its fastest and each in a warm process; their runs take turns. Twofold
+checks every cell, the others do not. Every reader must find the same numbers. Prints a table and
+keeps it in bench/results/loading.md.
+
+"rows": row after row, as a training step gathers them. "columns": column after column, for those
+who can do with it. "prepared": all that a job does before its first step.
+"""
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportUnknownArgumentType=false
+
+import argparse
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv as pacsv
+import pyarrow.parquet as pq
+
+_ROOT = Path(__file__).resolve().parent.parent
+_PEERS_PYTHON = _ROOT / ".venv-bench-loading" / "bin" / "python"
+_WIDTH = 28
+_PEERS = ("pyarrow", "polars", "pandas")
+#: What is compared, and how far above the fastest peer is aimed at.
+_CASES: Mapping[tuple[str, str], float | None] = {
+    ("parquet", "rows"): 1.5,
+    ("csv", "rows"): 1.3,
+    ("parquet", "columns"): None,
+}
+_OWN_CASES = (("parquet", "prepared"), ("csv", "prepared"))
+Times = dict[tuple[str, str, str], list[float]]
+
+
+class _Reader:
+    """A warm process that reads files when told to."""
+
+    def __init__(self, process: "subprocess.Popen[str]") -> None:
+        self._process = process
+        self.versions = self._line()
+
+    def read(self, order: str) -> tuple[float, str]:
+        """Seconds, and what was found."""
+        if self._process.stdin is None:
+            raise RuntimeError("the process has no input")
+        self._process.stdin.write(order + "\n")
+        self._process.stdin.flush()
+        took_s, _, found = self._line().partition(" ")
+        return float(took_s), found
+
+    def _line(self) -> str:
+        line = self._process.stdout.readline() if self._process.stdout else ""
+        if not line:
+            raise SystemExit("a reader ended early; its message is above")
+        return line.strip()
+
+
+@contextmanager
+def _reader(*command: str) -> Generator[_Reader]:
+    with subprocess.Popen(  # noqa: S603 - our own
+        command, cwd=_ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        yield _Reader(process)
+        if process.stdin is not None:
+            process.stdin.close()
+
+
+def make_files(folder: Path, row_count: int) -> dict[str, Path]:
+    """The same table as Parquet and as CSV, as pyarrow writes them."""
+    generator = np.random.default_rng(0)
+    x = generator.standard_normal((row_count, _WIDTH), dtype=np.float32)
+    columns = {f"f{index}": x[:, index] for index in range(_WIDTH)}
+    table = pa.table({**columns, "label": (x.sum(axis=1) > 0).astype(np.int64)})
+    files = {"parquet": folder / "table.parquet", "csv": folder / "table.csv"}
+    pq.write_table(table, files["parquet"])
+    pacsv.write_csv(table, files["csv"])
+    return files
+
+
+def measure(readers: Mapping[str, _Reader], files: Mapping[str, Path], rounds: int) -> Times:
+    """Seconds of every run; raises SystemExit where two readers found other numbers."""
+    times: Times = {}
+    for turn in range(rounds + 1):  # the first warms up
+        for file_format, layout in (*_CASES, *_OWN_CASES):
+            seen: dict[str, str] = {}
+            names = ("twofold",) if layout == "prepared" else readers
+            for name in names:
+                took_s, seen[name] = readers[name].read(
+                    f"{name} {file_format} {layout} {files[file_format]}"
+                )
+                if turn:
+                    times.setdefault((file_format, layout, name), []).append(took_s)
+            if len(set(seen.values())) > 1:
+                raise SystemExit(f"the readers disagree about {file_format}: {seen}")
+    return times
+
+
+def report(times: Times) -> str:
+    """The table, in Markdown; ratios are those of the medians."""
+    lines = [
+        "| file | array | reader | median s | from | to | Twofold takes | goal |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for (file_format, layout, name), taken in times.items():
+        own = statistics.median(times[file_format, layout, "twofold"])
+        median = statistics.median(taken)
+        peers = [
+            statistics.median(times[file_format, layout, peer])
+            for peer in _PEERS
+            if (file_format, layout, peer) in times
+        ]
+        is_fastest = name != "twofold" and median == min(peers)
+        ratio = "" if name == "twofold" else f"{own / median:.2f} x"
+        limit = _CASES.get((file_format, layout)) if is_fastest else None
+        goal = f"at most {limit} x" if limit else ""
+        lines.append(
+            f"| {file_format} | {layout} | {name} | {median:.3f} | {min(taken):.3f} | "
+            f"{max(taken):.3f} | {ratio} | {goal} |"
+        )
+    return "\n".join(lines)
+
+
+def _machine(rows: int, rounds: int, versions: Sequence[str]) -> str:
+    return (
+        f"{rows:,} rows x {_WIDTH + 1} columns, {rounds} runs each in turns; {platform.machine()}, "
+        f"{os.cpu_count()} cores, Python {platform.python_version()}, numpy {np.__version__}; "
+        + "; ".join(versions)
+        + f". Twofold reads with pyarrow {pa.__version__}."
+    )
+
+
+def main() -> None:
+    """Measures, prints, and keeps the table."""
+    parser = argparse.ArgumentParser("python -m bench.loading")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rows", type=int, default=1_000_000)
+    parser.add_argument("--output", type=Path, default=_ROOT / "bench" / "results" / "loading.md")
+    options = parser.parse_args()
+    if not _PEERS_PYTHON.exists():
+        raise SystemExit("no environment for the other readers: run `make bench-loading`")
+    with (
+        tempfile.TemporaryDirectory(prefix="twofold-loading-") as temporary,
+        _reader(sys.executable, "-m", "bench.loading_own") as own,
+        _reader(str(_PEERS_PYTHON), "bench/peers/loading_app.py") as peers,
+    ):
+        files = make_files(Path(temporary), options.rows)
+        readers = {"twofold": own, **dict.fromkeys(_PEERS, peers)}
+        times = measure(readers, files, options.rounds)
+    table = report(times)
+    setting = _machine(options.rows, options.rounds, [peers.versions])
+    text = f"# From a file to one float32 array\n\n{setting}\nMade by `make bench-loading`.\n\n"
+    options.output.parent.mkdir(parents=True, exist_ok=True)
+    options.output.write_text(text + table + "\n", encoding="utf-8")
+    print(f"{setting}\n\n{table}")
+
+
+if __name__ == "__main__":
+    main()
