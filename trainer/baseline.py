@@ -46,13 +46,12 @@ def measure(
     if made.features.task != prepared.features.task:
         raise NotBlessed(f"not published: {who}, cannot be compared: it does another task")
     rows = prepared.validation_rows if len(prepared.validation_rows) else prepared.training_rows
-    inputs = _inputs(prepared, made.features, who)
-    answers = [
-        registry.answers(
-            net, made.features, {name: x[rows[start : start + _ROWS]] for name, x in inputs.items()}
-        )
-        for start in range(0, len(rows), _ROWS)
-    ]
+    places = _inputs(prepared, made.features, who)
+    answers: list[Arrays] = []
+    for start in range(0, len(rows), _ROWS):
+        raw = prepared.raw_inputs(rows[start : start + _ROWS])
+        wanted = {name: raw[name][:, columns] for name, columns in places.items()}
+        answers.append(registry.answers(net, made.features, wanted))
     return Baseline(number, _metrics(prepared, rows, answers))
 
 
@@ -81,17 +80,16 @@ def _net(store: Store, tenant: str, made: model_pb2.Manifest) -> Net:
     return registry.parse(files)
 
 
-def _inputs(prepared: Prepared, wanted: model_pb2.FeatureSpec, who: str) -> Arrays:
-    """The raw inputs of all rows, by name, in the order that the other version knows them."""
-    inputs: dict[str, NDArray[np.generic]] = {}
+def _inputs(prepared: Prepared, wanted: model_pb2.FeatureSpec, who: str) -> dict[str, list[int]]:
+    """Where the other version's columns stand in each raw input, in the order that it knows."""
+    inputs: dict[str, list[int]] = {}
     ours = prepared.features
     if wanted.numeric_columns and prepared.x_ND is not None:
-        places = _places(list(ours.numeric_columns), list(wanted.numeric_columns), who)
-        inputs["x"] = prepared.x_ND[:, places]
-    if wanted.category_columns and prepared.raw_category_NK is not None:
+        inputs["x"] = _places(list(ours.numeric_columns), list(wanted.numeric_columns), who)
+    if wanted.category_columns and prepared.categories:
         present = [column.name for column in ours.category_columns]
-        places = _places(present, [column.name for column in wanted.category_columns], who)
-        inputs["category"] = prepared.raw_category_NK[:, places]
+        categories = [column.name for column in wanted.category_columns]
+        inputs["category"] = _places(present, categories, who)
     if len(inputs) != bool(wanted.numeric_columns) + bool(wanted.category_columns):
         raise NotBlessed(f"not published: {who}, cannot be compared: it takes other columns")
     return inputs

@@ -20,8 +20,9 @@ pc: Any = pyarrow.compute
 ArrowArray = Any
 
 _REAL = dataset_pb2.COLUMN_KIND_REAL
+#: Cells written at a time, in 32 bits: half of a usual second-level cache.
+_TILE_CELLS = 1 << 17
 _DTYPES: dict[dataset_pb2.ColumnKind, type[np.generic]] = {
-    _REAL: np.float32,
     dataset_pb2.COLUMN_KIND_INTEGER: np.int64,
     dataset_pb2.COLUMN_KIND_BOOLEAN: np.bool_,
     dataset_pb2.COLUMN_KIND_CATEGORY: np.object_,
@@ -29,85 +30,96 @@ _DTYPES: dict[dataset_pb2.ColumnKind, type[np.generic]] = {
 
 
 class TableWriter:
-    """Fills a table, batch by batch; its real columns stand in one block, column after column."""
+    """Fills a table, batch by batch; its real columns stand side by side, row after row.
+
+    So they stand as training gathers them. Written column after column, and turned later, they
+    would pass through memory twice, the second time through pages that must first be found.
+    """
 
     def __init__(self, kinds: Mapping[str, dataset_pb2.ColumnKind], row_count: int) -> None:
-        self._row_count = row_count
-        reals = [name for name, kind in kinds.items() if kind == _REAL]
-        self._block_DN = np.empty((len(reals), row_count), dtype=np.float32)
-        self._reals = {name: self._block_DN[place] for place, name in enumerate(reals)}
+        self._kinds = kinds
+        self._reals = tuple(name for name, kind in kinds.items() if kind == _REAL)
+        self._matrix = np.empty((row_count, len(self._reals)), dtype=np.float32)
         self._writers = {
-            name: ColumnWriter(name, kind, row_count, self._reals.get(name))
+            name: ColumnWriter(name, kind, row_count)
             for name, kind in kinds.items()
+            if kind != _REAL
         }
+        self._filled = 0
 
     def append(self, arrays: Sequence[ArrowArray]) -> None:
         """Takes the next cells of every column; raises InvalidData for a bad one."""
-        for writer, array in zip(self._writers.values(), arrays, strict=True):
-            writer.append(array)
-
-    def append_to(self, name: str, array: ArrowArray) -> None:
-        """Takes the next cells of one column; raises InvalidData for a bad one."""
-        self._writers[name].append(array)
+        stop = self._filled + len(arrays[0])
+        if stop > len(self._matrix):
+            raise InvalidData(f"the file has more rows than the {len(self._matrix)} it claims")
+        reals: list[NDArray[Any]] = []
+        for (name, kind), array in zip(self._kinds.items(), arrays, strict=True):
+            refuse_nulls(array, name, self._filled + 1)
+            if kind == _REAL:
+                reals.append(np.asarray(array.to_numpy(zero_copy_only=False)))
+            else:
+                self._writers[name].append(array)
+        if reals:
+            self._take(reals)
+        self._filled = stop
 
     def finish(self) -> Table:
         """The whole table; raises InvalidData where rows are missing."""
-        columns = {name: writer.finish() for name, writer in self._writers.items()}
-        matrix = Matrix(tuple(self._reals), self._block_DN.T) if self._reals else None
-        return Table(columns, self._row_count, matrix)
+        if self._filled != len(self._matrix):
+            raise InvalidData(f"the file claims {len(self._matrix)} rows but holds {self._filled}")
+        columns: dict[str, Values] = {
+            name: self._matrix[:, place] for place, name in enumerate(self._reals)
+        }
+        columns |= {name: writer.finish() for name, writer in self._writers.items()}
+        matrix = Matrix(self._reals, self._matrix) if self._reals else None
+        return Table({name: columns[name] for name in self._kinds}, self._filled, matrix)
+
+    def _take(self, reals: Sequence[NDArray[Any]]) -> None:
+        """Writes some rows at a time: as many as stay in the cache until every column is there."""
+        row_count = len(reals[0])
+        step = max(1, _TILE_CELLS // len(reals))
+        for start in range(0, row_count, step):
+            tile = self._matrix[self._filled + start : self._filled + min(start + step, row_count)]
+            with np.errstate(over="ignore"):  # becomes infinite, which is found
+                for place, values in enumerate(reals):
+                    tile[:, place] = values[start : start + step]
+            good = np.isfinite(tile)
+            if not good.all():
+                row, place = (int(index) for index in np.argwhere(~good)[0])
+                value = float(reals[place][start + row])
+                raise bad_real(self._filled + start + row + 1, self._reals[place], value)
+
+
+def refuse_nulls(array: ArrowArray, name: str, first_row: int) -> None:
+    """Raises InvalidData for a null; `first_row` counts from 1."""
+    # A dictionary's own null is not counted.
+    if not array.null_count and not pa.types.is_dictionary(array.type):
+        return
+    is_null = pc.is_null(array)  # also where a dictionary's entry is the null
+    if pc.any(is_null).as_py():
+        index = pc.index(is_null, value=True).as_py()
+        raise bad_cell(first_row + index, name, "missing")
 
 
 class ColumnWriter:
-    """Fills one column, batch by batch; equal texts share one str object."""
+    """Fills one column that is not of reals; equal texts share one str object."""
 
-    def __init__(
-        self,
-        name: str,
-        kind: dataset_pb2.ColumnKind,
-        row_count: int,
-        room: NDArray[Any] | None = None,
-    ) -> None:
+    def __init__(self, name: str, kind: dataset_pb2.ColumnKind, row_count: int) -> None:
         self._name = name
         self._kind = kind
         self._texts: dict[str, str] = {}
         self._filled = 0
-        values: NDArray[Any] = np.empty(row_count, dtype=_DTYPES[kind]) if room is None else room
-        self._values = values
+        self._values: NDArray[Any] = np.empty(row_count, dtype=_DTYPES[kind])
 
     def append(self, array: ArrowArray) -> None:
-        """Takes the next cells; raises InvalidData for a missing or unusable one."""
+        """Takes the next cells, none of them null; raises InvalidData for an unusable one."""
         stop = self._filled + len(array)
-        if stop > len(self._values):
-            raise InvalidData(f"the file has more rows than the {len(self._values)} it claims")
-        # A dictionary's own null is not counted.
-        if array.null_count or pa.types.is_dictionary(array.type):
-            self._refuse_nulls(array)
-        if self._kind == _REAL:
-            self._take_reals(array, self._values[self._filled : stop])
-        else:
-            self._values[self._filled : stop] = self._convert(array)
+        self._values[self._filled : stop] = self._convert(array)
         self._filled = stop
 
     def finish(self) -> Values:
-        """The whole column; raises InvalidData where rows are missing."""
-        if self._filled != len(self._values):
-            raise InvalidData(f"the file claims {len(self._values)} rows but holds {self._filled}")
+        """The whole column."""
         return self._values
-
-    def _refuse_nulls(self, array: ArrowArray) -> None:
-        is_null = pc.is_null(array)  # also where a dictionary's entry is the null
-        if pc.any(is_null).as_py():
-            index = pc.index(is_null, value=True).as_py()
-            raise bad_cell(self._filled + index + 1, self._name, "missing")
-
-    def _take_reals(self, array: ArrowArray, room: NDArray[np.float32]) -> None:
-        reals = np.asarray(array.to_numpy(zero_copy_only=False))
-        with np.errstate(over="ignore"):  # becomes infinite, which is found
-            room[:] = reals
-        good = np.isfinite(room)  # now, while the cells are in the cache
-        if not good.all():
-            index = int(np.argmin(good))
-            raise bad_real(self._filled + index + 1, self._name, float(reals[index]))
 
     def _convert(self, array: ArrowArray) -> NDArray[Any]:
         if self._kind == dataset_pb2.COLUMN_KIND_CATEGORY:

@@ -32,6 +32,7 @@ LEAST_BYTES = 1 << 20
 SAMPLE_BYTES = 1 << 18
 #: Bytes that one thread parses at a time; a longer row ends the parser.
 _BLOCK_BYTES = MAX_ROW_BYTES
+_PIECE_CELLS = 1 << 20
 _SCAN_BYTES = 1 << 18
 TRUE = ["true", "True", "TRUE"]
 FALSE = ["false", "False", "FALSE"]
@@ -178,25 +179,24 @@ def _write(table: ArrowArray, kinds: Kinds) -> Table:
     if not 0 < table.num_rows <= MAX_ROWS:
         raise _Odd
     writer = TableWriter(kinds, table.num_rows)
-    for name, kind in kinds.items():
-        for array in _pieces(table.column(name), kind):
-            writer.append_to(name, array)
+    # More rows than a block has where it is wide, fewer than all: they are copied once more.
+    step = max(1, _PIECE_CELLS // len(kinds))
+    for start in range(0, table.num_rows, step):
+        for piece in table.slice(start, step).combine_chunks().to_batches():
+            columns = zip(piece.columns, kinds.values(), strict=True)
+            writer.append([_checked(array, kind) for array, kind in columns])
     return writer.finish()
 
 
-def _pieces(column: ArrowArray, kind: dataset_pb2.ColumnKind) -> list[ArrowArray]:
-    """The cells in as few arrays as they can be; raises _Odd for a text that must be looked at."""
+def _checked(array: ArrowArray, kind: dataset_pb2.ColumnKind) -> ArrowArray:
+    """The cells as a writer takes them; raises _Odd for a text that must be looked at."""
     if kind in (_REAL, _INTEGER):
-        # Hundreds of blocks: one call each would take longer than the copy.
-        return [pa.concat_arrays(column.chunks)]
-    for chunk in column.chunks:
-        texts = pc.ascii_trim(chunk.dictionary, BLANKS)
-        odd = pc.equal(texts, "") if kind == _CATEGORY else pc.invert(_is_truth(texts))
-        if pc.any(odd).as_py():
-            raise _Odd
-    if kind == _CATEGORY:
-        return column.chunks
-    return [as_booleans(chunk.dictionary).take(chunk.indices) for chunk in column.chunks]
+        return array
+    texts = pc.ascii_trim(array.dictionary, BLANKS)
+    odd = pc.equal(texts, "") if kind == _CATEGORY else pc.invert(_is_truth(texts))
+    if pc.any(odd).as_py():
+        raise _Odd
+    return array if kind == _CATEGORY else as_booleans(array.dictionary).take(array.indices)
 
 
 def _is_truth(texts: ArrowArray) -> ArrowArray:

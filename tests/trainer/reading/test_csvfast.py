@@ -102,7 +102,7 @@ def test_whole_numbers_that_end_in_fractions_are_rounded_once(
     assert found.columns["a"][-1] == 16777220
 
 
-def test_reals_stand_in_one_block(write: Write) -> None:
+def test_reals_stand_in_one_matrix(write: Write) -> None:
     table = csvfile.read_csv(write(b"a,n,b\n" + b"0.5,1,2.5\n" * 200_000))
 
     assert table.matrix is not None

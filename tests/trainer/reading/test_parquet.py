@@ -14,7 +14,7 @@ import pytest
 
 from tests.trainer.reading.files import columns_of, refusal_of
 from trainer.reading import parquet
-from trainer.reading.arrow import ColumnWriter, translate
+from trainer.reading.arrow import TableWriter, translate
 from trainer.reading.parquet import read_parquet
 from twofold.errors import InvalidData
 from twofold.v1 import dataset_pb2
@@ -295,10 +295,10 @@ def test_memory_and_the_disk_are_not_the_files_fault() -> None:
 
 
 def test_a_null_within_a_dictionary_is_named_by_its_row() -> None:
-    writer = ColumnWriter("c", dataset_pb2.COLUMN_KIND_CATEGORY, 5)
-    writer.append(pa.DictionaryArray.from_arrays([0, 0], pa.array(["a"])))
+    writer = TableWriter({"c": dataset_pb2.COLUMN_KIND_CATEGORY}, 5)
+    writer.append([pa.DictionaryArray.from_arrays([0, 0], pa.array(["a"]))])
 
     with pytest.raises(InvalidData) as caught:
-        writer.append(pa.DictionaryArray.from_arrays([1, 0, 1], pa.array([None, "a"])))
+        writer.append([pa.DictionaryArray.from_arrays([1, 0, 1], pa.array([None, "a"]))])
 
     assert caught.value.fields == {"row": "4", "column": "c"}

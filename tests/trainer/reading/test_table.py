@@ -1,11 +1,13 @@
 """Columns as users are shown them, and the names they may have."""
 
+from typing import Literal
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 from trainer.reading import table
-from trainer.reading.table import DISTINCT_LIMIT, Table, Values, check_names, summarize
+from trainer.reading.table import DISTINCT_LIMIT, Matrix, Table, Values, check_names, summarize
 from twofold.errors import InvalidData
 from twofold.v1 import dataset_pb2
 
@@ -55,6 +57,21 @@ def test_different_values_are_counted_up_to_the_limit(count: int) -> None:
 
     assert describe(texts(*cells, *cells)).distinct_count == min(count, DISTINCT_LIMIT)
     assert describe(np.arange(count)).distinct_count == min(count, DISTINCT_LIMIT)
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_columns_of_a_matrix_are_described_like_any(order: Literal["C", "F"]) -> None:
+    values = np.asarray([[0.1, 5], [-2, 7]], dtype=np.float32, order=order)
+    columns: dict[str, Values] = {"b": values[:, 1], "n": np.array([1, 2]), "a": values[:, 0]}
+
+    found = summarize(Table(columns, 2, Matrix(("a", "b"), values)))
+
+    assert found == summarize(Table(columns, 2))
+    assert [(c.name, c.minimum, c.maximum) for c in found.columns] == [
+        ("b", 5, 7),
+        ("n", 1, 2),
+        ("a", -2, 0.1),
+    ]
 
 
 def test_columns_keep_their_order() -> None:
