@@ -109,8 +109,12 @@ def test_what_stands_against_a_graph(
 
 
 def test_on_a_gpu_the_step_is_a_graph(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("trainer.execution.obstacle", lambda *_: "")
+    def nothing(device: str, options: spec_pb2.TrainingOptions) -> str:
+        del device, options
+        return ""
+
     loop = plane_loop("mlp", OPTIONS)
+    monkeypatch.setattr("trainer.execution.obstacle", nothing)
     step = make_step(loop.recipe, loop.total, lambda _: FakeRecorder())
 
     assert isinstance(step, GraphStep)
@@ -124,10 +128,13 @@ def test_a_real_graph_replays_what_was_recorded() -> None:
     device = torch.device("cuda:0")
     total, rows = torch.zeros(3, device=device), torch.tensor([0, 2], device=device)
     recorder = CudaRecorder(device)
-    recorder.run_aside(lambda: None)
-    replay = recorder.record(
-        lambda: total.index_add_(0, rows, torch.ones(2, device=device)) and None
-    )
+
+    def work() -> None:
+        total.index_add_(0, rows, torch.ones(2, device=device))
+
+    recorder.run_aside(work)
+    total.zero_()
+    replay = recorder.record(work)
     replay()
     rows.copy_(torch.tensor([0, 1], device=device))
     replay()
