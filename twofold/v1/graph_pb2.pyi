@@ -47,6 +47,89 @@ class ModuleKind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     MODULE_KIND_LOG_SIGMOID: _ClassVar[ModuleKind]
     MODULE_KIND_TANHSHRINK: _ClassVar[ModuleKind]
     MODULE_KIND_THRESHOLD: _ClassVar[ModuleKind]
+    MODULE_KIND_BILINEAR: _ClassVar[ModuleKind]
+    MODULE_KIND_CONV1D: _ClassVar[ModuleKind]
+    MODULE_KIND_CONV2D: _ClassVar[ModuleKind]
+    MODULE_KIND_CONV3D: _ClassVar[ModuleKind]
+    MODULE_KIND_CONV_TRANSPOSE1D: _ClassVar[ModuleKind]
+    MODULE_KIND_CONV_TRANSPOSE2D: _ClassVar[ModuleKind]
+    MODULE_KIND_CONV_TRANSPOSE3D: _ClassVar[ModuleKind]
+    MODULE_KIND_BATCH_NORM1D: _ClassVar[ModuleKind]
+    MODULE_KIND_BATCH_NORM2D: _ClassVar[ModuleKind]
+    MODULE_KIND_BATCH_NORM3D: _ClassVar[ModuleKind]
+    MODULE_KIND_INSTANCE_NORM1D: _ClassVar[ModuleKind]
+    MODULE_KIND_INSTANCE_NORM2D: _ClassVar[ModuleKind]
+    MODULE_KIND_INSTANCE_NORM3D: _ClassVar[ModuleKind]
+    MODULE_KIND_LAYER_NORM: _ClassVar[ModuleKind]
+    MODULE_KIND_GROUP_NORM: _ClassVar[ModuleKind]
+    MODULE_KIND_RMS_NORM: _ClassVar[ModuleKind]
+    MODULE_KIND_LOCAL_RESPONSE_NORM: _ClassVar[ModuleKind]
+    MODULE_KIND_DROPOUT1D: _ClassVar[ModuleKind]
+    MODULE_KIND_DROPOUT2D: _ClassVar[ModuleKind]
+    MODULE_KIND_DROPOUT3D: _ClassVar[ModuleKind]
+    MODULE_KIND_ALPHA_DROPOUT: _ClassVar[ModuleKind]
+    MODULE_KIND_FEATURE_ALPHA_DROPOUT: _ClassVar[ModuleKind]
+    MODULE_KIND_EMBEDDING: _ClassVar[ModuleKind]
+    MODULE_KIND_EMBEDDING_BAG: _ClassVar[ModuleKind]
+    MODULE_KIND_MAX_POOL1D: _ClassVar[ModuleKind]
+    MODULE_KIND_MAX_POOL2D: _ClassVar[ModuleKind]
+    MODULE_KIND_MAX_POOL3D: _ClassVar[ModuleKind]
+    MODULE_KIND_AVG_POOL1D: _ClassVar[ModuleKind]
+    MODULE_KIND_AVG_POOL2D: _ClassVar[ModuleKind]
+    MODULE_KIND_AVG_POOL3D: _ClassVar[ModuleKind]
+    MODULE_KIND_LP_POOL1D: _ClassVar[ModuleKind]
+    MODULE_KIND_LP_POOL2D: _ClassVar[ModuleKind]
+    MODULE_KIND_LP_POOL3D: _ClassVar[ModuleKind]
+    MODULE_KIND_ADAPTIVE_AVG_POOL1D: _ClassVar[ModuleKind]
+    MODULE_KIND_ADAPTIVE_AVG_POOL2D: _ClassVar[ModuleKind]
+    MODULE_KIND_ADAPTIVE_AVG_POOL3D: _ClassVar[ModuleKind]
+    MODULE_KIND_ADAPTIVE_MAX_POOL1D: _ClassVar[ModuleKind]
+    MODULE_KIND_ADAPTIVE_MAX_POOL2D: _ClassVar[ModuleKind]
+    MODULE_KIND_ADAPTIVE_MAX_POOL3D: _ClassVar[ModuleKind]
+    MODULE_KIND_REFLECTION_PAD1D: _ClassVar[ModuleKind]
+    MODULE_KIND_REFLECTION_PAD2D: _ClassVar[ModuleKind]
+    MODULE_KIND_REFLECTION_PAD3D: _ClassVar[ModuleKind]
+    MODULE_KIND_REPLICATION_PAD1D: _ClassVar[ModuleKind]
+    MODULE_KIND_REPLICATION_PAD2D: _ClassVar[ModuleKind]
+    MODULE_KIND_REPLICATION_PAD3D: _ClassVar[ModuleKind]
+    MODULE_KIND_ZERO_PAD1D: _ClassVar[ModuleKind]
+    MODULE_KIND_ZERO_PAD2D: _ClassVar[ModuleKind]
+    MODULE_KIND_ZERO_PAD3D: _ClassVar[ModuleKind]
+    MODULE_KIND_CONSTANT_PAD1D: _ClassVar[ModuleKind]
+    MODULE_KIND_CONSTANT_PAD2D: _ClassVar[ModuleKind]
+    MODULE_KIND_CONSTANT_PAD3D: _ClassVar[ModuleKind]
+    MODULE_KIND_CIRCULAR_PAD1D: _ClassVar[ModuleKind]
+    MODULE_KIND_CIRCULAR_PAD2D: _ClassVar[ModuleKind]
+    MODULE_KIND_CIRCULAR_PAD3D: _ClassVar[ModuleKind]
+    MODULE_KIND_FLATTEN: _ClassVar[ModuleKind]
+    MODULE_KIND_UNFLATTEN: _ClassVar[ModuleKind]
+    MODULE_KIND_UPSAMPLE: _ClassVar[ModuleKind]
+    MODULE_KIND_UPSAMPLING_NEAREST2D: _ClassVar[ModuleKind]
+    MODULE_KIND_UPSAMPLING_BILINEAR2D: _ClassVar[ModuleKind]
+    MODULE_KIND_PIXEL_SHUFFLE: _ClassVar[ModuleKind]
+    MODULE_KIND_PIXEL_UNSHUFFLE: _ClassVar[ModuleKind]
+    MODULE_KIND_CHANNEL_SHUFFLE: _ClassVar[ModuleKind]
+    MODULE_KIND_FOLD: _ClassVar[ModuleKind]
+    MODULE_KIND_UNFOLD: _ClassVar[ModuleKind]
+    MODULE_KIND_RNN: _ClassVar[ModuleKind]
+    MODULE_KIND_LSTM: _ClassVar[ModuleKind]
+    MODULE_KIND_GRU: _ClassVar[ModuleKind]
+    MODULE_KIND_RNN_CELL: _ClassVar[ModuleKind]
+    MODULE_KIND_LSTM_CELL: _ClassVar[ModuleKind]
+    MODULE_KIND_GRU_CELL: _ClassVar[ModuleKind]
+    MODULE_KIND_MULTIHEAD_ATTENTION: _ClassVar[ModuleKind]
+    MODULE_KIND_TRANSFORMER_ENCODER_LAYER: _ClassVar[ModuleKind]
+    MODULE_KIND_TRANSFORMER_ENCODER: _ClassVar[ModuleKind]
+    MODULE_KIND_TRANSFORMER_DECODER_LAYER: _ClassVar[ModuleKind]
+    MODULE_KIND_TRANSFORMER_DECODER: _ClassVar[ModuleKind]
+    MODULE_KIND_TRANSFORMER: _ClassVar[ModuleKind]
+    MODULE_KIND_SOFTMAX: _ClassVar[ModuleKind]
+    MODULE_KIND_LOG_SOFTMAX: _ClassVar[ModuleKind]
+    MODULE_KIND_SOFTMIN: _ClassVar[ModuleKind]
+    MODULE_KIND_SOFTMAX2D: _ClassVar[ModuleKind]
+    MODULE_KIND_GLU: _ClassVar[ModuleKind]
+    MODULE_KIND_COSINE_SIMILARITY: _ClassVar[ModuleKind]
+    MODULE_KIND_PAIRWISE_DISTANCE: _ClassVar[ModuleKind]
 
 class Function(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -58,6 +141,217 @@ class Function(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     FUNCTION_CAT: _ClassVar[Function]
     FUNCTION_ONE_HOT: _ClassVar[Function]
     FUNCTION_FLATTEN: _ClassVar[Function]
+    FUNCTION_FLOOR_DIVIDE: _ClassVar[Function]
+    FUNCTION_REMAINDER: _ClassVar[Function]
+    FUNCTION_POW: _ClassVar[Function]
+    FUNCTION_NEG: _ClassVar[Function]
+    FUNCTION_ABS: _ClassVar[Function]
+    FUNCTION_EXP: _ClassVar[Function]
+    FUNCTION_EXPM1: _ClassVar[Function]
+    FUNCTION_LOG: _ClassVar[Function]
+    FUNCTION_LOG2: _ClassVar[Function]
+    FUNCTION_LOG10: _ClassVar[Function]
+    FUNCTION_LOG1P: _ClassVar[Function]
+    FUNCTION_SQRT: _ClassVar[Function]
+    FUNCTION_RSQRT: _ClassVar[Function]
+    FUNCTION_SQUARE: _ClassVar[Function]
+    FUNCTION_RECIPROCAL: _ClassVar[Function]
+    FUNCTION_SIN: _ClassVar[Function]
+    FUNCTION_COS: _ClassVar[Function]
+    FUNCTION_TAN: _ClassVar[Function]
+    FUNCTION_ASIN: _ClassVar[Function]
+    FUNCTION_ACOS: _ClassVar[Function]
+    FUNCTION_ATAN: _ClassVar[Function]
+    FUNCTION_ATAN2: _ClassVar[Function]
+    FUNCTION_SINH: _ClassVar[Function]
+    FUNCTION_COSH: _ClassVar[Function]
+    FUNCTION_TANH: _ClassVar[Function]
+    FUNCTION_ERF: _ClassVar[Function]
+    FUNCTION_SIGN: _ClassVar[Function]
+    FUNCTION_FLOOR: _ClassVar[Function]
+    FUNCTION_CEIL: _ClassVar[Function]
+    FUNCTION_ROUND: _ClassVar[Function]
+    FUNCTION_TRUNC: _ClassVar[Function]
+    FUNCTION_MAXIMUM: _ClassVar[Function]
+    FUNCTION_MINIMUM: _ClassVar[Function]
+    FUNCTION_LERP: _ClassVar[Function]
+    FUNCTION_EQ: _ClassVar[Function]
+    FUNCTION_NE: _ClassVar[Function]
+    FUNCTION_LT: _ClassVar[Function]
+    FUNCTION_LE: _ClassVar[Function]
+    FUNCTION_GT: _ClassVar[Function]
+    FUNCTION_GE: _ClassVar[Function]
+    FUNCTION_LOGICAL_AND: _ClassVar[Function]
+    FUNCTION_LOGICAL_OR: _ClassVar[Function]
+    FUNCTION_LOGICAL_XOR: _ClassVar[Function]
+    FUNCTION_LOGICAL_NOT: _ClassVar[Function]
+    FUNCTION_BITWISE_AND: _ClassVar[Function]
+    FUNCTION_BITWISE_OR: _ClassVar[Function]
+    FUNCTION_BITWISE_XOR: _ClassVar[Function]
+    FUNCTION_BITWISE_NOT: _ClassVar[Function]
+    FUNCTION_ISNAN: _ClassVar[Function]
+    FUNCTION_ISINF: _ClassVar[Function]
+    FUNCTION_ISFINITE: _ClassVar[Function]
+    FUNCTION_NAN_TO_NUM: _ClassVar[Function]
+    FUNCTION_SIGMOID: _ClassVar[Function]
+    FUNCTION_RELU: _ClassVar[Function]
+    FUNCTION_RELU6: _ClassVar[Function]
+    FUNCTION_ELU: _ClassVar[Function]
+    FUNCTION_SELU: _ClassVar[Function]
+    FUNCTION_CELU: _ClassVar[Function]
+    FUNCTION_GELU: _ClassVar[Function]
+    FUNCTION_SILU: _ClassVar[Function]
+    FUNCTION_MISH: _ClassVar[Function]
+    FUNCTION_LEAKY_RELU: _ClassVar[Function]
+    FUNCTION_PRELU: _ClassVar[Function]
+    FUNCTION_SOFTPLUS: _ClassVar[Function]
+    FUNCTION_SOFTSIGN: _ClassVar[Function]
+    FUNCTION_SOFTSHRINK: _ClassVar[Function]
+    FUNCTION_HARDSHRINK: _ClassVar[Function]
+    FUNCTION_HARDSIGMOID: _ClassVar[Function]
+    FUNCTION_HARDSWISH: _ClassVar[Function]
+    FUNCTION_HARDTANH: _ClassVar[Function]
+    FUNCTION_LOGSIGMOID: _ClassVar[Function]
+    FUNCTION_TANHSHRINK: _ClassVar[Function]
+    FUNCTION_THRESHOLD: _ClassVar[Function]
+    FUNCTION_GLU: _ClassVar[Function]
+    FUNCTION_SOFTMAX: _ClassVar[Function]
+    FUNCTION_LOG_SOFTMAX: _ClassVar[Function]
+    FUNCTION_SOFTMIN: _ClassVar[Function]
+    FUNCTION_MATMUL: _ClassVar[Function]
+    FUNCTION_BMM: _ClassVar[Function]
+    FUNCTION_ADDMM: _ClassVar[Function]
+    FUNCTION_OUTER: _ClassVar[Function]
+    FUNCTION_EINSUM: _ClassVar[Function]
+    FUNCTION_LINEAR: _ClassVar[Function]
+    FUNCTION_BILINEAR: _ClassVar[Function]
+    FUNCTION_EMBEDDING: _ClassVar[Function]
+    FUNCTION_CONV1D: _ClassVar[Function]
+    FUNCTION_CONV2D: _ClassVar[Function]
+    FUNCTION_CONV3D: _ClassVar[Function]
+    FUNCTION_CONV_TRANSPOSE1D: _ClassVar[Function]
+    FUNCTION_CONV_TRANSPOSE2D: _ClassVar[Function]
+    FUNCTION_CONV_TRANSPOSE3D: _ClassVar[Function]
+    FUNCTION_COSINE_SIMILARITY: _ClassVar[Function]
+    FUNCTION_PAIRWISE_DISTANCE: _ClassVar[Function]
+    FUNCTION_RESHAPE: _ClassVar[Function]
+    FUNCTION_UNFLATTEN: _ClassVar[Function]
+    FUNCTION_TRANSPOSE: _ClassVar[Function]
+    FUNCTION_PERMUTE: _ClassVar[Function]
+    FUNCTION_MOVEDIM: _ClassVar[Function]
+    FUNCTION_SQUEEZE: _ClassVar[Function]
+    FUNCTION_UNSQUEEZE: _ClassVar[Function]
+    FUNCTION_EXPAND: _ClassVar[Function]
+    FUNCTION_EXPAND_AS: _ClassVar[Function]
+    FUNCTION_REPEAT: _ClassVar[Function]
+    FUNCTION_REPEAT_INTERLEAVE: _ClassVar[Function]
+    FUNCTION_ROLL: _ClassVar[Function]
+    FUNCTION_FLIP: _ClassVar[Function]
+    FUNCTION_NARROW: _ClassVar[Function]
+    FUNCTION_DIAGONAL: _ClassVar[Function]
+    FUNCTION_SLIDE: _ClassVar[Function]
+    FUNCTION_TRIL: _ClassVar[Function]
+    FUNCTION_TRIU: _ClassVar[Function]
+    FUNCTION_SIZE: _ClassVar[Function]
+    FUNCTION_NUMEL: _ClassVar[Function]
+    FUNCTION_DIM: _ClassVar[Function]
+    FUNCTION_CONTIGUOUS: _ClassVar[Function]
+    FUNCTION_CLONE: _ClassVar[Function]
+    FUNCTION_DETACH: _ClassVar[Function]
+    FUNCTION_TO_TYPE: _ClassVar[Function]
+    FUNCTION_TYPE_AS: _ClassVar[Function]
+    FUNCTION_STACK: _ClassVar[Function]
+    FUNCTION_SPLIT: _ClassVar[Function]
+    FUNCTION_CHUNK: _ClassVar[Function]
+    FUNCTION_UNBIND: _ClassVar[Function]
+    FUNCTION_MESHGRID: _ClassVar[Function]
+    FUNCTION_GETITEM: _ClassVar[Function]
+    FUNCTION_GATHER: _ClassVar[Function]
+    FUNCTION_INDEX_SELECT: _ClassVar[Function]
+    FUNCTION_SUM: _ClassVar[Function]
+    FUNCTION_MEAN: _ClassVar[Function]
+    FUNCTION_PROD: _ClassVar[Function]
+    FUNCTION_AMAX: _ClassVar[Function]
+    FUNCTION_AMIN: _ClassVar[Function]
+    FUNCTION_MAX: _ClassVar[Function]
+    FUNCTION_MIN: _ClassVar[Function]
+    FUNCTION_ARGMAX: _ClassVar[Function]
+    FUNCTION_ARGMIN: _ClassVar[Function]
+    FUNCTION_ANY: _ClassVar[Function]
+    FUNCTION_ALL: _ClassVar[Function]
+    FUNCTION_STD: _ClassVar[Function]
+    FUNCTION_VAR: _ClassVar[Function]
+    FUNCTION_VAR_MEAN: _ClassVar[Function]
+    FUNCTION_NORM: _ClassVar[Function]
+    FUNCTION_CUMSUM: _ClassVar[Function]
+    FUNCTION_CUMPROD: _ClassVar[Function]
+    FUNCTION_LOGSUMEXP: _ClassVar[Function]
+    FUNCTION_TOPK: _ClassVar[Function]
+    FUNCTION_SORT: _ClassVar[Function]
+    FUNCTION_ARGSORT: _ClassVar[Function]
+    FUNCTION_NORMALIZE: _ClassVar[Function]
+    FUNCTION_WHERE: _ClassVar[Function]
+    FUNCTION_CLAMP: _ClassVar[Function]
+    FUNCTION_MASKED_FILL: _ClassVar[Function]
+    FUNCTION_INTERPOLATE: _ClassVar[Function]
+    FUNCTION_GRID_SAMPLE: _ClassVar[Function]
+    FUNCTION_AFFINE_GRID: _ClassVar[Function]
+    FUNCTION_PAD: _ClassVar[Function]
+    FUNCTION_PIXEL_SHUFFLE: _ClassVar[Function]
+    FUNCTION_PIXEL_UNSHUFFLE: _ClassVar[Function]
+    FUNCTION_CHANNEL_SHUFFLE: _ClassVar[Function]
+    FUNCTION_FOLD: _ClassVar[Function]
+    FUNCTION_UNFOLD: _ClassVar[Function]
+    FUNCTION_SCALED_DOT_PRODUCT_ATTENTION: _ClassVar[Function]
+    FUNCTION_DROPOUT: _ClassVar[Function]
+    FUNCTION_DROPOUT1D: _ClassVar[Function]
+    FUNCTION_DROPOUT2D: _ClassVar[Function]
+    FUNCTION_DROPOUT3D: _ClassVar[Function]
+    FUNCTION_ALPHA_DROPOUT: _ClassVar[Function]
+    FUNCTION_FEATURE_ALPHA_DROPOUT: _ClassVar[Function]
+    FUNCTION_LAYER_NORM: _ClassVar[Function]
+    FUNCTION_GROUP_NORM: _ClassVar[Function]
+    FUNCTION_RMS_NORM: _ClassVar[Function]
+    FUNCTION_LOCAL_RESPONSE_NORM: _ClassVar[Function]
+    FUNCTION_MAX_POOL1D: _ClassVar[Function]
+    FUNCTION_MAX_POOL2D: _ClassVar[Function]
+    FUNCTION_MAX_POOL3D: _ClassVar[Function]
+    FUNCTION_AVG_POOL1D: _ClassVar[Function]
+    FUNCTION_AVG_POOL2D: _ClassVar[Function]
+    FUNCTION_AVG_POOL3D: _ClassVar[Function]
+    FUNCTION_LP_POOL1D: _ClassVar[Function]
+    FUNCTION_LP_POOL2D: _ClassVar[Function]
+    FUNCTION_LP_POOL3D: _ClassVar[Function]
+    FUNCTION_ADAPTIVE_AVG_POOL1D: _ClassVar[Function]
+    FUNCTION_ADAPTIVE_AVG_POOL2D: _ClassVar[Function]
+    FUNCTION_ADAPTIVE_AVG_POOL3D: _ClassVar[Function]
+    FUNCTION_ADAPTIVE_MAX_POOL1D: _ClassVar[Function]
+    FUNCTION_ADAPTIVE_MAX_POOL2D: _ClassVar[Function]
+    FUNCTION_ADAPTIVE_MAX_POOL3D: _ClassVar[Function]
+    FUNCTION_ARANGE: _ClassVar[Function]
+    FUNCTION_LINSPACE: _ClassVar[Function]
+    FUNCTION_EYE: _ClassVar[Function]
+    FUNCTION_ZEROS: _ClassVar[Function]
+    FUNCTION_ONES: _ClassVar[Function]
+    FUNCTION_FULL: _ClassVar[Function]
+    FUNCTION_RAND: _ClassVar[Function]
+    FUNCTION_RANDN: _ClassVar[Function]
+    FUNCTION_ZEROS_LIKE: _ClassVar[Function]
+    FUNCTION_ONES_LIKE: _ClassVar[Function]
+    FUNCTION_FULL_LIKE: _ClassVar[Function]
+    FUNCTION_RAND_LIKE: _ClassVar[Function]
+    FUNCTION_RANDN_LIKE: _ClassVar[Function]
+    FUNCTION_INT: _ClassVar[Function]
+    FUNCTION_FLOAT: _ClassVar[Function]
+    FUNCTION_MSE_LOSS: _ClassVar[Function]
+    FUNCTION_L1_LOSS: _ClassVar[Function]
+    FUNCTION_SMOOTH_L1_LOSS: _ClassVar[Function]
+    FUNCTION_HUBER_LOSS: _ClassVar[Function]
+    FUNCTION_CROSS_ENTROPY: _ClassVar[Function]
+    FUNCTION_NLL_LOSS: _ClassVar[Function]
+    FUNCTION_BINARY_CROSS_ENTROPY: _ClassVar[Function]
+    FUNCTION_BINARY_CROSS_ENTROPY_WITH_LOGITS: _ClassVar[Function]
+    FUNCTION_KL_DIV: _ClassVar[Function]
 
 class Head(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -67,6 +361,7 @@ class Head(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     HEAD_SOFTMAX: _ClassVar[Head]
     HEAD_STEP: _ClassVar[Head]
     HEAD_THRESHOLD: _ClassVar[Head]
+    HEAD_RAW: _ClassVar[Head]
 DATA_TYPE_UNSPECIFIED: DataType
 DATA_TYPE_FP32: DataType
 DATA_TYPE_FP64: DataType
@@ -102,6 +397,89 @@ MODULE_KIND_HARDTANH: ModuleKind
 MODULE_KIND_LOG_SIGMOID: ModuleKind
 MODULE_KIND_TANHSHRINK: ModuleKind
 MODULE_KIND_THRESHOLD: ModuleKind
+MODULE_KIND_BILINEAR: ModuleKind
+MODULE_KIND_CONV1D: ModuleKind
+MODULE_KIND_CONV2D: ModuleKind
+MODULE_KIND_CONV3D: ModuleKind
+MODULE_KIND_CONV_TRANSPOSE1D: ModuleKind
+MODULE_KIND_CONV_TRANSPOSE2D: ModuleKind
+MODULE_KIND_CONV_TRANSPOSE3D: ModuleKind
+MODULE_KIND_BATCH_NORM1D: ModuleKind
+MODULE_KIND_BATCH_NORM2D: ModuleKind
+MODULE_KIND_BATCH_NORM3D: ModuleKind
+MODULE_KIND_INSTANCE_NORM1D: ModuleKind
+MODULE_KIND_INSTANCE_NORM2D: ModuleKind
+MODULE_KIND_INSTANCE_NORM3D: ModuleKind
+MODULE_KIND_LAYER_NORM: ModuleKind
+MODULE_KIND_GROUP_NORM: ModuleKind
+MODULE_KIND_RMS_NORM: ModuleKind
+MODULE_KIND_LOCAL_RESPONSE_NORM: ModuleKind
+MODULE_KIND_DROPOUT1D: ModuleKind
+MODULE_KIND_DROPOUT2D: ModuleKind
+MODULE_KIND_DROPOUT3D: ModuleKind
+MODULE_KIND_ALPHA_DROPOUT: ModuleKind
+MODULE_KIND_FEATURE_ALPHA_DROPOUT: ModuleKind
+MODULE_KIND_EMBEDDING: ModuleKind
+MODULE_KIND_EMBEDDING_BAG: ModuleKind
+MODULE_KIND_MAX_POOL1D: ModuleKind
+MODULE_KIND_MAX_POOL2D: ModuleKind
+MODULE_KIND_MAX_POOL3D: ModuleKind
+MODULE_KIND_AVG_POOL1D: ModuleKind
+MODULE_KIND_AVG_POOL2D: ModuleKind
+MODULE_KIND_AVG_POOL3D: ModuleKind
+MODULE_KIND_LP_POOL1D: ModuleKind
+MODULE_KIND_LP_POOL2D: ModuleKind
+MODULE_KIND_LP_POOL3D: ModuleKind
+MODULE_KIND_ADAPTIVE_AVG_POOL1D: ModuleKind
+MODULE_KIND_ADAPTIVE_AVG_POOL2D: ModuleKind
+MODULE_KIND_ADAPTIVE_AVG_POOL3D: ModuleKind
+MODULE_KIND_ADAPTIVE_MAX_POOL1D: ModuleKind
+MODULE_KIND_ADAPTIVE_MAX_POOL2D: ModuleKind
+MODULE_KIND_ADAPTIVE_MAX_POOL3D: ModuleKind
+MODULE_KIND_REFLECTION_PAD1D: ModuleKind
+MODULE_KIND_REFLECTION_PAD2D: ModuleKind
+MODULE_KIND_REFLECTION_PAD3D: ModuleKind
+MODULE_KIND_REPLICATION_PAD1D: ModuleKind
+MODULE_KIND_REPLICATION_PAD2D: ModuleKind
+MODULE_KIND_REPLICATION_PAD3D: ModuleKind
+MODULE_KIND_ZERO_PAD1D: ModuleKind
+MODULE_KIND_ZERO_PAD2D: ModuleKind
+MODULE_KIND_ZERO_PAD3D: ModuleKind
+MODULE_KIND_CONSTANT_PAD1D: ModuleKind
+MODULE_KIND_CONSTANT_PAD2D: ModuleKind
+MODULE_KIND_CONSTANT_PAD3D: ModuleKind
+MODULE_KIND_CIRCULAR_PAD1D: ModuleKind
+MODULE_KIND_CIRCULAR_PAD2D: ModuleKind
+MODULE_KIND_CIRCULAR_PAD3D: ModuleKind
+MODULE_KIND_FLATTEN: ModuleKind
+MODULE_KIND_UNFLATTEN: ModuleKind
+MODULE_KIND_UPSAMPLE: ModuleKind
+MODULE_KIND_UPSAMPLING_NEAREST2D: ModuleKind
+MODULE_KIND_UPSAMPLING_BILINEAR2D: ModuleKind
+MODULE_KIND_PIXEL_SHUFFLE: ModuleKind
+MODULE_KIND_PIXEL_UNSHUFFLE: ModuleKind
+MODULE_KIND_CHANNEL_SHUFFLE: ModuleKind
+MODULE_KIND_FOLD: ModuleKind
+MODULE_KIND_UNFOLD: ModuleKind
+MODULE_KIND_RNN: ModuleKind
+MODULE_KIND_LSTM: ModuleKind
+MODULE_KIND_GRU: ModuleKind
+MODULE_KIND_RNN_CELL: ModuleKind
+MODULE_KIND_LSTM_CELL: ModuleKind
+MODULE_KIND_GRU_CELL: ModuleKind
+MODULE_KIND_MULTIHEAD_ATTENTION: ModuleKind
+MODULE_KIND_TRANSFORMER_ENCODER_LAYER: ModuleKind
+MODULE_KIND_TRANSFORMER_ENCODER: ModuleKind
+MODULE_KIND_TRANSFORMER_DECODER_LAYER: ModuleKind
+MODULE_KIND_TRANSFORMER_DECODER: ModuleKind
+MODULE_KIND_TRANSFORMER: ModuleKind
+MODULE_KIND_SOFTMAX: ModuleKind
+MODULE_KIND_LOG_SOFTMAX: ModuleKind
+MODULE_KIND_SOFTMIN: ModuleKind
+MODULE_KIND_SOFTMAX2D: ModuleKind
+MODULE_KIND_GLU: ModuleKind
+MODULE_KIND_COSINE_SIMILARITY: ModuleKind
+MODULE_KIND_PAIRWISE_DISTANCE: ModuleKind
 FUNCTION_UNSPECIFIED: Function
 FUNCTION_ADD: Function
 FUNCTION_SUB: Function
@@ -110,15 +488,227 @@ FUNCTION_DIV: Function
 FUNCTION_CAT: Function
 FUNCTION_ONE_HOT: Function
 FUNCTION_FLATTEN: Function
+FUNCTION_FLOOR_DIVIDE: Function
+FUNCTION_REMAINDER: Function
+FUNCTION_POW: Function
+FUNCTION_NEG: Function
+FUNCTION_ABS: Function
+FUNCTION_EXP: Function
+FUNCTION_EXPM1: Function
+FUNCTION_LOG: Function
+FUNCTION_LOG2: Function
+FUNCTION_LOG10: Function
+FUNCTION_LOG1P: Function
+FUNCTION_SQRT: Function
+FUNCTION_RSQRT: Function
+FUNCTION_SQUARE: Function
+FUNCTION_RECIPROCAL: Function
+FUNCTION_SIN: Function
+FUNCTION_COS: Function
+FUNCTION_TAN: Function
+FUNCTION_ASIN: Function
+FUNCTION_ACOS: Function
+FUNCTION_ATAN: Function
+FUNCTION_ATAN2: Function
+FUNCTION_SINH: Function
+FUNCTION_COSH: Function
+FUNCTION_TANH: Function
+FUNCTION_ERF: Function
+FUNCTION_SIGN: Function
+FUNCTION_FLOOR: Function
+FUNCTION_CEIL: Function
+FUNCTION_ROUND: Function
+FUNCTION_TRUNC: Function
+FUNCTION_MAXIMUM: Function
+FUNCTION_MINIMUM: Function
+FUNCTION_LERP: Function
+FUNCTION_EQ: Function
+FUNCTION_NE: Function
+FUNCTION_LT: Function
+FUNCTION_LE: Function
+FUNCTION_GT: Function
+FUNCTION_GE: Function
+FUNCTION_LOGICAL_AND: Function
+FUNCTION_LOGICAL_OR: Function
+FUNCTION_LOGICAL_XOR: Function
+FUNCTION_LOGICAL_NOT: Function
+FUNCTION_BITWISE_AND: Function
+FUNCTION_BITWISE_OR: Function
+FUNCTION_BITWISE_XOR: Function
+FUNCTION_BITWISE_NOT: Function
+FUNCTION_ISNAN: Function
+FUNCTION_ISINF: Function
+FUNCTION_ISFINITE: Function
+FUNCTION_NAN_TO_NUM: Function
+FUNCTION_SIGMOID: Function
+FUNCTION_RELU: Function
+FUNCTION_RELU6: Function
+FUNCTION_ELU: Function
+FUNCTION_SELU: Function
+FUNCTION_CELU: Function
+FUNCTION_GELU: Function
+FUNCTION_SILU: Function
+FUNCTION_MISH: Function
+FUNCTION_LEAKY_RELU: Function
+FUNCTION_PRELU: Function
+FUNCTION_SOFTPLUS: Function
+FUNCTION_SOFTSIGN: Function
+FUNCTION_SOFTSHRINK: Function
+FUNCTION_HARDSHRINK: Function
+FUNCTION_HARDSIGMOID: Function
+FUNCTION_HARDSWISH: Function
+FUNCTION_HARDTANH: Function
+FUNCTION_LOGSIGMOID: Function
+FUNCTION_TANHSHRINK: Function
+FUNCTION_THRESHOLD: Function
+FUNCTION_GLU: Function
+FUNCTION_SOFTMAX: Function
+FUNCTION_LOG_SOFTMAX: Function
+FUNCTION_SOFTMIN: Function
+FUNCTION_MATMUL: Function
+FUNCTION_BMM: Function
+FUNCTION_ADDMM: Function
+FUNCTION_OUTER: Function
+FUNCTION_EINSUM: Function
+FUNCTION_LINEAR: Function
+FUNCTION_BILINEAR: Function
+FUNCTION_EMBEDDING: Function
+FUNCTION_CONV1D: Function
+FUNCTION_CONV2D: Function
+FUNCTION_CONV3D: Function
+FUNCTION_CONV_TRANSPOSE1D: Function
+FUNCTION_CONV_TRANSPOSE2D: Function
+FUNCTION_CONV_TRANSPOSE3D: Function
+FUNCTION_COSINE_SIMILARITY: Function
+FUNCTION_PAIRWISE_DISTANCE: Function
+FUNCTION_RESHAPE: Function
+FUNCTION_UNFLATTEN: Function
+FUNCTION_TRANSPOSE: Function
+FUNCTION_PERMUTE: Function
+FUNCTION_MOVEDIM: Function
+FUNCTION_SQUEEZE: Function
+FUNCTION_UNSQUEEZE: Function
+FUNCTION_EXPAND: Function
+FUNCTION_EXPAND_AS: Function
+FUNCTION_REPEAT: Function
+FUNCTION_REPEAT_INTERLEAVE: Function
+FUNCTION_ROLL: Function
+FUNCTION_FLIP: Function
+FUNCTION_NARROW: Function
+FUNCTION_DIAGONAL: Function
+FUNCTION_SLIDE: Function
+FUNCTION_TRIL: Function
+FUNCTION_TRIU: Function
+FUNCTION_SIZE: Function
+FUNCTION_NUMEL: Function
+FUNCTION_DIM: Function
+FUNCTION_CONTIGUOUS: Function
+FUNCTION_CLONE: Function
+FUNCTION_DETACH: Function
+FUNCTION_TO_TYPE: Function
+FUNCTION_TYPE_AS: Function
+FUNCTION_STACK: Function
+FUNCTION_SPLIT: Function
+FUNCTION_CHUNK: Function
+FUNCTION_UNBIND: Function
+FUNCTION_MESHGRID: Function
+FUNCTION_GETITEM: Function
+FUNCTION_GATHER: Function
+FUNCTION_INDEX_SELECT: Function
+FUNCTION_SUM: Function
+FUNCTION_MEAN: Function
+FUNCTION_PROD: Function
+FUNCTION_AMAX: Function
+FUNCTION_AMIN: Function
+FUNCTION_MAX: Function
+FUNCTION_MIN: Function
+FUNCTION_ARGMAX: Function
+FUNCTION_ARGMIN: Function
+FUNCTION_ANY: Function
+FUNCTION_ALL: Function
+FUNCTION_STD: Function
+FUNCTION_VAR: Function
+FUNCTION_VAR_MEAN: Function
+FUNCTION_NORM: Function
+FUNCTION_CUMSUM: Function
+FUNCTION_CUMPROD: Function
+FUNCTION_LOGSUMEXP: Function
+FUNCTION_TOPK: Function
+FUNCTION_SORT: Function
+FUNCTION_ARGSORT: Function
+FUNCTION_NORMALIZE: Function
+FUNCTION_WHERE: Function
+FUNCTION_CLAMP: Function
+FUNCTION_MASKED_FILL: Function
+FUNCTION_INTERPOLATE: Function
+FUNCTION_GRID_SAMPLE: Function
+FUNCTION_AFFINE_GRID: Function
+FUNCTION_PAD: Function
+FUNCTION_PIXEL_SHUFFLE: Function
+FUNCTION_PIXEL_UNSHUFFLE: Function
+FUNCTION_CHANNEL_SHUFFLE: Function
+FUNCTION_FOLD: Function
+FUNCTION_UNFOLD: Function
+FUNCTION_SCALED_DOT_PRODUCT_ATTENTION: Function
+FUNCTION_DROPOUT: Function
+FUNCTION_DROPOUT1D: Function
+FUNCTION_DROPOUT2D: Function
+FUNCTION_DROPOUT3D: Function
+FUNCTION_ALPHA_DROPOUT: Function
+FUNCTION_FEATURE_ALPHA_DROPOUT: Function
+FUNCTION_LAYER_NORM: Function
+FUNCTION_GROUP_NORM: Function
+FUNCTION_RMS_NORM: Function
+FUNCTION_LOCAL_RESPONSE_NORM: Function
+FUNCTION_MAX_POOL1D: Function
+FUNCTION_MAX_POOL2D: Function
+FUNCTION_MAX_POOL3D: Function
+FUNCTION_AVG_POOL1D: Function
+FUNCTION_AVG_POOL2D: Function
+FUNCTION_AVG_POOL3D: Function
+FUNCTION_LP_POOL1D: Function
+FUNCTION_LP_POOL2D: Function
+FUNCTION_LP_POOL3D: Function
+FUNCTION_ADAPTIVE_AVG_POOL1D: Function
+FUNCTION_ADAPTIVE_AVG_POOL2D: Function
+FUNCTION_ADAPTIVE_AVG_POOL3D: Function
+FUNCTION_ADAPTIVE_MAX_POOL1D: Function
+FUNCTION_ADAPTIVE_MAX_POOL2D: Function
+FUNCTION_ADAPTIVE_MAX_POOL3D: Function
+FUNCTION_ARANGE: Function
+FUNCTION_LINSPACE: Function
+FUNCTION_EYE: Function
+FUNCTION_ZEROS: Function
+FUNCTION_ONES: Function
+FUNCTION_FULL: Function
+FUNCTION_RAND: Function
+FUNCTION_RANDN: Function
+FUNCTION_ZEROS_LIKE: Function
+FUNCTION_ONES_LIKE: Function
+FUNCTION_FULL_LIKE: Function
+FUNCTION_RAND_LIKE: Function
+FUNCTION_RANDN_LIKE: Function
+FUNCTION_INT: Function
+FUNCTION_FLOAT: Function
+FUNCTION_MSE_LOSS: Function
+FUNCTION_L1_LOSS: Function
+FUNCTION_SMOOTH_L1_LOSS: Function
+FUNCTION_HUBER_LOSS: Function
+FUNCTION_CROSS_ENTROPY: Function
+FUNCTION_NLL_LOSS: Function
+FUNCTION_BINARY_CROSS_ENTROPY: Function
+FUNCTION_BINARY_CROSS_ENTROPY_WITH_LOGITS: Function
+FUNCTION_KL_DIV: Function
 HEAD_UNSPECIFIED: Head
 HEAD_IDENTITY: Head
 HEAD_SIGMOID: Head
 HEAD_SOFTMAX: Head
 HEAD_STEP: Head
 HEAD_THRESHOLD: Head
+HEAD_RAW: Head
 
 class Graph(_message.Message):
-    __slots__ = ("format_version", "inputs", "modules", "states", "nodes", "eval_nodes", "head", "head_threshold")
+    __slots__ = ("format_version", "inputs", "modules", "states", "nodes", "eval_nodes", "head", "head_threshold", "outputs", "results", "eval_results", "ties", "frozen")
     FORMAT_VERSION_FIELD_NUMBER: _ClassVar[int]
     INPUTS_FIELD_NUMBER: _ClassVar[int]
     MODULES_FIELD_NUMBER: _ClassVar[int]
@@ -127,6 +717,11 @@ class Graph(_message.Message):
     EVAL_NODES_FIELD_NUMBER: _ClassVar[int]
     HEAD_FIELD_NUMBER: _ClassVar[int]
     HEAD_THRESHOLD_FIELD_NUMBER: _ClassVar[int]
+    OUTPUTS_FIELD_NUMBER: _ClassVar[int]
+    RESULTS_FIELD_NUMBER: _ClassVar[int]
+    EVAL_RESULTS_FIELD_NUMBER: _ClassVar[int]
+    TIES_FIELD_NUMBER: _ClassVar[int]
+    FROZEN_FIELD_NUMBER: _ClassVar[int]
     format_version: int
     inputs: _containers.RepeatedCompositeFieldContainer[TensorSpec]
     modules: _containers.RepeatedCompositeFieldContainer[Module]
@@ -135,7 +730,12 @@ class Graph(_message.Message):
     eval_nodes: _containers.RepeatedCompositeFieldContainer[Node]
     head: Head
     head_threshold: float
-    def __init__(self, format_version: _Optional[int] = ..., inputs: _Optional[_Iterable[_Union[TensorSpec, _Mapping]]] = ..., modules: _Optional[_Iterable[_Union[Module, _Mapping]]] = ..., states: _Optional[_Iterable[_Union[State, _Mapping]]] = ..., nodes: _Optional[_Iterable[_Union[Node, _Mapping]]] = ..., eval_nodes: _Optional[_Iterable[_Union[Node, _Mapping]]] = ..., head: _Optional[_Union[Head, str]] = ..., head_threshold: _Optional[float] = ...) -> None: ...
+    outputs: _containers.RepeatedCompositeFieldContainer[TensorSpec]
+    results: _containers.RepeatedScalarFieldContainer[str]
+    eval_results: _containers.RepeatedScalarFieldContainer[str]
+    ties: _containers.RepeatedCompositeFieldContainer[Tie]
+    frozen: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, format_version: _Optional[int] = ..., inputs: _Optional[_Iterable[_Union[TensorSpec, _Mapping]]] = ..., modules: _Optional[_Iterable[_Union[Module, _Mapping]]] = ..., states: _Optional[_Iterable[_Union[State, _Mapping]]] = ..., nodes: _Optional[_Iterable[_Union[Node, _Mapping]]] = ..., eval_nodes: _Optional[_Iterable[_Union[Node, _Mapping]]] = ..., head: _Optional[_Union[Head, str]] = ..., head_threshold: _Optional[float] = ..., outputs: _Optional[_Iterable[_Union[TensorSpec, _Mapping]]] = ..., results: _Optional[_Iterable[str]] = ..., eval_results: _Optional[_Iterable[str]] = ..., ties: _Optional[_Iterable[_Union[Tie, _Mapping]]] = ..., frozen: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class TensorSpec(_message.Message):
     __slots__ = ("name", "data_type", "shape")
@@ -164,17 +764,27 @@ class Module(_message.Message):
     arguments: _containers.MessageMap[str, Value]
     def __init__(self, path: _Optional[str] = ..., kind: _Optional[_Union[ModuleKind, str]] = ..., arguments: _Optional[_Mapping[str, Value]] = ...) -> None: ...
 
+class Tie(_message.Message):
+    __slots__ = ("path", "source")
+    PATH_FIELD_NUMBER: _ClassVar[int]
+    SOURCE_FIELD_NUMBER: _ClassVar[int]
+    path: str
+    source: str
+    def __init__(self, path: _Optional[str] = ..., source: _Optional[str] = ...) -> None: ...
+
 class State(_message.Message):
-    __slots__ = ("path", "data_type", "shape", "trainable")
+    __slots__ = ("path", "data_type", "shape", "trainable", "non_persistent")
     PATH_FIELD_NUMBER: _ClassVar[int]
     DATA_TYPE_FIELD_NUMBER: _ClassVar[int]
     SHAPE_FIELD_NUMBER: _ClassVar[int]
     TRAINABLE_FIELD_NUMBER: _ClassVar[int]
+    NON_PERSISTENT_FIELD_NUMBER: _ClassVar[int]
     path: str
     data_type: DataType
     shape: _containers.RepeatedScalarFieldContainer[int]
     trainable: bool
-    def __init__(self, path: _Optional[str] = ..., data_type: _Optional[_Union[DataType, str]] = ..., shape: _Optional[_Iterable[int]] = ..., trainable: _Optional[bool] = ...) -> None: ...
+    non_persistent: bool
+    def __init__(self, path: _Optional[str] = ..., data_type: _Optional[_Union[DataType, str]] = ..., shape: _Optional[_Iterable[int]] = ..., trainable: _Optional[bool] = ..., non_persistent: _Optional[bool] = ...) -> None: ...
 
 class Node(_message.Message):
     __slots__ = ("name", "input", "state", "module", "function", "arguments")
@@ -193,7 +803,7 @@ class Node(_message.Message):
     def __init__(self, name: _Optional[str] = ..., input: _Optional[str] = ..., state: _Optional[str] = ..., module: _Optional[str] = ..., function: _Optional[_Union[Function, str]] = ..., arguments: _Optional[_Iterable[_Union[Value, _Mapping]]] = ...) -> None: ...
 
 class Value(_message.Message):
-    __slots__ = ("node", "boolean", "integer", "real", "list", "none", "data_type", "choice")
+    __slots__ = ("node", "boolean", "integer", "real", "list", "none", "data_type", "choice", "slice", "ellipsis")
     NODE_FIELD_NUMBER: _ClassVar[int]
     BOOLEAN_FIELD_NUMBER: _ClassVar[int]
     INTEGER_FIELD_NUMBER: _ClassVar[int]
@@ -202,6 +812,8 @@ class Value(_message.Message):
     NONE_FIELD_NUMBER: _ClassVar[int]
     DATA_TYPE_FIELD_NUMBER: _ClassVar[int]
     CHOICE_FIELD_NUMBER: _ClassVar[int]
+    SLICE_FIELD_NUMBER: _ClassVar[int]
+    ELLIPSIS_FIELD_NUMBER: _ClassVar[int]
     node: str
     boolean: bool
     integer: int
@@ -210,7 +822,19 @@ class Value(_message.Message):
     none: bool
     data_type: DataType
     choice: str
-    def __init__(self, node: _Optional[str] = ..., boolean: _Optional[bool] = ..., integer: _Optional[int] = ..., real: _Optional[float] = ..., list: _Optional[_Union[ValueList, _Mapping]] = ..., none: _Optional[bool] = ..., data_type: _Optional[_Union[DataType, str]] = ..., choice: _Optional[str] = ...) -> None: ...
+    slice: Slice
+    ellipsis: bool
+    def __init__(self, node: _Optional[str] = ..., boolean: _Optional[bool] = ..., integer: _Optional[int] = ..., real: _Optional[float] = ..., list: _Optional[_Union[ValueList, _Mapping]] = ..., none: _Optional[bool] = ..., data_type: _Optional[_Union[DataType, str]] = ..., choice: _Optional[str] = ..., slice: _Optional[_Union[Slice, _Mapping]] = ..., ellipsis: _Optional[bool] = ...) -> None: ...
+
+class Slice(_message.Message):
+    __slots__ = ("start", "stop", "step")
+    START_FIELD_NUMBER: _ClassVar[int]
+    STOP_FIELD_NUMBER: _ClassVar[int]
+    STEP_FIELD_NUMBER: _ClassVar[int]
+    start: Value
+    stop: Value
+    step: Value
+    def __init__(self, start: _Optional[_Union[Value, _Mapping]] = ..., stop: _Optional[_Union[Value, _Mapping]] = ..., step: _Optional[_Union[Value, _Mapping]] = ...) -> None: ...
 
 class ValueList(_message.Message):
     __slots__ = ("values",)
