@@ -209,7 +209,7 @@ def _check_size(
         shown = f"columns that make {sizes.width:,} inputs"
         allowed = f"at most {tables.MAX_ROW_ELEMENTS:,} inputs, categories one by one"
         raise InvalidField.of("data.features", shown, allowed)
-    graph = catalogue.build_sized(
+    built = catalogue.build_sized(
         spec.network,
         sizes,
         spec.data.task,
@@ -218,7 +218,7 @@ def _check_size(
     )
     is_mlp = spec.network.family == spec_pb2.FAMILY_MLP
     widths = "network.hidden" if is_mlp else "data.features"
-    parameters = graph_bounds.parameter_count(graph)
+    parameters = graph_bounds.parameter_count(built.graph)
     if parameters > bounds.max_parameters:
         shown = f"what makes {parameters:,} parameters"
         raise InvalidField.of(widths, shown, f"at most {bounds.max_parameters:,} parameters")
@@ -227,7 +227,7 @@ def _check_size(
     parts = {
         widths: parameters * spec_training.floats_per_parameter(training) * _BYTES_PER_FLOAT,
         "data.dataset": row_count * (len(spec.data.features) + 1) * _BYTES_PER_NUMBER,
-        "training.batch_size": batch * graph_bounds.row_elements(graph) * _BYTES_PER_NUMBER,
+        "training.batch_size": batch * built.row_elements * _BYTES_PER_NUMBER,
     }
     if sum(parts.values()) > bounds.max_memory_bytes:
         largest = max(parts, key=lambda part: parts[part])

@@ -234,10 +234,10 @@ def test_a_completed_spec_completes_to_itself_and_builds_a_valid_graph(
     target = next(column for column in COLUMNS if column.name == done.data.target)
     is_classification = done.data.task == spec_pb2.TASK_CLASSIFICATION
     sizes = catalogue.Sizes(1, (7,), target.distinct_count if is_classification else 0)
-    graph = catalogue.build_sized(
+    built = catalogue.build_sized(
         done.network, sizes, done.data.task, scaling=True, loss=done.training.loss
     )
-    graph_bounds.check(graph)
+    graph_bounds.check(built.graph)
 
 
 def test_gates_get_their_metric_by_the_task() -> None:

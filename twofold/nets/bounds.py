@@ -1,111 +1,136 @@
 """Checks of a graph before anything is allocated, in plain integers. No torch.
 
 Every graph is checked whole before it is used, wherever it came from: `check` is called by
-`twofold.nets.net` itself.
+`twofold.nets.net` itself. Whether operands fit each other, `twofold.nets.meta` checks.
 """
 
-import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 from twofold import strict
 from twofold.errors import InvalidField
-from twofold.nets import shapes, tables, values
+from twofold.nets import tables, values
+from twofold.nets.bounds_nodes import References, check_name, check_one_hots, check_unique
+from twofold.nets.tables import StateShape
 from twofold.v1 import graph_pb2
 
-_NODE_NAME = re.compile(r"[A-Za-z0-9_.]{1,255}")
+#: Stands for the batch as dimension 0.
+BATCH = -1
 _PATH = re.compile(r"[A-Za-z0-9_]+(\.[A-Za-z0-9_]+)*")
 _TRAINABLE = (graph_pb2.DATA_TYPE_FP32, graph_pb2.DATA_TYPE_FP64)
 _NUMERIC = (*_TRAINABLE, graph_pb2.DATA_TYPE_INT64, graph_pb2.DATA_TYPE_INT32)
 _STORED = (*_NUMERIC, graph_pb2.DATA_TYPE_BOOL)
 _FP32 = graph_pb2.DATA_TYPE_FP32
-
-
-@dataclass(frozen=True, slots=True)
-class StateShape:
-    """A parameter or buffer of a graph."""
-
-    shape: tuple[int, ...]
-    data_type: graph_pb2.DataType
-    is_trainable: bool = True
-
-    @property
-    def elements(self) -> int:
-        """How many numbers it holds."""
-        return math.prod(self.shape)
+#: Fields that format 1 does not have.
+_OF_FORMAT_2 = ("outputs", "results", "eval_results", "ties", "frozen")
+#: Least and most columns of a head's logits, and what they are; 1 for every other head.
+_WIDTHS: Mapping[graph_pb2.Head, tuple[int, int, str]] = {
+    graph_pb2.HEAD_IDENTITY: (1, tables.MAX_ROW_ELEMENTS, "targets"),
+    graph_pb2.HEAD_SOFTMAX: (2, tables.MAX_ROW_ELEMENTS, "classes"),
+}
+_LAYER_COUNTS = ("num_layers", "num_encoder_layers", "num_decoder_layers")
 
 
 def check(graph: graph_pb2.Graph, max_parameters: int = tables.MAX_PARAMETERS) -> None:
-    """Raises InvalidField for the first thing wrong: format, names, references, shapes, sizes.
-
-    A graph that passes has operands that fit each other and a last node that fits its head.
-    """
-    if graph.format_version != tables.FORMAT_VERSION:
-        version = graph.format_version
-        raise InvalidField.of("graph.format_version", version, str(tables.FORMAT_VERSION))
+    """Raises InvalidField for the first thing wrong: format, names, references, kinds, sizes."""
+    _check_format(graph)
     _check_counts(graph)
     strict.check(graph, "graph")
     _check_inputs(graph)
     _check_paths(graph)
     for index, module in enumerate(graph.modules):
         _check_module(f"graph.modules[{index}]", module)
+    _check_layers(graph)
     for index, state in enumerate(graph.states):
         _check_state(f"graph.states[{index}]", state)
-    elements = sum(state.elements for state in state_shapes(graph).values())
+    states = _all_states(graph)
+    elements = sum(state.elements for state in states.values())
     if elements > max_parameters:
         raise InvalidField.of("graph", f"{elements} parameters", f"at most {max_parameters}")
-    _check_computations(graph)
+    _check_ties(graph, states)
+    _check_frozen(graph, states)
+    _check_outputs(graph)
+    _check_computations(graph, states)
 
 
 def state_shapes(graph: graph_pb2.Graph) -> dict[str, StateShape]:
-    """Every parameter and buffer by its key in weights.safetensors; the graph must be checked."""
-    found = {
-        state.path: StateShape(tuple(state.shape), state.data_type, state.trainable)
-        for state in graph.states
-    }
-    for module in graph.modules:
-        for name, shape in _module_states(module).items():
-            found[f"{module.path}.{name}"] = StateShape(shape, _FP32)
+    """What weights.safetensors holds, by key; the graph must be checked.
+
+    All parameters and buffers but for those tied to another one; also the buffers that are not
+    persistent, which the net's state_dict() does not have.
+    """
+    found = _all_states(graph)
+    for tie in graph.ties:
+        del found[tie.path]
     return found
 
 
 def parameter_count(graph: graph_pb2.Graph) -> int:
     """How many numbers training learns."""
-    return sum(state.elements for state in state_shapes(graph).values() if state.is_trainable)
+    frozen = set(graph.frozen)
+    shapes = state_shapes(graph).items()
+    return sum(each.elements for path, each in shapes if each.is_trainable and path not in frozen)
 
 
-def score_count(graph: graph_pb2.Graph) -> int:
-    """Columns of what the head answers: classes, or targets of a regression."""
-    last = shapes.infer(graph, graph.nodes, "graph.nodes")[graph.nodes[-1].name]
-    one_logit = graph.head not in (graph_pb2.HEAD_IDENTITY, graph_pb2.HEAD_SOFTMAX)
-    return 2 if one_logit else last.dimensions[1]
+def results(graph: graph_pb2.Graph) -> list[str]:
+    """Names of the nodes that training mode answers."""
+    return list(graph.results) or [graph.nodes[-1].name]
 
 
-def row_elements(graph: graph_pb2.Graph) -> int:
-    """Numbers that all nodes together compute per row: the activations that training keeps."""
-    found = shapes.infer(graph, graph.nodes, "graph.nodes")
-    return sum(shape.row_elements for shape in found.values() if shape.has_batch)
+def eval_results(graph: graph_pb2.Graph) -> list[str]:
+    """Names of the nodes that eval mode answers, of eval_nodes or, without them, of nodes."""
+    if graph.eval_results:
+        return list(graph.eval_results)
+    return [graph.eval_nodes[-1].name] if graph.eval_nodes else results(graph)
 
 
-def _module_states(module: graph_pb2.Module) -> Mapping[str, tuple[int, ...]]:
-    arguments = module.arguments
-    if module.kind == graph_pb2.MODULE_KIND_PRELU:
-        return {"weight": (arguments["num_parameters"].integer,)}
-    if module.kind != graph_pb2.MODULE_KIND_LINEAR:
-        return {}
-    out = arguments["out_features"].integer
-    weight = {"weight": (out, arguments["in_features"].integer)}
-    return {**weight, "bias": (out,)} if arguments["bias"].boolean else weight
+def has_rows(graph: graph_pb2.Graph) -> bool:
+    """Whether every output has a batch, as what is served must; a loss's has none."""
+    return all(spec.shape[:1] == [BATCH] for spec in graph.outputs)
+
+
+def _all_states(graph: graph_pb2.Graph) -> dict[str, StateShape]:
+    found = {
+        state.path: StateShape(tuple(state.shape), state.data_type, state.trainable)
+        for state in graph.states
+    }
+    for module in graph.modules:
+        for name, state in tables.MODULES[module.kind].states(_given(module)).items():
+            found[f"{module.path}.{name}"] = state
+    return found
+
+
+def _given(module: graph_pb2.Module) -> Mapping[str, values.Literal]:
+    """The arguments of a module that was checked."""
+    literals = {name: values.to_literal(value) for name, value in module.arguments.items()}
+    return {name: value for name, value in literals.items() if value is not values.OTHER}
+
+
+def _check_format(graph: graph_pb2.Graph) -> None:
+    version = graph.format_version
+    if version not in tables.FORMAT_VERSIONS:
+        allowed = " or ".join(map(str, tables.FORMAT_VERSIONS))
+        raise InvalidField.of("graph.format_version", version, allowed)
+    given = {field.name for field, _ in graph.ListFields()}
+    if version == 1 and (later := given & set(_OF_FORMAT_2)):
+        raise InvalidField.of("graph.format_version", version, f"2 with {min(later)}")
+    if version == 1 and graph.head == graph_pb2.HEAD_RAW:
+        raise InvalidField.of("graph.format_version", version, "2 with HEAD_RAW")
 
 
 def _check_counts(graph: graph_pb2.Graph) -> None:
+    least_outputs = 0 if graph.format_version == 1 else 1
     counts = {
         "inputs": (len(graph.inputs), 1, tables.MAX_INPUTS),
         "modules": (len(graph.modules), 0, tables.MAX_MODULES),
         "states": (len(graph.states), 0, tables.MAX_STATES),
         "nodes": (len(graph.nodes), 1, tables.MAX_NODES),
         "eval_nodes": (len(graph.eval_nodes), 0, tables.MAX_NODES),
+        "outputs": (len(graph.outputs), least_outputs, tables.MAX_OUTPUTS),
+        "results": (len(graph.results), 0, tables.MAX_OUTPUTS),
+        "eval_results": (len(graph.eval_results), 0, tables.MAX_OUTPUTS),
+        "ties": (len(graph.ties), 0, tables.MAX_STATES),
+        "frozen": (len(graph.frozen), 0, tables.MAX_PATHS),
     }
     for name, (count, least, most) in counts.items():
         if not least <= count <= most:
@@ -115,19 +140,18 @@ def _check_counts(graph: graph_pb2.Graph) -> None:
 def _check_inputs(graph: graph_pb2.Graph) -> None:
     for index, spec in enumerate(graph.inputs):
         where = f"graph.inputs[{index}]"
-        _check_name(f"{where}.name", spec.name)
-        if spec.data_type not in _NUMERIC:
-            name = graph_pb2.DataType.Name(spec.data_type)
-            raise InvalidField.of(f"{where}.data_type", name, "FP32, FP64, INT64 or INT32")
-        if list(spec.shape[:1]) != [shapes.BATCH]:
+        check_name(f"{where}.name", spec.name)
+        _check_type(where, spec.data_type)
+        if list(spec.shape[:1]) != [BATCH]:
             raise InvalidField.of(f"{where}.shape", list(spec.shape), "-1 as dimension 0")
         _check_dimensions(f"{where}.shape", spec.shape[1:])
-    _check_unique("graph.inputs", [spec.name for spec in graph.inputs])
+    check_unique("graph.inputs", [spec.name for spec in graph.inputs])
 
 
-def _check_name(field: str, name: str) -> None:
-    if _NODE_NAME.fullmatch(name) is None:
-        raise InvalidField.of(field, name, "letters, digits, '_' and '.', 1 to 255")
+def _check_type(where: str, data_type: graph_pb2.DataType) -> None:
+    if data_type not in _STORED:
+        name = graph_pb2.DataType.Name(data_type)
+        raise InvalidField.of(f"{where}.data_type", name, "FP32, FP64, INT64, INT32 or BOOL")
 
 
 def _check_dimensions(field: str, dimensions: Sequence[int]) -> None:
@@ -135,12 +159,6 @@ def _check_dimensions(field: str, dimensions: Sequence[int]) -> None:
     if not fits or len(dimensions) > tables.MAX_RANK:
         allowed = f"at most {tables.MAX_RANK} dimensions, each 1 to {tables.MAX_DIMENSION}"
         raise InvalidField.of(field, list(dimensions), allowed)
-
-
-def _check_unique(field: str, names: Sequence[str]) -> None:
-    if len(set(names)) != len(names):
-        twice = next(name for index, name in enumerate(names) if name in names[:index])
-        raise InvalidField.of(field, twice, "every name once")
 
 
 def _check_paths(graph: graph_pb2.Graph) -> None:
@@ -151,7 +169,7 @@ def _check_paths(graph: graph_pb2.Graph) -> None:
             raise InvalidField.of("graph path", path, "dotted names of letters, digits and '_'")
         if "training" in path.split("."):  # torch's own attribute, assigned by train() and eval()
             raise InvalidField.of("graph path", path, "no part named training")
-    _check_unique("graph path", paths)
+    check_unique("graph path", paths)
     leaves = set(paths)
     for path in paths:
         parts = path.split(".")
@@ -165,23 +183,28 @@ def _check_module(where: str, module: graph_pb2.Module) -> None:
     if table is None:
         name = graph_pb2.ModuleKind.Name(module.kind)
         raise InvalidField.of(f"{where}.kind", name, "a permitted class")
-    if set(module.arguments) != set(table):
-        allowed = "exactly " + (", ".join(table) or "none")
+    if set(module.arguments) != set(table.arguments):
+        allowed = "exactly " + (", ".join(table.arguments) or "none")
         raise InvalidField.of(f"{where}.arguments", sorted(module.arguments), allowed)
-    for name, argument in table.items():
+    for name, argument in table.arguments.items():
         value = values.to_literal(module.arguments[name])
         if not argument.accepts(value):
             raise InvalidField.of(f"{where}.arguments.{name}", value, argument.allowed())
-    _check_order(where, module)
+    if problem := table.problem(_given(module)):
+        kind = graph_pb2.ModuleKind.Name(module.kind).removeprefix("MODULE_KIND_")
+        raise InvalidField.of(f"{where}.arguments", problem, f"arguments that {kind} takes")
 
 
-def _check_order(where: str, module: graph_pb2.Module) -> None:
-    if module.kind not in tables.ORDERED:
-        return
-    low, high, may_be_equal = tables.ORDERED[module.kind]
-    smaller, larger = module.arguments[low].real, module.arguments[high].real
-    if smaller > larger or (smaller == larger and not may_be_equal):
-        raise InvalidField.of(f"{where}.arguments.{low}", smaller, f"below {high}, {larger}")
+def _check_layers(graph: graph_pb2.Graph) -> None:
+    """All layers of stacks together are bounded, before the states of each are listed."""
+    total = sum(
+        module.arguments[name].integer
+        for module in graph.modules
+        for name in _LAYER_COUNTS
+        if name in module.arguments
+    )
+    if total > tables.MAX_LAYERS:
+        raise InvalidField.of("graph.modules", f"{total} layers", f"at most {tables.MAX_LAYERS}")
 
 
 def _check_state(where: str, state: graph_pb2.State) -> None:
@@ -191,110 +214,84 @@ def _check_state(where: str, state: graph_pb2.State) -> None:
         got = graph_pb2.DataType.Name(state.data_type)
         raise InvalidField.of(f"{where}.data_type", got, ", ".join(names))
     _check_dimensions(f"{where}.shape", state.shape)
+    if state.non_persistent and state.trainable:
+        raise InvalidField.of(f"{where}.non_persistent", "true", "false for what is trained")
 
 
-def _check_computations(graph: graph_pb2.Graph) -> None:
-    ends: list[shapes.Shape] = []
-    for where, nodes in (("graph.nodes", graph.nodes), ("graph.eval_nodes", graph.eval_nodes)):
-        if nodes:
-            _References(graph, where).check(nodes)
-            ends.append(shapes.infer(graph, nodes, where)[nodes[-1].name])
-    if ends[0] != ends[-1]:
-        raise InvalidField.of("graph.eval_nodes", str(ends[-1]), f"a result like {ends[0]}")
-    _check_head(graph, ends[0])
+def _check_ties(graph: graph_pb2.Graph, states: Mapping[str, StateShape]) -> None:
+    tied = [tie.path for tie in graph.ties]
+    check_unique("graph.ties", tied)
+    for index, tie in enumerate(graph.ties):
+        where = f"graph.ties[{index}]"
+        for field, path in (("path", tie.path), ("source", tie.source)):
+            if path not in states or not states[path].is_trainable:
+                raise InvalidField.of(f"{where}.{field}", path, "the path of a parameter")
+        if tie.source in tied:
+            raise InvalidField.of(f"{where}.source", tie.source, "what is not tied itself")
+        if states[tie.path] != states[tie.source]:
+            shown = f"{tie.path} of shape {list(states[tie.path].shape)}"
+            allowed = f"the type and shape {list(states[tie.source].shape)} of {tie.source}"
+            raise InvalidField.of(where, shown, allowed)
 
 
-def _check_head(graph: graph_pb2.Graph, last: shapes.Shape) -> None:
+def _check_frozen(graph: graph_pb2.Graph, states: Mapping[str, StateShape]) -> None:
+    check_unique("graph.frozen", graph.frozen)
+    tied = {tie.path for tie in graph.ties}
+    for path in graph.frozen:
+        if path not in states or not states[path].is_trainable or path in tied:
+            raise InvalidField.of("graph.frozen", path, "the path of a parameter, not tied")
+
+
+def _check_outputs(graph: graph_pb2.Graph) -> None:
+    for index, spec in enumerate(graph.outputs):
+        where = f"graph.outputs[{index}]"
+        check_name(f"{where}.name", spec.name)
+        _check_type(where, spec.data_type)
+        if spec.shape and spec.shape[0] != BATCH:
+            raise InvalidField.of(f"{where}.shape", list(spec.shape), "-1 as dimension 0")
+        _check_dimensions(f"{where}.shape", spec.shape[1:])
+    check_unique("graph.outputs", [spec.name for spec in graph.outputs])
+    check_head(graph, graph.outputs)
+
+
+def check_head(graph: graph_pb2.Graph, outputs: Sequence[graph_pb2.TensorSpec]) -> None:
+    """Raises InvalidField where outputs are not what the head takes; of none all but the head."""
     if graph.head == graph_pb2.HEAD_UNSPECIFIED:
         raise InvalidField.of("graph.head", "HEAD_UNSPECIFIED", "a head")
-    least, most, words = 1, 1, "1"
-    if graph.head == graph_pb2.HEAD_IDENTITY:
-        least, most, words = 1, tables.MAX_ROW_ELEMENTS, "targets"
-    elif graph.head == graph_pb2.HEAD_SOFTMAX:
-        least, most, words = 2, tables.MAX_ROW_ELEMENTS, "classes"
-    is_table = last.data_type == _FP32 and last.has_batch and len(last.dimensions) == 2  # noqa: PLR2004 - a table
-    if not is_table or not least <= last.dimensions[1] <= most:
-        name = graph_pb2.Head.Name(graph.head)
-        raise InvalidField.of("graph.nodes", str(last), f"FP32[-1, {words}] last, for {name}")
     if graph.head_threshold and graph.head != graph_pb2.HEAD_THRESHOLD:
         raise InvalidField.of("graph.head_threshold", graph.head_threshold, "0 for this head")
+    if graph.head == graph_pb2.HEAD_RAW:
+        return
+    least, most, words = _WIDTHS.get(graph.head, (1, 1, "1"))
+    allowed = f"FP32[-1, {words}] alone, for {graph_pb2.Head.Name(graph.head)}"
+    if len(outputs) > 1:
+        raise InvalidField.of("graph.outputs", f"{len(outputs)} outputs", allowed)
+    for spec in outputs:
+        is_table = spec.data_type == _FP32 and len(spec.shape) == 2  # noqa: PLR2004 - a table
+        if not is_table or not least <= spec.shape[1] <= most:
+            raise InvalidField.of("graph.outputs", spec_words(spec), allowed)
 
 
-class _References:
-    """Checks that nodes refer to what stands before them, with arguments of the right kinds."""
-
-    def __init__(self, graph: graph_pb2.Graph, where: str) -> None:
-        self._where = where
-        self._known = {
-            "input": {spec.name for spec in graph.inputs},
-            "state": {state.path for state in graph.states},
-            "module": {module.path for module in graph.modules},
-        }
-        self._before: set[str] = set()
-
-    def check(self, nodes: Sequence[graph_pb2.Node]) -> None:
-        """Raises InvalidField for the first node that is wrong."""
-        for index, node in enumerate(nodes):
-            where = f"{self._where}[{index}]"
-            _check_name(f"{where}.name", node.name)
-            if node.name in self._before:
-                raise InvalidField.of(f"{where}.name", node.name, "every name once")
-            self._check_node(where, node)
-            self._before.add(node.name)
-
-    def _check_node(self, where: str, node: graph_pb2.Node) -> None:
-        operation = node.WhichOneof("operation")
-        wanted: tuple[tables.Parameter, ...] = ()
-        if operation is None:
-            raise InvalidField.of(f"{where}.operation", "unset", "an operation")
-        if operation == "function":
-            wanted = self._parameters(where, node.function)
-        else:
-            named = {"input": node.input, "state": node.state, "module": node.module}[operation]
-            if named not in self._known[operation]:
-                raise InvalidField.of(f"{where}.{operation}", named, f"a known {operation}")
-            wanted = ("node",) if operation == "module" else ()
-        self._check_arguments(f"{where}.arguments", node.arguments, wanted)
-
-    @staticmethod
-    def _parameters(where: str, function: graph_pb2.Function) -> tuple[tables.Parameter, ...]:
-        if function not in tables.FUNCTIONS:
-            name = graph_pb2.Function.Name(function)
-            raise InvalidField.of(f"{where}.function", name, "a permitted function")
-        return tables.FUNCTIONS[function]
-
-    def _check_arguments(
-        self,
-        where: str,
-        arguments: Sequence[graph_pb2.Value],
-        wanted: tuple[tables.Parameter, ...],
-    ) -> None:
-        if len(arguments) != len(wanted):
-            raise InvalidField.of(where, f"{len(arguments)} arguments", str(len(wanted)))
-        count = 0
-        for value, parameter in zip(arguments, wanted, strict=True):
-            if not _fits(value, parameter):
-                raise InvalidField.of(where, value.WhichOneof("kind"), parameter)
-            names = values.references(value)
-            count += len(names)
-            for name in names:
-                if name not in self._before:
-                    raise InvalidField.of(where, name, "the name of an earlier node")
-        if wanted and not count:
-            raise InvalidField.of(where, "literals only", "an earlier node among them")
+def spec_words(spec: graph_pb2.TensorSpec) -> str:
+    """A spec as people write it: FP32[-1, 3]."""
+    name = graph_pb2.DataType.Name(spec.data_type).removeprefix("DATA_TYPE_")
+    return f"{name}{list(spec.shape)}"
 
 
-def _fits(value: graph_pb2.Value, parameter: tables.Parameter) -> bool:
-    """Whether a value has the form of a parameter; lists are flat and bounded, thus the nesting."""
-    kind = value.WhichOneof("kind")
-    if kind == "list" and not 1 <= len(value.list.values) <= tables.MAX_VALUES:
-        return False
-    match parameter:
-        case "operand":
-            return kind in ("node", "real")
-        case "nodes":
-            return values.to_names(value) is not None
-        case "integers":
-            return values.to_integers(value) is not None
-        case _:
-            return kind == parameter
+def _check_computations(graph: graph_pb2.Graph, states: Mapping[str, StateShape]) -> None:
+    training = References(graph, states, "graph.nodes")
+    training.check(graph.nodes)
+    training.check_results("graph.results", graph.results)
+    answering = training
+    if graph.eval_nodes:
+        answering = References(graph, states, "graph.eval_nodes")
+        answering.check(graph.eval_nodes)
+    answering.check_results("graph.eval_results", graph.eval_results)
+    check_one_hots((*graph.nodes, *graph.eval_nodes))
+    outputs = len(graph.outputs) or 1
+    if len(results(graph)) < outputs:
+        shown = f"{len(results(graph))} results"
+        raise InvalidField.of("graph.results", shown, f"one for each of {outputs} outputs")
+    if len(eval_results(graph)) != outputs:
+        shown = f"{len(eval_results(graph))} results"
+        raise InvalidField.of("graph.eval_results", shown, f"one for each of {outputs} outputs")

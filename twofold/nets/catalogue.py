@@ -11,7 +11,6 @@ class 0 and t + 0.5 for class 1, inside the range so that no asymptote is chased
 - Every other one has no upper bound, or one far above 1 (RELU6): 0.5, targets 0 and 1.
 """
 
-import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -53,6 +52,15 @@ _HEADS: Mapping[spec_pb2.Loss, graph_pb2.Head] = {
     **dict.fromkeys(_SOFTMAX, graph_pb2.HEAD_SOFTMAX),
     spec_pb2.LOSS_PERCEPTRON: graph_pb2.HEAD_STEP,
 }
+
+
+@dataclass(frozen=True, slots=True)
+class Built:
+    """A graph and what it costs."""
+
+    graph: graph_pb2.Graph
+    #: Numbers that all nodes together compute per row: the activations that training keeps.
+    row_elements: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +134,8 @@ def build(
         loss: a loss of `losses(network, features.task)`, UNSPECIFIED for the default; it decides
             whether the graph ends in one logit or several.
     """
-    return build_sized(network, sizes_of(features), features.task, scaling=scaling, loss=loss)
+    sizes = sizes_of(features)
+    return build_sized(network, sizes, features.task, scaling=scaling, loss=loss).graph
 
 
 def build_sized(
@@ -136,18 +145,20 @@ def build_sized(
     *,
     scaling: bool,
     loss: spec_pb2.Loss,
-) -> graph_pb2.Graph:
-    """As `build`, from the widths alone."""
+) -> Built:
+    """As `build`, from the widths alone, and with what a row costs."""
     permitted = losses(network, task)
     if not permitted or (loss and loss not in permitted):
         raise InvalidField.of("training.loss", spec_pb2.Loss.Name(loss), _names(permitted))
     loss = loss or permitted[0]
     draft = _Draft()
-    _layers(draft, _prepare(draft, sizes, scaling=scaling), network, sizes, loss)
+    last = _layers(draft, _prepare(draft, sizes, scaling=scaling), network, sizes, loss)
+    output = draft.graph.outputs.add(name="output", data_type=graph_pb2.DATA_TYPE_FP32)
+    output.shape.extend([-1, last.width])
     draft.graph.head = _head(task, loss)
     if draft.graph.head == graph_pb2.HEAD_THRESHOLD:
         draft.graph.head_threshold = threshold(activation_of(network))
-    return draft.graph
+    return Built(draft.graph, draft.row_elements)
 
 
 def _names(permitted: Sequence[spec_pb2.Loss]) -> str:
@@ -161,98 +172,119 @@ def _head(task: spec_pb2.Task, loss: spec_pb2.Loss) -> graph_pb2.Head:
     return _HEADS.get(loss, graph_pb2.HEAD_THRESHOLD)
 
 
+@dataclass(frozen=True, slots=True)
+class _Columns:
+    """A node of a draft that computes [batch, width]."""
+
+    name: str
+    width: int
+
+
 @dataclass(slots=True)
 class _Draft:
-    """A graph that grows node by node; each method returns the new node's name."""
+    """A graph that grows node by node; each method returns the new node."""
 
     graph: graph_pb2.Graph = field(
         default_factory=lambda: graph_pb2.Graph(format_version=tables.FORMAT_VERSION)
     )
+    row_elements: int = 0
 
-    def read(self, name: str, data_type: graph_pb2.DataType, count: int) -> str:
+    def read(self, name: str, data_type: graph_pb2.DataType, count: int) -> _Columns:
         """Reads a new input [batch, count]."""
         self.graph.inputs.add(name=name, data_type=data_type, shape=[-1, count])
         self.graph.nodes.add(name=name, input=name)
-        return name
+        return self._node(name, count)
 
     def read_state(self, path: str, count: int) -> str:
-        """Reads a new buffer of `count` float32."""
+        """Reads a new buffer of `count` float32, which has no batch."""
         self.graph.states.add(path=path, data_type=graph_pb2.DATA_TYPE_FP32, shape=[count])
         self.graph.nodes.add(name=path, state=path)
         return path
 
-    def call(self, name: str, function: graph_pb2.Function, *operands: graph_pb2.Value) -> str:
-        """Calls a function."""
+    def call(
+        self,
+        name: str,
+        function: graph_pb2.Function,
+        operands: Sequence[graph_pb2.Value],
+        width: int,
+    ) -> _Columns:
+        """Calls a function that computes `width` columns."""
         self.graph.nodes.add(name=name, function=function, arguments=operands)
-        return name
+        return self._node(name, width)
 
     def apply(
-        self, path: str, operand: str, kind: graph_pb2.ModuleKind, **given: values.Literal
-    ) -> str:
-        """Calls a new module."""
+        self, path: str, operand: _Columns, kind: graph_pb2.ModuleKind, **given: values.Literal
+    ) -> _Columns:
+        """Calls a new module, which keeps the width."""
         self.graph.modules.add(path=path, kind=kind, arguments=tables.arguments(kind, **given))
-        self.graph.nodes.add(name=path, module=path, arguments=[values.node(operand)])
-        return path
+        self.graph.nodes.add(name=path, module=path, arguments=[values.node(operand.name)])
+        return self._node(path, operand.width)
+
+    def linear(self, path: str, operand: _Columns, width: int) -> _Columns:
+        """Calls a new linear layer of `width` outputs."""
+        kind = graph_pb2.MODULE_KIND_LINEAR
+        given = tables.arguments(kind, in_features=operand.width, out_features=width)
+        self.graph.modules.add(path=path, kind=kind, arguments=given)
+        self.graph.nodes.add(name=path, module=path, arguments=[values.node(operand.name)])
+        return self._node(path, width)
+
+    def _node(self, name: str, width: int) -> _Columns:
+        self.row_elements += width
+        return _Columns(name, width)
 
 
-def _prepare(draft: _Draft, sizes: Sizes, *, scaling: bool) -> str:
+def _prepare(draft: _Draft, sizes: Sizes, *, scaling: bool) -> _Columns:
     """The features of a row, side by side: numeric ones first, then one-hot categories."""
-    parts: list[str] = []
+    parts: list[_Columns] = []
     if sizes.numeric_count:
         x = draft.read("x", graph_pb2.DATA_TYPE_FP32, sizes.numeric_count)
-        parts.append(_scale(draft, x, sizes.numeric_count) if scaling else x)
+        parts.append(_scale(draft, x) if scaling else x)
     if sizes.category_counts:
-        index = draft.read("category", graph_pb2.DATA_TYPE_INT64, len(sizes.category_counts))
-        classes = values.integers(sizes.category_counts)
-        operands = (values.node(index), classes)
-        parts.append(draft.call("one_hot", graph_pb2.FUNCTION_ONE_HOT, *operands))
+        count = len(sizes.category_counts)
+        index = draft.read("category", graph_pb2.DATA_TYPE_INT64, count)
+        operands = (values.node(index.name), values.integers(sizes.category_counts))
+        width = sum(sizes.category_counts)
+        parts.append(draft.call("one_hot", graph_pb2.FUNCTION_ONE_HOT, operands, width))
     if len(parts) == 1:
         return parts[0]
-    operands = (values.nodes(parts), values.literal(1))
-    return draft.call("features", graph_pb2.FUNCTION_CAT, *operands)
+    operands = (values.nodes(part.name for part in parts), values.literal(1))
+    return draft.call("features", graph_pb2.FUNCTION_CAT, operands, sizes.width)
 
 
-def _scale(draft: _Draft, x: str, count: int) -> str:
-    mean = draft.read_state(tables.SCALE_MEAN, count)
-    deviation = draft.read_state(tables.SCALE_DEVIATION, count)
-    pair = (values.node(x), values.node(mean))
-    centred = draft.call("scale.centred", graph_pb2.FUNCTION_SUB, *pair)
-    pair = (values.node(centred), values.node(deviation))
-    return draft.call("scale.scaled", graph_pb2.FUNCTION_DIV, *pair)
+def _scale(draft: _Draft, x: _Columns) -> _Columns:
+    mean = draft.read_state(tables.SCALE_MEAN, x.width)
+    deviation = draft.read_state(tables.SCALE_DEVIATION, x.width)
+    pair = (values.node(x.name), values.node(mean))
+    centred = draft.call("scale.centred", graph_pb2.FUNCTION_SUB, pair, x.width)
+    pair = (values.node(centred.name), values.node(deviation))
+    return draft.call("scale.scaled", graph_pb2.FUNCTION_DIV, pair, x.width)
 
 
 def _layers(
     draft: _Draft,
-    operand: str,
+    operand: _Columns,
     network: spec_pb2.NetworkSpec,
     sizes: Sizes,
     loss: spec_pb2.Loss,
-) -> None:
-    width = sizes.width
+) -> _Columns:
     if network.family == spec_pb2.FAMILY_MLP:
-        hidden = list(network.hidden) or list(DEFAULT_HIDDEN)
-        operand = _hidden(draft, operand, [width, *hidden], network)
-        width = hidden[-1]
+        operand = _hidden(draft, operand, list(network.hidden) or DEFAULT_HIDDEN, network)
     outputs = sizes.label_count if loss in _SOFTMAX else 1
-    last = _linear(draft, "output", operand, (width, outputs))
+    last = draft.linear("output", operand, outputs)
     is_logit = loss in (spec_pb2.LOSS_BCE, spec_pb2.LOSS_PERCEPTRON)
     if network.family == spec_pb2.FAMILY_NEURON and not is_logit:
-        draft.apply("activation", last, tables.ACTIVATIONS[activation_of(network)])
+        return draft.apply("activation", last, tables.ACTIVATIONS[activation_of(network)])
+    return last
 
 
 def _hidden(
-    draft: _Draft, operand: str, widths: Sequence[int], network: spec_pb2.NetworkSpec
-) -> str:
+    draft: _Draft, operand: _Columns, widths: Sequence[int], network: spec_pb2.NetworkSpec
+) -> _Columns:
     kind = tables.ACTIVATIONS[activation_of(network)]
-    for index, pair in enumerate(itertools.pairwise(widths)):
-        operand = _linear(draft, f"hidden.{index}", operand, pair)
+    for index, width in enumerate(widths):
+        operand = draft.linear(f"hidden.{index}", operand, width)
         operand = draft.apply(f"activation.{index}", operand, kind)
         if network.dropout:
             dropout = graph_pb2.MODULE_KIND_DROPOUT
             operand = draft.apply(f"dropout.{index}", operand, dropout, p=network.dropout)
     return operand
-
-
-def _linear(draft: _Draft, path: str, operand: str, widths: tuple[int, int]) -> str:
-    linear = graph_pb2.MODULE_KIND_LINEAR
-    return draft.apply(path, operand, linear, in_features=widths[0], out_features=widths[1])

@@ -1,12 +1,16 @@
 """The torch class of every permitted module, and the two modules that torch does not have."""
 # pyright: reportUnknownMemberType=false
 
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from twofold.nets import values
+from twofold.errors import InvalidField
+from twofold.nets import tables, values
+from twofold.nets.tables_layers import LAYER_MODULES
 from twofold.v1 import graph_pb2
 
 
@@ -45,44 +49,117 @@ class OneHot(nn.Module):
         return (index[:, self.column] == self.position).to(torch.float32)
 
 
-#: The class of every permitted module.
+def _encoder(**given: Any) -> nn.TransformerEncoder:  # noqa: ANN401 - torch's arguments
+    """An encoder of equal layers; nested tensors only where torch would use them, as it warns."""
+    count, has_norm = given.pop("num_layers"), given.pop("norm")
+    nested, mask_check = given.pop("enable_nested_tensor"), given.pop("mask_check")
+    is_even = given["nhead"] % 2 == 0
+    can = is_even and given["batch_first"] and given["bias"] and not given["norm_first"]
+    layer = nn.TransformerEncoderLayer(**given)
+    norm = _final_norm(given) if has_norm else None
+    return nn.TransformerEncoder(layer, count, norm, nested and can, mask_check)
+
+
+def _decoder(**given: Any) -> nn.TransformerDecoder:  # noqa: ANN401 - torch's arguments
+    """A decoder of equal layers."""
+    count, has_norm = given.pop("num_layers"), given.pop("norm")
+    layer = nn.TransformerDecoderLayer(**given)
+    return nn.TransformerDecoder(layer, count, _final_norm(given) if has_norm else None)
+
+
+def _final_norm(given: Mapping[str, Any]) -> nn.LayerNorm:
+    return nn.LayerNorm(given["d_model"], eps=given["layer_norm_eps"], dtype=given["dtype"])
+
+
+def _transformer(**given: Any) -> nn.Transformer:  # noqa: ANN401 - torch's arguments
+    """A transformer; its encoder warns about nested tensors that it will not use."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        return nn.Transformer(**given)
+
+
+def _recurrent(of: type[nn.RNNBase]) -> Callable[..., nn.RNNBase]:
+    """Between layers is no place for a dropout where there is one layer; torch warns."""
+
+    def make(**given: Any) -> nn.RNNBase:  # noqa: ANN401 - torch's arguments
+        if given["num_layers"] == 1:
+            given["dropout"] = 0.0
+        return of(**given)
+
+    return make
+
+
+def _class_of(name: str) -> str:
+    """MODULE_KIND_CONV_TRANSPOSE1D to convtranspose1d."""
+    return name.removeprefix("MODULE_KIND_").replace("_", "").lower()
+
+
+_TORCH = {name.lower(): value for name, value in vars(nn).items() if isinstance(value, type)}
+
+#: The class of every permitted module; both are spelled alike.
 CLASSES: Mapping[graph_pb2.ModuleKind, type[nn.Module]] = {
-    graph_pb2.MODULE_KIND_LINEAR: nn.Linear,
-    graph_pb2.MODULE_KIND_IDENTITY: nn.Identity,
-    graph_pb2.MODULE_KIND_DROPOUT: nn.Dropout,
-    graph_pb2.MODULE_KIND_STEP: Step,
-    graph_pb2.MODULE_KIND_SIGMOID: nn.Sigmoid,
-    graph_pb2.MODULE_KIND_TANH: nn.Tanh,
-    graph_pb2.MODULE_KIND_RELU: nn.ReLU,
-    graph_pb2.MODULE_KIND_ELU: nn.ELU,
-    graph_pb2.MODULE_KIND_SELU: nn.SELU,
-    graph_pb2.MODULE_KIND_CELU: nn.CELU,
-    graph_pb2.MODULE_KIND_GELU: nn.GELU,
-    graph_pb2.MODULE_KIND_SILU: nn.SiLU,
-    graph_pb2.MODULE_KIND_MISH: nn.Mish,
-    graph_pb2.MODULE_KIND_LEAKY_RELU: nn.LeakyReLU,
-    graph_pb2.MODULE_KIND_PRELU: nn.PReLU,
-    graph_pb2.MODULE_KIND_RRELU: nn.RReLU,
-    graph_pb2.MODULE_KIND_RELU6: nn.ReLU6,
-    graph_pb2.MODULE_KIND_SOFTPLUS: nn.Softplus,
-    graph_pb2.MODULE_KIND_SOFTSIGN: nn.Softsign,
-    graph_pb2.MODULE_KIND_SOFTSHRINK: nn.Softshrink,
-    graph_pb2.MODULE_KIND_HARDSHRINK: nn.Hardshrink,
-    graph_pb2.MODULE_KIND_HARDSIGMOID: nn.Hardsigmoid,
-    graph_pb2.MODULE_KIND_HARDSWISH: nn.Hardswish,
-    graph_pb2.MODULE_KIND_HARDTANH: nn.Hardtanh,
-    graph_pb2.MODULE_KIND_LOG_SIGMOID: nn.LogSigmoid,
-    graph_pb2.MODULE_KIND_TANHSHRINK: nn.Tanhshrink,
-    graph_pb2.MODULE_KIND_THRESHOLD: nn.Threshold,
+    kind: Step
+    if kind == graph_pb2.MODULE_KIND_STEP
+    else _TORCH[_class_of(graph_pb2.ModuleKind.Name(kind))]
+    for kind in tables.MODULES
 }
 
-#: Modules with parameters: float32 whatever torch's default type is.
-_WITH_STATES = (graph_pb2.MODULE_KIND_LINEAR, graph_pb2.MODULE_KIND_PRELU)
+#: What makes a module where it is not the class itself.
+_MAKERS: Mapping[graph_pb2.ModuleKind, Callable[..., nn.Module]] = {
+    graph_pb2.MODULE_KIND_TRANSFORMER_ENCODER: _encoder,
+    graph_pb2.MODULE_KIND_TRANSFORMER_DECODER: _decoder,
+    graph_pb2.MODULE_KIND_TRANSFORMER: _transformer,
+    graph_pb2.MODULE_KIND_RNN: _recurrent(nn.RNN),
+    graph_pb2.MODULE_KIND_LSTM: _recurrent(nn.LSTM),
+    graph_pb2.MODULE_KIND_GRU: _recurrent(nn.GRU),
+}
+
+#: What torch raises for arguments or operands that it does not take.
+TORCH_ERRORS = (
+    ValueError,
+    TypeError,
+    RuntimeError,  # also NotImplementedError
+    IndexError,
+    KeyError,
+    AttributeError,
+    AssertionError,
+    ArithmeticError,
+)
 
 
-def make(module: graph_pb2.Module) -> nn.Module:
-    """The torch module, made on torch's current default device; the graph must be checked."""
-    arguments = {name: values.to_literal(value) for name, value in module.arguments.items()}
-    if module.kind in _WITH_STATES:
-        return CLASSES[module.kind](**arguments, dtype=torch.float32)
-    return CLASSES[module.kind](**arguments)
+def make_all(graph: graph_pb2.Graph) -> dict[str, nn.Module]:
+    """Every module of a checked graph by path, on torch's current default device.
+
+    Raises InvalidField for arguments that torch does not take together.
+    """
+    found: dict[str, nn.Module] = {}
+    for index, module in enumerate(graph.modules):
+        try:
+            found[module.path] = _make(module)
+        except TORCH_ERRORS as error:
+            kind = graph_pb2.ModuleKind.Name(module.kind).removeprefix("MODULE_KIND_")
+            allowed = f"arguments that {kind} takes: {first_line(error)}"
+            raise InvalidField.of(f"graph.modules[{index}]", module.path, allowed) from error
+    return found
+
+
+def one_hots(graph: graph_pb2.Graph) -> dict[tuple[int, ...], OneHot]:
+    """A module for all one-hot nodes of the same classes, by these."""
+    return {
+        classes: OneHot(classes)
+        for node in (*graph.nodes, *graph.eval_nodes)
+        if node.function == graph_pb2.FUNCTION_ONE_HOT
+        for classes in [tuple(values.to_integers(node.arguments[1]) or ())]
+    }
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of what an error says, at most 200 characters."""
+    return (str(error).splitlines() or [type(error).__name__])[0][:200]
+
+
+def _make(module: graph_pb2.Module) -> nn.Module:
+    given = {name: values.to_literal(value) for name, value in module.arguments.items()}
+    # Parameters are float32 whatever torch's default type is.
+    kind = {"dtype": torch.float32} if module.kind in LAYER_MODULES else {}
+    return _MAKERS.get(module.kind, CLASSES[module.kind])(**given, **kind)

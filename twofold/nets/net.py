@@ -6,29 +6,28 @@ table. Paths and names of a graph never become attributes that Python looks up.
 # pyright: reportUnknownMemberType=false
 
 from collections.abc import Mapping
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from twofold import signature
 from twofold.errors import Corrupt, InvalidTensor
-from twofold.nets import bounds, modules, steps, tables, values
+from twofold.nets import bounds, meta, modules, steps, tables
+from twofold.nets.data_types import DATA_TYPES
 from twofold.v1 import graph_pb2, model_pb2
 
-DATA_TYPES: Mapping[graph_pb2.DataType, torch.dtype] = {
-    graph_pb2.DATA_TYPE_FP32: torch.float32,
-    graph_pb2.DATA_TYPE_FP64: torch.float64,
-    graph_pb2.DATA_TYPE_INT64: torch.int64,
-    graph_pb2.DATA_TYPE_INT32: torch.int32,
-    graph_pb2.DATA_TYPE_BOOL: torch.bool,
-}
 _WEIGHTS = "weights.safetensors"
+#: One output, or several.
+_Values = TypeVar("_Values", Tensor, tuple[Tensor, ...])
 
 
 class Net(nn.Module):
     """A graph as a module: forward() computes logits, head() turns them into answers.
 
-    `state_dict()` has exactly the keys of `bounds.state_shapes(graph)`. Made by `load` and `init`.
+    `state_dict()` has exactly the keys of the module that the graph was made of: those of
+    `bounds.state_shapes(graph)`, and those tied to them, without buffers that are not persistent.
+    Made by `load` and `init`.
     """
 
     #: What was published of it; None where it was not loaded by twofold.nets.load.
@@ -40,18 +39,24 @@ class Net(nn.Module):
         #: For training, then for eval mode. Filled in place: assigning would meet users' names.
         self._plans: list[steps.Plan] = []
 
-    def forward(self, *inputs: Tensor) -> Tensor:
-        """Logits, float32 [B, K], of inputs in the order of graph.inputs."""
+    def forward(self, *inputs: Tensor) -> Tensor | tuple[Tensor, ...]:
+        """The results for inputs in the order of graph.inputs; a tuple where there are several.
+
+        But for HEAD_RAW it is one: logits, float32 [B, K].
+        """
         if len(inputs) != len(self.graph.inputs):
             expected = ", ".join(spec.name for spec in self.graph.inputs)
             raise InvalidTensor(f"{len(inputs)} inputs; expected: {expected}", expected=expected)
         return self._plans[0 if self.training else 1].run(inputs)
 
-    def head(self, logits: Tensor) -> Tensor:
+    def head(self, logits: _Values) -> _Values:
         """What is served: probabilities of the classes [B, classes], or values [B, targets].
 
-        HEAD_STEP and HEAD_THRESHOLD know no probabilities: theirs are 0 and 1.
+        HEAD_STEP and HEAD_THRESHOLD know no probabilities: theirs are 0 and 1. HEAD_RAW leaves the
+        outputs as they are.
         """
+        if isinstance(logits, tuple):
+            return logits
         match self.graph.head:
             case graph_pb2.HEAD_SOFTMAX:
                 return torch.softmax(logits, dim=1)
@@ -72,23 +77,57 @@ class Net(nn.Module):
             signature.of_manifest(self.manifest)
         )
 
+    def weights(self) -> dict[str, Tensor]:
+        """What weights.safetensors holds, by key: the live tensors, without gradients."""
+        return {path: self._find(path).detach() for path in bounds.state_shapes(self.graph)}
+
+    def load_weights(self, weights: Mapping[str, Tensor]) -> None:
+        """Copies what `weights()` gave into the net, in place; raises Corrupt where it differs."""
+        _check_state(self.graph, weights)
+        with torch.no_grad():
+            for path, tensor in weights.items():
+                self._find(path).copy_(tensor)
+
+    def _find(self, path: str) -> Tensor:
+        """The parameter or buffer of a path that is known to be there."""
+        holder, leaf = self._holder(path)
+        return steps.Read(holder, leaf).run([])
+
     def _grow(self, leaves: Mapping[str, nn.Module], states: Mapping[str, Tensor]) -> None:
         """Puts modules and states at their paths, then makes the steps."""
         for path, module in leaves.items():
             holder, leaf = self._holder(path)
             holder._modules[leaf] = module  # noqa: SLF001 - add_module refuses names such as "head"
-        trainable = {state.path: state.trainable for state in self.graph.states}
-        for path, tensor in states.items():
-            holder, leaf = self._holder(path)
-            if trainable[path]:
+        for state in self.graph.states:
+            holder, leaf = self._holder(state.path)
+            tensor = states[state.path]
+            if state.trainable:
                 holder._parameters[leaf] = nn.Parameter(tensor)  # noqa: SLF001 - likewise
+                continue
+            holder._buffers[leaf] = tensor  # noqa: SLF001 - likewise
+            if state.non_persistent:
+                holder._non_persistent_buffers_set.add(leaf)  # noqa: SLF001 - likewise
+        one_hots = modules.one_hots(self.graph)
+        for index, module in enumerate(one_hots.values()):
+            # ":" keeps the name apart from every path.
+            self._modules[f"one_hot:{index}"] = module
+        parts = steps.Parts(leaves, self._holder, one_hots)
+        self._plans.extend(
+            steps.plan(self.graph, parts, is_training=mode) for mode in (True, False)
+        )
+
+    def _settle(self) -> None:
+        """Makes parameters one that are tied, and freezes."""
+        for tie in self.graph.ties:
+            holder, leaf = self._holder(tie.path)
+            tied = self._find(tie.source)
+            assert isinstance(tied, nn.Parameter)  # noqa: S101 - bounds.check saw to it
+            if isinstance(holder, nn.RNNBase):
+                setattr(holder, leaf, tied)  # a name of the tables; it also lists its weights
             else:
-                holder._buffers[leaf] = tensor  # noqa: SLF001 - likewise
-        holders = {path: self._holder(path)[0] for path in states}
-        parts = steps.Parts(leaves, holders, self._one_hots())
-        nodes = self.graph.nodes
-        for computation in (nodes, self.graph.eval_nodes or nodes):
-            self._plans.append(steps.plan(self.graph, computation, parts))
+                holder._parameters[leaf] = tied  # noqa: SLF001 - setattr would take user names
+        for path in self.graph.frozen:
+            self._find(path).requires_grad = False
 
     def _holder(self, path: str) -> tuple[nn.Module, str]:
         """The container of a path's last name, made if it is not there, and that name."""
@@ -100,15 +139,6 @@ class Net(nn.Module):
                 found = holder._modules[part] = nn.Module()  # noqa: SLF001 - likewise
             holder = found
         return holder, leaf
-
-    def _one_hots(self) -> dict[str, nn.Module]:
-        """A module for every one-hot node; ":" keeps its name apart from every path."""
-        found: dict[str, nn.Module] = {}
-        for node in (*self.graph.nodes, *self.graph.eval_nodes):
-            if node.function == graph_pb2.FUNCTION_ONE_HOT:
-                classes = values.to_integers(node.arguments[1]) or []
-                found[node.name] = self._modules[f"one_hot:{node.name}"] = modules.OneHot(classes)
-        return found
 
 
 def load(graph: graph_pb2.Graph, state: Mapping[str, Tensor]) -> Net:
@@ -123,11 +153,15 @@ def load(graph: graph_pb2.Graph, state: Mapping[str, Tensor]) -> Net:
     bounds.check(graph)
     _check_state(graph, state)
     with torch.device("meta"):  # shapes only: the parameters come from `state`
-        leaves = {module.path: modules.make(module) for module in graph.modules}
+        leaves = modules.make_all(graph)
+    meta.measure(graph, leaves)
     copies = {path: tensor.detach().to("cpu", copy=True) for path, tensor in state.items()}
     net = Net(graph)
-    net._grow(leaves, {spec.path: copies[spec.path] for spec in graph.states})  # noqa: SLF001 - ours
-    net.load_state_dict(copies, assign=True)
+    tied = {tie.path for tie in graph.ties}
+    spare = {spec.path: _fresh(spec) for spec in graph.states if spec.path in tied}
+    net._grow(leaves, {**copies, **spare})  # noqa: SLF001 - ours
+    net.load_state_dict(copies, strict=False, assign=True)  # the keys were compared
+    net._settle()  # noqa: SLF001 - ours
     return net.eval()
 
 
@@ -142,11 +176,13 @@ def init(graph: graph_pb2.Graph, seed: int) -> Net:
         seed: 0 to 2^63 - 1; the same seed draws the same parameters.
     """
     bounds.check(graph)
+    meta.measure(graph)
     net = Net(graph)
     with torch.random.fork_rng(devices=[]), torch.device("cpu"):
         torch.default_generator.manual_seed(seed)
-        leaves = {module.path: modules.make(module) for module in graph.modules}
+        leaves = modules.make_all(graph)
         net._grow(leaves, {state.path: _fresh(state) for state in graph.states})  # noqa: SLF001 - ours
+    net._settle()  # noqa: SLF001 - ours
     return net.train()
 
 

@@ -17,6 +17,8 @@ MAX_OUTPUTS = 64
 MAX_MODULES = 4096
 MAX_STATES = 4096
 MAX_NODES = 16_384
+#: Most paths of parameters in a list of them.
+MAX_PATHS = 65_536
 #: Most values of a list.
 MAX_VALUES = 65_536
 #: Deepest nesting of lists: indices are lists of lists.
@@ -31,7 +33,7 @@ MAX_RANK = 16
 MAX_ROW_ELEMENTS = 1 << 24
 #: Most operations of torch in one pass, those inside modules included: far above a network of a
 #: thousand layers, low enough that a check of it takes seconds.
-MAX_OPERATIONS = 1 << 17
+MAX_OPERATIONS = 1 << 16
 #: Most tensors that one split, chunk or unbind may give.
 MAX_PIECES = 4096
 #: Most elements of all parameters and buffers; servers set a lower limit of their own.

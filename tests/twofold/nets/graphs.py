@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from twofold.nets import catalogue, tables, values
+from twofold.nets import catalogue, meta, tables, values
 from twofold.v1 import graph_pb2, model_pb2, spec_pb2
 
 FP32 = graph_pb2.DATA_TYPE_FP32
@@ -58,3 +58,18 @@ def call(
     """The graph with one more node."""
     graph.nodes.add(name=name, function=function, arguments=operands)
     return graph
+
+
+def raw(*shapes: Sequence[int], names: str = "xyz") -> graph_pb2.Graph:
+    """Inputs x, y, ... float32 of these shapes behind the batch, answered as they are."""
+    graph = graph_pb2.Graph(format_version=2, head=graph_pb2.HEAD_RAW)
+    for name, shape in zip(names, shapes, strict=False):
+        graph.inputs.add(name=name, data_type=FP32, shape=[-1, *shape])
+        graph.nodes.add(name=name, input=name)
+    return graph
+
+
+def finished(graph: graph_pb2.Graph) -> graph_pb2.Graph:
+    """The graph through its bytes, with the outputs that it computes."""
+    graph.outputs.extend(meta.measure(graph).outputs)
+    return graph_pb2.Graph.FromString(graph.SerializeToString())

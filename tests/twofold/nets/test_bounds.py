@@ -29,22 +29,9 @@ def test_counts_follow_from_plain_integers() -> None:
     graph = _graph()
 
     assert bounds.parameter_count(graph) == (9 * 5 + 5) + (5 * 2 + 2)
-    assert bounds.score_count(graph) == 2
-    # x, centred, scaled, category, one_hot, features, hidden, activation, output.
-    assert bounds.row_elements(graph) == 2 + 2 + 2 + 2 + 7 + 9 + 5 + 5 + 2
     assert bounds.state_shapes(graph)["scale.mean"] == bounds.StateShape(
         (2,), graphs.FP32, is_trainable=False
     )
-
-
-@pytest.mark.parametrize(
-    "head", [graph_pb2.HEAD_SIGMOID, graph_pb2.HEAD_STEP, graph_pb2.HEAD_THRESHOLD]
-)
-def test_one_logit_answers_two_classes(head: graph_pb2.Head) -> None:
-    graph = graphs.of_nodes(width=1)
-    graph.head = head
-
-    assert bounds.score_count(graph) == 2
 
 
 def _set(path: str, value: object) -> Change:
@@ -82,6 +69,30 @@ def _nested(depth: int) -> graph_pb2.Value:
     return value
 
 
+def _add_output(name: str = "other") -> Change:
+    return lambda graph: graph.outputs.add(name=name, data_type=1, shape=[-1, 2])
+
+
+def _raw(change: Change) -> Change:
+    def both(graph: graph_pb2.Graph) -> None:
+        graph.head = graph_pb2.HEAD_RAW
+        change(graph)
+
+    return both
+
+
+def _add_recurrent(**given: values.Literal) -> Change:
+    """Two LSTMs; what only one has goes beyond no limit."""
+    kind = graph_pb2.MODULE_KIND_LSTM
+    arguments = tables.arguments(kind, input_size=2, hidden_size=5, **given)
+
+    def change(graph: graph_pb2.Graph) -> None:
+        graph.modules.add(path="first", kind=kind, arguments=arguments)
+        graph.modules.add(path="second", kind=kind, arguments=arguments)
+
+    return change
+
+
 def _many(graph: graph_pb2.Graph, count: int) -> None:
     for index in range(count):
         graph.modules.add(path=f"extra.{index}", kind=graph_pb2.MODULE_KIND_TANH)
@@ -89,7 +100,7 @@ def _many(graph: graph_pb2.Graph, count: int) -> None:
 
 CHANGES: dict[str, tuple[Change, str]] = {
     "no version": (_set("format_version", 0), "graph.format_version"),
-    "a newer version": (_set("format_version", 2), "graph.format_version"),
+    "a newer version": (_set("format_version", 3), "graph.format_version"),
     "unknown enum": (_set("head", 77), "graph.head"),
     "no head": (_set("head", 0), "graph.head"),
     "no inputs": (lambda g: g.ClearField("inputs"), "graph.inputs"),
@@ -178,18 +189,74 @@ CHANGES: dict[str, tuple[Change, str]] = {
     ),
     "no classes": (
         _replace(6, values.node("category"), values.integers([])),
-        "graph.nodes[6].arguments",
+        "graph node one_hot",
+    ),
+    "too many classes": (
+        _replace(6, values.node("category"), values.integers([tables.MAX_ROW_ELEMENTS, 1])),
+        "graph node one_hot",
+    ),
+    "classes of a node": (
+        _replace(6, values.node("category"), values.node("category")),
+        "graph node one_hot",
     ),
     "infinite literal": (
         _replace(3, values.node("x"), values.literal(float("inf"))),
         "graph.nodes[3].arguments[1].real",
     ),
     "threshold without its head": (_set("head_threshold", 0.5), "graph.head_threshold"),
-    "one logit for a softmax": (_argument(2, "out_features", 1), "graph.nodes"),
-    "two logits for a sigmoid": (_set("head", graph_pb2.HEAD_SIGMOID), "graph.nodes"),
-    "eval mode of another shape": (
-        lambda g: g.eval_nodes.add(name="x", input="x"),
-        "graph.eval_nodes",
+    "one logit for a softmax": (_set("outputs.0.shape", [-1, 1]), "graph.outputs"),
+    "two logits for a sigmoid": (_set("head", graph_pb2.HEAD_SIGMOID), "graph.outputs"),
+    "integers for a softmax": (_set("outputs.0.data_type", graphs.INT64), "graph.outputs"),
+    "two outputs for a softmax": (_add_output(), "graph.outputs"),
+    "no outputs": (lambda g: g.ClearField("outputs"), "graph.outputs"),
+    "odd output name": (_set("outputs.0.name", "a b"), "graph.outputs[0].name"),
+    "text output": (_set("outputs.0.data_type", 6), "graph.outputs[0].data_type"),
+    "fixed rows of an output": (_set("outputs.0.shape", [4, 2]), "graph.outputs[0].shape"),
+    "the same output twice": (_raw(_add_output(name="output")), "graph.outputs"),
+    "fewer results than outputs": (_raw(_add_output()), "graph.results"),
+    "more eval results than outputs": (
+        _set("eval_results", ["output", "x"]),
+        "graph.eval_results",
+    ),
+    "an unknown result": (_set("results", ["nowhere"]), "graph.results"),
+    "an unknown eval result": (_set("eval_results", ["nowhere"]), "graph.eval_results"),
+    "outputs in format 1": (_set("format_version", 1), "graph.format_version"),
+    "a raw head in format 1": (
+        lambda g: (g.ClearField("outputs"), _set("format_version", 1)(g), _set("head", 6)(g)),
+        "graph.format_version",
+    ),
+    "a tie of nothing": (
+        lambda g: g.ties.add(path="output.weight", source="nowhere"),
+        "graph.ties[0].source",
+    ),
+    "a tie of a buffer": (
+        lambda g: g.ties.add(path="scale.mean", source="scale.deviation"),
+        "graph.ties[0].path",
+    ),
+    "a tie of another shape": (
+        lambda g: g.ties.add(path="output.weight", source="hidden.0.weight"),
+        "graph.ties[0]",
+    ),
+    "a tie to itself": (
+        lambda g: g.ties.add(path="output.weight", source="output.weight"),
+        "graph.ties[0].source",
+    ),
+    "tied twice": (
+        lambda g: [g.ties.add(path="output.weight", source="hidden.0.weight") for _ in "ab"],
+        "graph.ties",
+    ),
+    "a frozen buffer": (_set("frozen", ["scale.mean"]), "graph.frozen"),
+    "frozen twice": (_set("frozen", ["output.bias"] * 2), "graph.frozen"),
+    "a parameter that is not persistent": (
+        lambda g: g.states.add(
+            path="k", data_type=1, shape=[1], trainable=True, non_persistent=True
+        ),
+        "graph.states[2].non_persistent",
+    ),
+    "too many layers": (_add_recurrent(num_layers=1024), "graph.modules"),
+    "arguments that do not go together": (
+        _add_recurrent(proj_size=5),
+        "graph.modules[3].arguments",
     ),
 }
 
@@ -199,8 +266,6 @@ def test_a_wrong_graph_is_refused_naming_the_place(name: str) -> None:
     change, field = CHANGES[name]
     graph = _graph()
     change(graph)
-    if name == "eval mode of another shape":
-        graph.eval_nodes[0].input = "category"
 
     with pytest.raises(InvalidField) as caught:
         bounds.check(graph, max_parameters=1 << 20)

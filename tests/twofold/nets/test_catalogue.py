@@ -40,8 +40,8 @@ def test_every_family_builds_a_valid_graph_for_each_of_its_losses() -> None:
             built += 1
             assert ("scale.mean" in bounds.state_shapes(graph)) == scaling
 
-            scores = 2 if task == spec_pb2.TASK_CLASSIFICATION else 1
-            assert bounds.score_count(graph) == scores
+            several = graph.head == graph_pb2.HEAD_SOFTMAX
+            assert list(graph.outputs[0].shape) == [-1, 2 if several else 1]
 
     # Scaled or not: a neuron's 24 activations classify (sigmoid by two losses) and 23 regress; an
     # MLP's 24 (with the default) classify by three losses; regressions have four, softmax two.
@@ -102,7 +102,7 @@ def test_regression_answers_the_value_itself() -> None:
         graph = graphs.built(family, data=data)
 
         assert graph.head == graph_pb2.HEAD_IDENTITY
-        assert bounds.score_count(graph) == 1
+        assert [list(spec.shape) for spec in graph.outputs] == [[-1, 1]]
 
 
 def test_an_mlp_has_its_layers_in_order() -> None:
@@ -148,3 +148,20 @@ def test_a_loss_or_task_that_does_not_fit_is_refused(
 ) -> None:
     with pytest.raises(InvalidField, match=r"training\.loss"):
         graphs.built(family, loss, data=graphs.features(labels=labels))
+
+
+def test_a_row_costs_what_its_nodes_compute() -> None:
+    """The estimate of memory needs no torch; meta.measure counts what torch really makes."""
+    network = spec_pb2.NetworkSpec(family=spec_pb2.FAMILY_MLP, hidden=[5])
+    sizes = catalogue.Sizes(2, (3, 4), 2)
+
+    built = catalogue.build_sized(
+        network,
+        sizes,
+        spec_pb2.TASK_CLASSIFICATION,
+        scaling=True,
+        loss=spec_pb2.LOSS_UNSPECIFIED,
+    )
+
+    # x, centred, scaled, category, one_hot, features, hidden, activation, output.
+    assert built.row_elements == 2 + 2 + 2 + 2 + 7 + 9 + 5 + 5 + 2

@@ -258,7 +258,7 @@ def _load(graph: graph_pb2.Graph) -> Net:
 @pytest.mark.parametrize("make", [_init, _load])
 def test_a_wrong_graph_is_not_built(make: Callable[[graph_pb2.Graph], Net]) -> None:
     graph = _graph()
-    graph.format_version = 2
+    graph.format_version = 3
 
     with pytest.raises(InvalidField, match=r"graph\.format_version"):
         make(graph)
