@@ -72,6 +72,14 @@ def read(path: Path, loop: Loop) -> list[str]:
     ]
 
 
+def batch_size_of(path: Path) -> int:
+    """Rows per step of the training that a checkpoint was taken of; see `read`'s Corrupt."""
+    try:
+        return int(str(_header(path.read_bytes())["batch_size"]))
+    except (KeyError, ValueError, TypeError, struct.error) as error:
+        raise Corrupt("the checkpoint cannot be read") from error
+
+
 def _steps(path: Path) -> int:
     return int(path.stem)
 
@@ -94,6 +102,8 @@ def _circumstances(loop: Loop) -> dict[str, object]:
     return {
         "position": asdict(loop.position),
         "spec_sha256": _spec_digest(loop),
+        "batch_size": loop.recipe.choices.batch_size,
+        "micro_batch_size": loop.step.micro_batch_size,
         **_surroundings(loop),
     }
 
@@ -147,6 +157,7 @@ def _restore(loop: Loop, tensors: dict[str, Tensor], header: dict[str, object]) 
     loop.order_before = tensors["rng:order"]
     loop.order.set_state(loop.order_before)
     loop.total.copy_(tensors["total"])
+    loop.step.shrink_to(int(str(header["micro_batch_size"])))
     position = header["position"]
     if not isinstance(position, dict):
         raise Corrupt("the checkpoint has no position")

@@ -84,6 +84,10 @@ class GraphStep:
         """See Step."""
         return self._eager.micro_batch_size
 
+    def shrink_to(self, rows: int) -> None:
+        """See Step."""
+        self._eager.shrink_to(rows)
+
     def __call__(self, rows: Tensor | None) -> None:
         """See Step."""
         if self._is_eager or (rows is not None and len(rows) != self._size):

@@ -5,6 +5,7 @@ import os
 
 import torch
 
+from trainer import memory
 from trainer.precision import Facts
 from twofold.errors import WrongState
 from twofold.v1 import spec_pb2
@@ -49,6 +50,14 @@ def facts(device: torch.device, step_cost: int, task: spec_pb2.Task) -> Facts:
     able = torch.cpu.get_capabilities()
     has_bf16 = any(able.get(name) for name in ("avx512_bf16", "amx_bf16", "arm_bf16"))
     return Facts("cpu", has_bf16, has_tf32=False, step_cost=step_cost, task=task)
+
+
+def memory_bytes(asked: str) -> int:
+    """Free memory of the device that `choose_device` gives, in bytes."""
+    device = choose_device(asked)
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    return memory.available_bytes()
 
 
 def allow_determinism() -> None:

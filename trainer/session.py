@@ -8,18 +8,22 @@ import logging
 import math
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
-from trainer import baseline, checkpoint, data, gates, machine, recipe, replay
+from trainer import baseline, batches, checkpoint, data, gates, machine, probing, recipe, replay
 from trainer.export import Trained, export
 from trainer.loop import Interrupted, Loop, forward, mean_loss, metrics
+from trainer.noise import NoiseScale
 from trainer.prepared import Prepared, prepare
+from twofold import spec_training
 from twofold.errors import Corrupt
 from twofold.faults import fault
 from twofold.internal.v1 import child_pb2
+from twofold.manifest import sha256_hex
 from twofold.store import LocalStore
-from twofold.v1 import model_pb2, training_pb2
+from twofold.v1 import model_pb2, spec_pb2, training_pb2
 
 #: Seconds between two reports of progress: people read no faster, and each is a durable write.
 REPORT_GAP_S = 0.2
@@ -69,6 +73,8 @@ class Session:
         self._seconds_per_epoch = math.nan
         self._resumed_epoch = 0
         self._resume_warning = ""
+        self._batch_reason = "the spec's"
+        self._noise: NoiseScale | None = None
         # Whether a report was held back; the last epoch's is always sent.
         self._has_news = False
         # As last reported; shown on until newer ones are computed.
@@ -90,13 +96,18 @@ class Session:
         table = data.load(request.spec.data, request.data_path, request.data_format)
         prepared = prepare(table, request.spec)
         del table  # the raw columns are not needed beside the prepared ones
-        loop = self._resumed(lambda: self._fresh(prepared))
+        spec = self._settled(prepared)
+        loop = self._resumed(lambda: self._fresh(spec, prepared))
         self._train(loop)
         self._reporter.progressed(training_pb2.JOB_PHASE_EVALUATING, self._progress(loop))
         loop.recipe.judged.load_state_dict(loop.best)
         figures = _final_metrics(loop)
         trained = Trained(loop.recipe, prepared, loop.best, figures, loop.position.best_epoch)
         manifest = export(trained, Path(request.artifact_path))
+        # What was asked for, as the job has it: loop.recipe's may have a batch size of its own.
+        manifest.lineage.spec_sha256 = sha256_hex(
+            request.spec.SerializeToString(deterministic=True)
+        )
         fault("child.exported")
         replay.require(manifest, Path(request.artifact_path))
         manifest.gates.extend(self._passed_gates(manifest, prepared))
@@ -113,9 +124,31 @@ class Session:
             compared = baseline.measure(store, request.tenant, request.spec, prepared)
         return gates.decide(asked, manifest.metrics, compared)
 
-    def _fresh(self, prepared: Prepared) -> Loop:
+    def _settled(self, prepared: Prepared) -> spec_pb2.TrainingSpec:
+        """The spec with a batch size: its own, the checkpoint's, or one that is found by trying."""
+        request = self._request
+        if not spec_training.is_automatic(request.spec.training):
+            return request.spec
+        if request.resume_path:
+            with suppress(Corrupt, FileNotFoundError):  # told when it is read
+                size = checkpoint.batch_size_of(Path(request.resume_path))
+                self._batch_reason = "as the attempt before it found"
+                return batches.settle(request.spec, size)
+        size, self._batch_reason = probing.choose(
+            request, prepared, machine.memory_bytes(request.device), self._while_probing
+        )
+        return batches.settle(request.spec, size)
+
+    def _while_probing(self) -> None:
+        self._reporter.progressed(training_pb2.JOB_PHASE_PREPARING)
+        if self._reporter.should_stop():
+            raise Interrupted
+
+    def _fresh(self, spec: spec_pb2.TrainingSpec, prepared: Prepared) -> Loop:
         device = machine.choose_device(self._request.device)
-        return Loop(recipe.make(self._request.spec, prepared, device, self._request.threads))
+        made = recipe.make(spec, prepared, device, self._request.threads)
+        made.choices.batch_size_reason = self._batch_reason
+        return Loop(made)
 
     def _resumed(self, fresh: Callable[[], Loop]) -> Loop:
         """The loop where the checkpoint left it; at its beginning without a usable one."""
@@ -145,6 +178,7 @@ class Session:
             try:
                 loop.run_epoch(lambda: self._between_steps(loop))
                 fault("child.epoch")
+                self._measure_noise(loop)
                 self._after_epoch(loop)
             except Interrupted:
                 self._write_checkpoint(loop)
@@ -190,6 +224,20 @@ class Session:
         self._metrics = metrics(loop.recipe, loop.recipe.evaluation, held_out)
         self._reporter.progressed(training_pb2.JOB_PHASE_TRAINING, self._progress(loop))
 
+    def _measure_noise(self, loop: Loop) -> None:
+        """After epochs 1, 2, 4 and so on: the scale grows while the loss falls."""
+        epoch = loop.position.epoch
+        if not spec_training.is_automatic(self._request.spec.training) or epoch & (epoch - 1):
+            return
+        self._noise = self._noise or NoiseScale(loop.recipe)
+        self._noise.measure()
+
+    def _warnings(self, loop: Loop) -> list[str]:
+        if self._noise is None or self._noise.rows is None:
+            return []
+        told = batches.warning(loop.recipe.choices.batch_size, self._noise.rows)
+        return [told] if told else []
+
     def _progress(self, loop: Loop) -> training_pb2.Progress:
         position, options = loop.position, loop.recipe.spec.training
         progress = training_pb2.Progress(
@@ -200,10 +248,13 @@ class Session:
             resume_warning=self._resume_warning,
             learning_rate=loop.learning_rate,
             choices=loop.choices,
+            warnings=self._warnings(loop),
             metrics=self._metrics,
         )
         if loop.recipe.evaluation is not loop.recipe.training:
             progress.validation_loss = position.validation_loss
+        if self._noise is not None and self._noise.rows is not None:
+            progress.gradient_noise_scale = self._noise.rows
         if self._seconds_per_epoch > 0:
             progress.rows_per_second = len(loop.recipe.training) / self._seconds_per_epoch
             left = options.epochs - position.epoch

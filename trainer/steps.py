@@ -29,6 +29,10 @@ class Step(Protocol):
         """Rows that go through the network at once; halved when memory runs out."""
         ...
 
+    def shrink_to(self, rows: int) -> None:
+        """Takes at most this many rows through the network at once, as before a resume."""
+        ...
+
     def __call__(self, rows: Tensor | None) -> None:
         """Trains on these rows, int64 [B]; None: on all."""
         ...
@@ -50,6 +54,10 @@ class EagerStep:
     def micro_batch_size(self) -> int:
         """See Step."""
         return self._micro_batch_size
+
+    def shrink_to(self, rows: int) -> None:
+        """See Step."""
+        self._micro_batch_size = min(self._micro_batch_size, rows)
 
     def __call__(self, rows: Tensor | None) -> None:
         """See Step.

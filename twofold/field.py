@@ -25,6 +25,8 @@ class Field:
     default_rule: str = ""
     #: Most entries, for a list.
     entries: int = 0
+    #: A word that may stand for a number in TOML, and that number.
+    word: tuple[str, int] | None = None
 
     def allowed(self) -> str:
         """The range in words; empty for text and choices, which are checked by meaning."""
@@ -34,7 +36,9 @@ class Field:
         opening = "(" if self.is_low_open else "["
         closing = ")" if self.is_high_open else "]"
         kind = "whole number" if self.kind == "integer" else "number"
-        return f"{kind} in {opening}{_plain(self.low)}, {_plain(self.high)}{closing}{unit}"
+        low = self.low
+        word = f', or "{self.word[0]}" ({self.word[1]})' if self.word else ""
+        return f"{kind} in {opening}{_plain(low)}, {_plain(self.high)}{closing}{unit}{word}"
 
     def default_text(self) -> str:
         """The default in words."""

@@ -20,6 +20,8 @@ __all__ = ["Bounds", "TruthTable", "complete", "dataset_of", "truth_table"]
 FORMAT_VERSION = 1
 #: Below this many rows nothing is held out by default: too few are left to say anything.
 SMALL_TABLE = 20
+#: The least that is tried for an automatic batch size, if there are as many rows.
+_LEAST_BATCH = 1024
 #: Bytes per number in training, float32.
 _BYTES_PER_FLOAT = 4
 #: Bytes per number of the table or of an activation: float32 twice, for the permuted copy of a
@@ -223,7 +225,7 @@ def _check_size(
         shown = f"what makes {parameters:,} parameters"
         raise InvalidField.of(widths, shown, f"at most {bounds.max_parameters:,} parameters")
     training = spec.training
-    batch = min(training.micro_batch_size or training.batch_size, row_count)
+    batch = min(training.micro_batch_size or training.batch_size or _LEAST_BATCH, row_count)
     parts = {
         widths: parameters * spec_training.floats_per_parameter(training) * _BYTES_PER_FLOAT,
         "data.dataset": row_count * (len(spec.data.features) + 1) * _BYTES_PER_NUMBER,

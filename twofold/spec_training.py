@@ -80,18 +80,28 @@ def complete(
     if is_rule and training.optimizer == _SGD and not training.HasField("learning_rate"):
         training.learning_rate = 1.0
     kind = training.optimizer
-    _settle(training, "training", _OF_OPTIMIZER, kind, _optimizer_word)
+    owned = dict(_OF_OPTIMIZER)
+    if is_automatic(training):
+        del owned["learning_rate"]  # it follows from the batch size that is found
+    _settle(training, "training", owned, kind, _optimizer_word)
     _settle(training, "training", _OF_LOSS, training.loss, _loss_word)
     schedule = training.schedule
     schedule.kind = schedule.kind or spec_pb2.SCHEDULE_KIND_CONSTANT
     _settle(schedule, "training.schedule", _OF_SCHEDULE, schedule.kind, _schedule_word)
     training.precision = training.precision or spec_pb2.PRECISION_FP32
+    if is_automatic(training) and kind == _LBFGS:
+        raise InvalidField.of("training.batch_size", "auto", "all rows for lbfgs, or nothing")
     if training.nesterov and not training.momentum:
         allowed = "false, or true with training.momentum above 0"
         raise InvalidField.of("training.nesterov", value=True, allowed=allowed)
     if kind == _LBFGS:
         _complete_full_batch(training, row_count)
     _check_class_weights(spec)
+
+
+def is_automatic(training: spec_pb2.TrainingOptions) -> bool:
+    """Whether the batch size is to be found by trying."""
+    return training.HasField("batch_size") and training.batch_size == 0
 
 
 def floats_per_parameter(training: spec_pb2.TrainingOptions) -> int:

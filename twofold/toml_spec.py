@@ -17,6 +17,7 @@ from google.protobuf import json_format
 from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescriptor
 
 from twofold.errors import InvalidField
+from twofold.spec_fields import FIELDS
 from twofold.v1 import spec_pb2
 
 #: A value of a spec's tree.
@@ -41,14 +42,14 @@ def from_dict(tree: Tree) -> spec_pb2.TrainingSpec:
     Raises:
         InvalidField: unknown key, wrong type, NaN, infinity or unknown choice; names the key.
     """
-    message = _message(_SPEC, tree, "")
+    message = _message(_SPEC, _replaced(tree, _numbers()), "")
     return json_format.ParseDict(message, spec_pb2.TrainingSpec())
 
 
 def to_dict(spec: spec_pb2.TrainingSpec) -> dict[str, Value]:
     """The nested tables of what is set in `spec`; `from_dict` gives it back."""
     tree = json_format.MessageToDict(spec, preserving_proto_field_name=True)
-    return _tables(_SPEC, tree)
+    return cast("dict[str, Value]", _replaced(_tables(_SPEC, tree), _words()))
 
 
 def parse(text: str) -> dict[str, Value]:
@@ -118,6 +119,34 @@ def _put(tree: dict[str, Value], path: Sequence[str], value: Value) -> None:
             raise InvalidField.of(".".join(path[:depth]), below, "a table")
         tree = below
     tree[last] = value
+
+
+# Words for numbers, such as "auto".
+
+
+def _numbers() -> dict[str, tuple[object, object]]:
+    return {path: field.word for path, field in FIELDS.items() if field.word}
+
+
+def _words() -> dict[str, tuple[object, object]]:
+    return {path: (number, word) for path, (word, number) in _numbers().items()}
+
+
+def _replaced(tree: Tree, pairs: Mapping[str, tuple[object, object]]) -> Tree:
+    """`tree` with the first of a pair replaced by the second where it stands at the pair's path."""
+    if not isinstance(tree, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance] - from users
+        return tree
+    result = dict(tree)
+    for path, (old, new) in pairs.items():
+        name, _, rest = path.partition(".")
+        if name not in result:
+            continue
+        value = result[name]
+        if rest:
+            result[name] = _replaced(cast("Tree", value), {rest: (old, new)})
+        elif type(value) is type(old) and value == old:
+            result[name] = new
+    return result
 
 
 # Tables to protobuf's JSON form.

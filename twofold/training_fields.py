@@ -8,7 +8,12 @@ from twofold.field import DAY_S, MAX_LABELS, Field
 FIELDS: Mapping[str, Field] = {
     "training.epochs": Field("integer", "Passes over the training rows.", 1, 10**6, default=100),
     "training.batch_size": Field(
-        "integer", "Rows per step; at most the training rows.", 1, 1 << 24, default=1024
+        "integer",
+        'Rows per step; at most the training rows. "auto" finds the fastest by trying.',
+        0,
+        1 << 24,
+        default=1024,
+        word=("auto", 0),
     ),
     "training.loss": Field("choice", "The loss.", default_rule="the family's"),
     "training.optimizer": Field(

@@ -138,6 +138,15 @@ def test_rate_and_decay_follow_from_the_optimizer(
     assert (training.learning_rate, training.weight_decay) == (rate, decay)
 
 
+def test_with_an_automatic_batch_the_rate_is_left_to_it_unless_it_is_given() -> None:
+    free = completed(make_spec(training__batch_size=0)).training
+    given = completed(make_spec(training__batch_size=0, training__learning_rate=0.5)).training
+
+    assert free.HasField("batch_size")
+    assert not free.HasField("learning_rate")
+    assert given.learning_rate == 0.5
+
+
 def test_the_perceptron_rule_with_another_optimizer_has_that_one_s_rate() -> None:
     spec = make_spec(
         network__family=spec_pb2.FAMILY_PERCEPTRON, training__optimizer=spec_pb2.OPTIMIZER_ADAM
@@ -210,7 +219,7 @@ def _specs(draw: st.DrawFn) -> spec_pb2.TrainingSpec:
         "training__optimizer": st.sampled_from(spec_pb2.Optimizer.values()),
         "training__nesterov": st.booleans(),
         "training__momentum": st.sampled_from([0.0, 0.9]),
-        "training__batch_size": st.sampled_from([8, 1 << 20]),
+        "training__batch_size": st.sampled_from([0, 8, 1 << 20]),
         "training__balance_classes": st.booleans(),
         "training__schedule__kind": st.sampled_from(spec_pb2.ScheduleKind.values()),
         "training__schedule__floor": st.sampled_from([0.0, 0.5]),

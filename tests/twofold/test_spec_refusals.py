@@ -149,6 +149,10 @@ REFUSED: dict[str, tuple[dict[str, object], str]] = {
         {"training__batch_size": 64, "training__optimizer": spec_pb2.OPTIMIZER_LBFGS},
         "training.batch_size",
     ),
+    "an automatic batch of LBFGS": (
+        {"training__batch_size": 0, "training__optimizer": spec_pb2.OPTIMIZER_LBFGS},
+        "training.batch_size",
+    ),
     "clipping of LBFGS": (
         {"training__clip_norm": 1.0, "training__optimizer": spec_pb2.OPTIMIZER_LBFGS},
         "training.clip_norm",

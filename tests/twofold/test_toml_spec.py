@@ -113,6 +113,16 @@ def test_every_field_of_the_message_can_be_written() -> None:
         assert written == set(message.DESCRIPTOR.fields_by_name)
 
 
+def test_a_word_stands_for_its_number_and_comes_back() -> None:
+    spec = toml_spec.from_dict({"training": {"batch_size": "auto"}})
+
+    assert spec.training.HasField("batch_size")
+    assert spec.training.batch_size == 0
+    assert toml_spec.to_dict(spec) == {"training": {"batch_size": "auto"}}
+    with pytest.raises(InvalidField, match=r"training\.batch_size is '?much"):
+        toml_spec.from_dict({"training": {"batch_size": "much"}})
+
+
 def test_values_arrive() -> None:
     spec = toml_spec.from_toml(FULL)
 

@@ -110,6 +110,7 @@ def _details(job: training_pb2.TrainingJob) -> dict[str, object]:
         "version": render.version_of(job.model_version),
         "progress": progress.figures(job),
         **_choices(job.progress.choices),
+        "warning": "; ".join(job.progress.warnings),
         "resume warning": job.progress.resume_warning,
         "metrics": render.metrics(job.progress.metrics),
         "attempts": job.attempt_count,
@@ -131,7 +132,8 @@ def _choices(choices: spec_pb2.Choices) -> dict[str, object]:
         "precision": f"{choices.precision} ({choices.precision_reason})",
         "execution": f"{choices.execution} ({choices.execution_reason})",
         "optimizer": choices.optimizer,
-        "batch": f"{choices.batch_size:,} rows, {choices.micro_batch_size:,} at once",
+        "batch": f"{choices.batch_size:,} rows, {choices.micro_batch_size:,} at once "
+        f"({choices.batch_size_reason})",
     }
 
 

@@ -292,7 +292,7 @@ class TrainingOptions(_message.Message):
     def __init__(self, epochs: _Optional[int] = ..., batch_size: _Optional[int] = ..., loss: _Optional[_Union[Loss, str]] = ..., optimizer: _Optional[_Union[Optimizer, str]] = ..., learning_rate: _Optional[float] = ..., weight_decay: _Optional[float] = ..., momentum: _Optional[float] = ..., nesterov: _Optional[bool] = ..., seed: _Optional[int] = ..., tolerance: _Optional[float] = ..., patience: _Optional[int] = ..., threads: _Optional[int] = ..., checkpoint_interval: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., beta1: _Optional[float] = ..., beta2: _Optional[float] = ..., epsilon: _Optional[float] = ..., smoothing: _Optional[float] = ..., centered: _Optional[bool] = ..., history: _Optional[int] = ..., iterations: _Optional[int] = ..., schedule: _Optional[_Union[Schedule, _Mapping]] = ..., ema_decay: _Optional[float] = ..., clip_norm: _Optional[float] = ..., clip_value: _Optional[float] = ..., micro_batch_size: _Optional[int] = ..., label_smoothing: _Optional[float] = ..., focal_gamma: _Optional[float] = ..., huber_delta: _Optional[float] = ..., quantile: _Optional[float] = ..., class_weights: _Optional[_Mapping[str, float]] = ..., balance_classes: _Optional[bool] = ..., precision: _Optional[_Union[Precision, str]] = ..., compile: _Optional[bool] = ..., deterministic: _Optional[bool] = ...) -> None: ...
 
 class Choices(_message.Message):
-    __slots__ = ("device", "threads", "threads_reason", "precision", "precision_reason", "execution", "execution_reason", "optimizer", "batch_size", "micro_batch_size")
+    __slots__ = ("device", "threads", "threads_reason", "precision", "precision_reason", "execution", "execution_reason", "optimizer", "batch_size", "micro_batch_size", "batch_size_reason")
     DEVICE_FIELD_NUMBER: _ClassVar[int]
     THREADS_FIELD_NUMBER: _ClassVar[int]
     THREADS_REASON_FIELD_NUMBER: _ClassVar[int]
@@ -303,6 +303,7 @@ class Choices(_message.Message):
     OPTIMIZER_FIELD_NUMBER: _ClassVar[int]
     BATCH_SIZE_FIELD_NUMBER: _ClassVar[int]
     MICRO_BATCH_SIZE_FIELD_NUMBER: _ClassVar[int]
+    BATCH_SIZE_REASON_FIELD_NUMBER: _ClassVar[int]
     device: str
     threads: int
     threads_reason: str
@@ -313,7 +314,8 @@ class Choices(_message.Message):
     optimizer: str
     batch_size: int
     micro_batch_size: int
-    def __init__(self, device: _Optional[str] = ..., threads: _Optional[int] = ..., threads_reason: _Optional[str] = ..., precision: _Optional[str] = ..., precision_reason: _Optional[str] = ..., execution: _Optional[str] = ..., execution_reason: _Optional[str] = ..., optimizer: _Optional[str] = ..., batch_size: _Optional[int] = ..., micro_batch_size: _Optional[int] = ...) -> None: ...
+    batch_size_reason: str
+    def __init__(self, device: _Optional[str] = ..., threads: _Optional[int] = ..., threads_reason: _Optional[str] = ..., precision: _Optional[str] = ..., precision_reason: _Optional[str] = ..., execution: _Optional[str] = ..., execution_reason: _Optional[str] = ..., optimizer: _Optional[str] = ..., batch_size: _Optional[int] = ..., micro_batch_size: _Optional[int] = ..., batch_size_reason: _Optional[str] = ...) -> None: ...
 
 class Schedule(_message.Message):
     __slots__ = ("kind", "warmup_epochs", "step_epochs", "drop", "floor", "rise", "start", "plateau_epochs", "threshold")

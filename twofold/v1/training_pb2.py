@@ -27,7 +27,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from twofold.v1 import spec_pb2 as twofold_dot_v1_dot_spec__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19twofold/v1/training.proto\x12\ntwofold.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x15twofold/v1/spec.proto\"\xe8\x03\n\x0bTrainingJob\x12\x0c\n\x04name\x18\x01 \x01(\t\x12&\n\x04spec\x18\x02 \x01(\x0b\x32\x18.twofold.v1.TrainingSpec\x12#\n\x05state\x18\x03 \x01(\x0e\x32\x14.twofold.v1.JobState\x12#\n\x05phase\x18\x04 \x01(\x0e\x32\x14.twofold.v1.JobPhase\x12%\n\x06reason\x18\x05 \x01(\x0e\x32\x15.twofold.v1.JobReason\x12\x0f\n\x07message\x18\x06 \x01(\t\x12\x15\n\rattempt_count\x18\x07 \x01(\x05\x12\x16\n\x0e\x65viction_count\x18\x08 \x01(\x05\x12&\n\x08progress\x18\t \x01(\x0b\x32\x14.twofold.v1.Progress\x12\x15\n\rmodel_version\x18\n \x01(\t\x12\x10\n\x08retry_of\x18\x0b \x01(\t\x12/\n\x0b\x63reate_time\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nstart_time\x18\r \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x0e \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\nrequest_id\x18\x0f \x01(\t\"\x8e\x03\n\x08Progress\x12\r\n\x05\x65poch\x18\x01 \x01(\x03\x12\x13\n\x0b\x65poch_count\x18\x02 \x01(\x03\x12\x0c\n\x04loss\x18\x03 \x01(\x01\x12\x1c\n\x0fvalidation_loss\x18\x04 \x01(\x01H\x00\x88\x01\x01\x12\x32\n\x07metrics\x18\x05 \x03(\x0b\x32!.twofold.v1.Progress.MetricsEntry\x12\x17\n\x0frows_per_second\x18\x06 \x01(\x01\x12\x35\n\x12remaining_duration\x18\x07 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x15\n\rresumed_epoch\x18\x08 \x01(\x03\x12$\n\x07\x63hoices\x18\t \x01(\x0b\x32\x13.twofold.v1.Choices\x12\x16\n\x0eresume_warning\x18\n \x01(\t\x12\x15\n\rlearning_rate\x18\x0c \x01(\x01\x1a.\n\x0cMetricsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\x42\x12\n\x10_validation_loss\"\xa2\x01\n\x18\x43reateTrainingJobRequest\x12&\n\x04spec\x18\x01 \x01(\x0b\x32\x18.twofold.v1.TrainingSpec\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\x15\n\rvalidate_only\x18\x03 \x01(\x08\x12\x33\n\x0fnot_before_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"A\n\x19\x43reateTrainingJobResponse\x12$\n\x03job\x18\x01 \x01(\x0b\x32\x17.twofold.v1.TrainingJob\"%\n\x15GetTrainingJobRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\">\n\x16GetTrainingJobResponse\x12$\n\x03job\x18\x01 \x01(\x0b\x32\x17.twofold.v1.TrainingJob\"u\n\x17ListTrainingJobsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12$\n\x06states\x18\x03 \x03(\x0e\x32\x14.twofold.v1.JobState\x12\r\n\x05model\x18\x04 \x01(\t\"Z\n\x18ListTrainingJobsResponse\x12%\n\x04jobs\x18\x01 \x03(\x0b\x32\x17.twofold.v1.TrainingJob\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"7\n\x17WatchTrainingJobRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06\x63ursor\x18\x02 \x01(\t\"\x80\x01\n\x18WatchTrainingJobResponse\x12$\n\x03job\x18\x01 \x01(\x0b\x32\x17.twofold.v1.TrainingJob\x12\x0e\n\x06\x63ursor\x18\x02 \x01(\t\x12.\n\nevent_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"(\n\x18\x43\x61ncelTrainingJobRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"A\n\x19\x43\x61ncelTrainingJobResponse\x12$\n\x03job\x18\x01 \x01(\x0b\x32\x17.twofold.v1.TrainingJob\";\n\x17RetryTrainingJobRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"@\n\x18RetryTrainingJobResponse\x12$\n\x03job\x18\x01 \x01(\x0b\x32\x17.twofold.v1.TrainingJob*\xb5\x01\n\x08JobState\x12\x19\n\x15JOB_STATE_UNSPECIFIED\x10\x00\x12\x15\n\x11JOB_STATE_PENDING\x10\x01\x12\x15\n\x11JOB_STATE_RUNNING\x10\x02\x12\x18\n\x14JOB_STATE_CANCELLING\x10\x03\x12\x17\n\x13JOB_STATE_SUCCEEDED\x10\x04\x12\x14\n\x10JOB_STATE_FAILED\x10\x05\x12\x17\n\x13JOB_STATE_CANCELLED\x10\x06*\xd1\x01\n\x08JobPhase\x12\x19\n\x15JOB_PHASE_UNSPECIFIED\x10\x00\x12\x14\n\x10JOB_PHASE_QUEUED\x10\x01\x12\x15\n\x11JOB_PHASE_DELAYED\x10\x02\x12\x18\n\x14JOB_PHASE_RETRY_WAIT\x10\x03\x12\x17\n\x13JOB_PHASE_PREPARING\x10\x04\x12\x16\n\x12JOB_PHASE_TRAINING\x10\x05\x12\x18\n\x14JOB_PHASE_EVALUATING\x10\x06\x12\x18\n\x14JOB_PHASE_PUBLISHING\x10\x07*\x9a\x02\n\tJobReason\x12\x1a\n\x16JOB_REASON_UNSPECIFIED\x10\x00\x12\x1b\n\x17JOB_REASON_INVALID_SPEC\x10\x01\x12\x13\n\x0fJOB_REASON_DATA\x10\x02\x12\x12\n\x0eJOB_REASON_OOM\x10\x03\x12\x17\n\x13JOB_REASON_DIVERGED\x10\x04\x12\x16\n\x12JOB_REASON_TIMEOUT\x10\x05\x12\x1a\n\x16JOB_REASON_WORKER_LOST\x10\x06\x12\x1a\n\x16JOB_REASON_NOT_BLESSED\x10\x07\x12\x14\n\x10JOB_REASON_STORE\x10\x08\x12\x13\n\x0fJOB_REASON_USER\x10\t\x12\x17\n\x13JOB_REASON_INTERNAL\x10\n2\xcd\x04\n\x0fTrainingService\x12`\n\x11\x43reateTrainingJob\x12$.twofold.v1.CreateTrainingJobRequest\x1a%.twofold.v1.CreateTrainingJobResponse\x12W\n\x0eGetTrainingJob\x12!.twofold.v1.GetTrainingJobRequest\x1a\".twofold.v1.GetTrainingJobResponse\x12]\n\x10ListTrainingJobs\x12#.twofold.v1.ListTrainingJobsRequest\x1a$.twofold.v1.ListTrainingJobsResponse\x12_\n\x10WatchTrainingJob\x12#.twofold.v1.WatchTrainingJobRequest\x1a$.twofold.v1.WatchTrainingJobResponse0\x01\x12`\n\x11\x43\x61ncelTrainingJob\x12$.twofold.v1.CancelTrainingJobRequest\x1a%.twofold.v1.CancelTrainingJobResponse\x12]\n\x10RetryTrainingJob\x12#.twofold.v1.RetryTrainingJobRequest\x1a$.twofold.v1.RetryTrainingJobResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19twofold/v1/training.proto\x12\ntwofold.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x15twofold/v1/spec.proto\"\xe8\x03\n\x0bTrainingJob\x12\x0c\n\x04name\x18\x01 \x01(\t\x12&\n\x04spec\x18\x02 \x01(\x0b\x32\x18.twofold.v1.TrainingSpec\x12#\n\x05state\x18\x03 \x01(\x0e\x32\x14.twofold.v1.JobState\x12#\n\x05phase\x18\x04 \x01(\x0e\x32\x14.twofold.v1.JobPhase\x12%\n\x06reason\x18\x05 \x01(\x0e\x32\x15.twofold.v1.JobReason\x12\x0f\n\x07message\x18\x06 \x01(\t\x12\x15\n\rattempt_count\x18\x07 \x01(\x05\x12\x16\n\x0e\x65viction_count\x18\x08 \x01(\x05\x12&\n\x08progress\x18\t \x01(\x0b\x32\x14.twofold.v1.Progress\x12\x15\n\rmodel_version\x18\n \x01(\t\x12\x10\n\x08retry_of\x18\x0b \x01(\t\x12/\n\x0b\x63reate_time\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nstart_time\x18\r \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x0e \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\nrequest_id\x18\x0f \x01(\t\"\xdc\x03\n\x08Progress\x12\r\n\x05\x65poch\x18\x01 \x01(\x03\x12\x13\n\x0b\x65poch_count\x18\x02 \x01(\x03\x12\x0c\n\x04loss\x18\x03 \x01(\x01\x12\x1c\n\x0fvalidation_loss\x18\x04 \x01(\x01H\x00\x88\x01\x01\x12\x32\n\x07metrics\x18\x05 \x03(\x0b\x32!.twofold.v1.Progress.MetricsEntry\x12\x17\n\x0frows_per_second\x18\x06 \x01(\x01\x12\x35\n\x12remaining_duration\x18\x07 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x15\n\rresumed_epoch\x18\x08 \x01(\x03\x12$\n\x07\x63hoices\x18\t \x01(\x0b\x32\x13.twofold.v1.Choices\x12\x16\n\x0eresume_warning\x18\n \x01(\t\x12\x10\n\x08warnings\x18\x0b \x03(\t\x12\x15\n\rlearning_rate\x18\x0c \x01(\x01\x12!\n\x14gradient_noise_scale\x18\r \x01(\x01H\x01\x88\x01\x01\x1a.\n\x0cMetricsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\x42\x12\n\x10_validation_lossB\x17\n\x15_gradient_noise_scale\"\xa2\x01\n\x18\x43reateTrainingJobRequest\x12&\n\x04spec\x18\x01 \x01(\x0b\x32\x18.twofold.v1.TrainingSpec\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\x15\n\rvalidate_only\x18\x03 \x01(\x08\x12\x33\n\x0fnot_before_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"A\n\x19\x43reateTrainingJobResponse\x12$\n\x03job\x18\x01 \x01(\x0b\x32\x17.twofold.v1.TrainingJob\"%\n\x15GetTrainingJobRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\">\n\x16GetTrainingJobResponse\x12$\n\x03job\x18\x01 \x01(\x0b\x32\x17.twofold.v1.TrainingJob\"u\n\x17ListTrainingJobsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12$\n\x06states\x18\x03 \x03(\x0e\x32\x14.twofold.v1.JobState\x12\r\n\x05model\x18\x04 \x01(\t\"Z\n\x18ListTrainingJobsResponse\x12%\n\x04jobs\x18\x01 \x03(\x0b\x32\x17.twofold.v1.TrainingJob\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"7\n\x17WatchTrainingJobRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06\x63ursor\x18\x02 \x01(\t\"\x80\x01\n\x18WatchTrainingJobResponse\x12$\n\x03job\x18\x01 \x01(\x0b\x32\x17.twofold.v1.TrainingJob\x12\x0e\n\x06\x63ursor\x18\x02 \x01(\t\x12.\n\nevent_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"(\n\x18\x43\x61ncelTrainingJobRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"A\n\x19\x43\x61ncelTrainingJobResponse\x12$\n\x03job\x18\x01 \x01(\x0b\x32\x17.twofold.v1.TrainingJob\";\n\x17RetryTrainingJobRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"@\n\x18RetryTrainingJobResponse\x12$\n\x03job\x18\x01 \x01(\x0b\x32\x17.twofold.v1.TrainingJob*\xb5\x01\n\x08JobState\x12\x19\n\x15JOB_STATE_UNSPECIFIED\x10\x00\x12\x15\n\x11JOB_STATE_PENDING\x10\x01\x12\x15\n\x11JOB_STATE_RUNNING\x10\x02\x12\x18\n\x14JOB_STATE_CANCELLING\x10\x03\x12\x17\n\x13JOB_STATE_SUCCEEDED\x10\x04\x12\x14\n\x10JOB_STATE_FAILED\x10\x05\x12\x17\n\x13JOB_STATE_CANCELLED\x10\x06*\xd1\x01\n\x08JobPhase\x12\x19\n\x15JOB_PHASE_UNSPECIFIED\x10\x00\x12\x14\n\x10JOB_PHASE_QUEUED\x10\x01\x12\x15\n\x11JOB_PHASE_DELAYED\x10\x02\x12\x18\n\x14JOB_PHASE_RETRY_WAIT\x10\x03\x12\x17\n\x13JOB_PHASE_PREPARING\x10\x04\x12\x16\n\x12JOB_PHASE_TRAINING\x10\x05\x12\x18\n\x14JOB_PHASE_EVALUATING\x10\x06\x12\x18\n\x14JOB_PHASE_PUBLISHING\x10\x07*\x9a\x02\n\tJobReason\x12\x1a\n\x16JOB_REASON_UNSPECIFIED\x10\x00\x12\x1b\n\x17JOB_REASON_INVALID_SPEC\x10\x01\x12\x13\n\x0fJOB_REASON_DATA\x10\x02\x12\x12\n\x0eJOB_REASON_OOM\x10\x03\x12\x17\n\x13JOB_REASON_DIVERGED\x10\x04\x12\x16\n\x12JOB_REASON_TIMEOUT\x10\x05\x12\x1a\n\x16JOB_REASON_WORKER_LOST\x10\x06\x12\x1a\n\x16JOB_REASON_NOT_BLESSED\x10\x07\x12\x14\n\x10JOB_REASON_STORE\x10\x08\x12\x13\n\x0fJOB_REASON_USER\x10\t\x12\x17\n\x13JOB_REASON_INTERNAL\x10\n2\xcd\x04\n\x0fTrainingService\x12`\n\x11\x43reateTrainingJob\x12$.twofold.v1.CreateTrainingJobRequest\x1a%.twofold.v1.CreateTrainingJobResponse\x12W\n\x0eGetTrainingJob\x12!.twofold.v1.GetTrainingJobRequest\x1a\".twofold.v1.GetTrainingJobResponse\x12]\n\x10ListTrainingJobs\x12#.twofold.v1.ListTrainingJobsRequest\x1a$.twofold.v1.ListTrainingJobsResponse\x12_\n\x10WatchTrainingJob\x12#.twofold.v1.WatchTrainingJobRequest\x1a$.twofold.v1.WatchTrainingJobResponse0\x01\x12`\n\x11\x43\x61ncelTrainingJob\x12$.twofold.v1.CancelTrainingJobRequest\x1a%.twofold.v1.CancelTrainingJobResponse\x12]\n\x10RetryTrainingJob\x12#.twofold.v1.RetryTrainingJobRequest\x1a$.twofold.v1.RetryTrainingJobResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,42 +36,42 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_PROGRESS_METRICSENTRY']._loaded_options = None
   _globals['_PROGRESS_METRICSENTRY']._serialized_options = b'8\001'
-  _globals['_JOBSTATE']._serialized_start=1992
-  _globals['_JOBSTATE']._serialized_end=2173
-  _globals['_JOBPHASE']._serialized_start=2176
-  _globals['_JOBPHASE']._serialized_end=2385
-  _globals['_JOBREASON']._serialized_start=2388
-  _globals['_JOBREASON']._serialized_end=2670
+  _globals['_JOBSTATE']._serialized_start=2070
+  _globals['_JOBSTATE']._serialized_end=2251
+  _globals['_JOBPHASE']._serialized_start=2254
+  _globals['_JOBPHASE']._serialized_end=2463
+  _globals['_JOBREASON']._serialized_start=2466
+  _globals['_JOBREASON']._serialized_end=2748
   _globals['_TRAININGJOB']._serialized_start=130
   _globals['_TRAININGJOB']._serialized_end=618
   _globals['_PROGRESS']._serialized_start=621
-  _globals['_PROGRESS']._serialized_end=1019
-  _globals['_PROGRESS_METRICSENTRY']._serialized_start=953
-  _globals['_PROGRESS_METRICSENTRY']._serialized_end=999
-  _globals['_CREATETRAININGJOBREQUEST']._serialized_start=1022
-  _globals['_CREATETRAININGJOBREQUEST']._serialized_end=1184
-  _globals['_CREATETRAININGJOBRESPONSE']._serialized_start=1186
-  _globals['_CREATETRAININGJOBRESPONSE']._serialized_end=1251
-  _globals['_GETTRAININGJOBREQUEST']._serialized_start=1253
-  _globals['_GETTRAININGJOBREQUEST']._serialized_end=1290
-  _globals['_GETTRAININGJOBRESPONSE']._serialized_start=1292
-  _globals['_GETTRAININGJOBRESPONSE']._serialized_end=1354
-  _globals['_LISTTRAININGJOBSREQUEST']._serialized_start=1356
-  _globals['_LISTTRAININGJOBSREQUEST']._serialized_end=1473
-  _globals['_LISTTRAININGJOBSRESPONSE']._serialized_start=1475
-  _globals['_LISTTRAININGJOBSRESPONSE']._serialized_end=1565
-  _globals['_WATCHTRAININGJOBREQUEST']._serialized_start=1567
-  _globals['_WATCHTRAININGJOBREQUEST']._serialized_end=1622
-  _globals['_WATCHTRAININGJOBRESPONSE']._serialized_start=1625
-  _globals['_WATCHTRAININGJOBRESPONSE']._serialized_end=1753
-  _globals['_CANCELTRAININGJOBREQUEST']._serialized_start=1755
-  _globals['_CANCELTRAININGJOBREQUEST']._serialized_end=1795
-  _globals['_CANCELTRAININGJOBRESPONSE']._serialized_start=1797
-  _globals['_CANCELTRAININGJOBRESPONSE']._serialized_end=1862
-  _globals['_RETRYTRAININGJOBREQUEST']._serialized_start=1864
-  _globals['_RETRYTRAININGJOBREQUEST']._serialized_end=1923
-  _globals['_RETRYTRAININGJOBRESPONSE']._serialized_start=1925
-  _globals['_RETRYTRAININGJOBRESPONSE']._serialized_end=1989
-  _globals['_TRAININGSERVICE']._serialized_start=2673
-  _globals['_TRAININGSERVICE']._serialized_end=3262
+  _globals['_PROGRESS']._serialized_end=1097
+  _globals['_PROGRESS_METRICSENTRY']._serialized_start=1006
+  _globals['_PROGRESS_METRICSENTRY']._serialized_end=1052
+  _globals['_CREATETRAININGJOBREQUEST']._serialized_start=1100
+  _globals['_CREATETRAININGJOBREQUEST']._serialized_end=1262
+  _globals['_CREATETRAININGJOBRESPONSE']._serialized_start=1264
+  _globals['_CREATETRAININGJOBRESPONSE']._serialized_end=1329
+  _globals['_GETTRAININGJOBREQUEST']._serialized_start=1331
+  _globals['_GETTRAININGJOBREQUEST']._serialized_end=1368
+  _globals['_GETTRAININGJOBRESPONSE']._serialized_start=1370
+  _globals['_GETTRAININGJOBRESPONSE']._serialized_end=1432
+  _globals['_LISTTRAININGJOBSREQUEST']._serialized_start=1434
+  _globals['_LISTTRAININGJOBSREQUEST']._serialized_end=1551
+  _globals['_LISTTRAININGJOBSRESPONSE']._serialized_start=1553
+  _globals['_LISTTRAININGJOBSRESPONSE']._serialized_end=1643
+  _globals['_WATCHTRAININGJOBREQUEST']._serialized_start=1645
+  _globals['_WATCHTRAININGJOBREQUEST']._serialized_end=1700
+  _globals['_WATCHTRAININGJOBRESPONSE']._serialized_start=1703
+  _globals['_WATCHTRAININGJOBRESPONSE']._serialized_end=1831
+  _globals['_CANCELTRAININGJOBREQUEST']._serialized_start=1833
+  _globals['_CANCELTRAININGJOBREQUEST']._serialized_end=1873
+  _globals['_CANCELTRAININGJOBRESPONSE']._serialized_start=1875
+  _globals['_CANCELTRAININGJOBRESPONSE']._serialized_end=1940
+  _globals['_RETRYTRAININGJOBREQUEST']._serialized_start=1942
+  _globals['_RETRYTRAININGJOBREQUEST']._serialized_end=2001
+  _globals['_RETRYTRAININGJOBRESPONSE']._serialized_start=2003
+  _globals['_RETRYTRAININGJOBRESPONSE']._serialized_end=2067
+  _globals['_TRAININGSERVICE']._serialized_start=2751
+  _globals['_TRAININGSERVICE']._serialized_end=3340
 # @@protoc_insertion_point(module_scope)

@@ -108,7 +108,7 @@ class TrainingJob(_message.Message):
     def __init__(self, name: _Optional[str] = ..., spec: _Optional[_Union[_spec_pb2.TrainingSpec, _Mapping]] = ..., state: _Optional[_Union[JobState, str]] = ..., phase: _Optional[_Union[JobPhase, str]] = ..., reason: _Optional[_Union[JobReason, str]] = ..., message: _Optional[str] = ..., attempt_count: _Optional[int] = ..., eviction_count: _Optional[int] = ..., progress: _Optional[_Union[Progress, _Mapping]] = ..., model_version: _Optional[str] = ..., retry_of: _Optional[str] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., start_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., end_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., request_id: _Optional[str] = ...) -> None: ...
 
 class Progress(_message.Message):
-    __slots__ = ("epoch", "epoch_count", "loss", "validation_loss", "metrics", "rows_per_second", "remaining_duration", "resumed_epoch", "choices", "resume_warning", "learning_rate")
+    __slots__ = ("epoch", "epoch_count", "loss", "validation_loss", "metrics", "rows_per_second", "remaining_duration", "resumed_epoch", "choices", "resume_warning", "warnings", "learning_rate", "gradient_noise_scale")
     class MetricsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -126,7 +126,9 @@ class Progress(_message.Message):
     RESUMED_EPOCH_FIELD_NUMBER: _ClassVar[int]
     CHOICES_FIELD_NUMBER: _ClassVar[int]
     RESUME_WARNING_FIELD_NUMBER: _ClassVar[int]
+    WARNINGS_FIELD_NUMBER: _ClassVar[int]
     LEARNING_RATE_FIELD_NUMBER: _ClassVar[int]
+    GRADIENT_NOISE_SCALE_FIELD_NUMBER: _ClassVar[int]
     epoch: int
     epoch_count: int
     loss: float
@@ -137,8 +139,10 @@ class Progress(_message.Message):
     resumed_epoch: int
     choices: _spec_pb2.Choices
     resume_warning: str
+    warnings: _containers.RepeatedScalarFieldContainer[str]
     learning_rate: float
-    def __init__(self, epoch: _Optional[int] = ..., epoch_count: _Optional[int] = ..., loss: _Optional[float] = ..., validation_loss: _Optional[float] = ..., metrics: _Optional[_Mapping[str, float]] = ..., rows_per_second: _Optional[float] = ..., remaining_duration: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., resumed_epoch: _Optional[int] = ..., choices: _Optional[_Union[_spec_pb2.Choices, _Mapping]] = ..., resume_warning: _Optional[str] = ..., learning_rate: _Optional[float] = ...) -> None: ...
+    gradient_noise_scale: float
+    def __init__(self, epoch: _Optional[int] = ..., epoch_count: _Optional[int] = ..., loss: _Optional[float] = ..., validation_loss: _Optional[float] = ..., metrics: _Optional[_Mapping[str, float]] = ..., rows_per_second: _Optional[float] = ..., remaining_duration: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., resumed_epoch: _Optional[int] = ..., choices: _Optional[_Union[_spec_pb2.Choices, _Mapping]] = ..., resume_warning: _Optional[str] = ..., warnings: _Optional[_Iterable[str]] = ..., learning_rate: _Optional[float] = ..., gradient_noise_scale: _Optional[float] = ...) -> None: ...
 
 class CreateTrainingJobRequest(_message.Message):
     __slots__ = ("spec", "request_id", "validate_only", "not_before_time")

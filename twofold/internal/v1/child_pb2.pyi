@@ -47,6 +47,32 @@ class TrainRequest(_message.Message):
     tenant: str
     def __init__(self, job: _Optional[str] = ..., attempt: _Optional[str] = ..., spec: _Optional[_Union[_spec_pb2.TrainingSpec, _Mapping]] = ..., data_path: _Optional[str] = ..., data_format: _Optional[_Union[_dataset_pb2.DatasetFormat, str]] = ..., checkpoint_path: _Optional[str] = ..., resume_path: _Optional[str] = ..., artifact_path: _Optional[str] = ..., threads: _Optional[int] = ..., device: _Optional[str] = ..., store_path: _Optional[str] = ..., tenant: _Optional[str] = ...) -> None: ...
 
+class ProbeRequest(_message.Message):
+    __slots__ = ("spec", "features", "batch_size", "threads", "device")
+    SPEC_FIELD_NUMBER: _ClassVar[int]
+    FEATURES_FIELD_NUMBER: _ClassVar[int]
+    BATCH_SIZE_FIELD_NUMBER: _ClassVar[int]
+    THREADS_FIELD_NUMBER: _ClassVar[int]
+    DEVICE_FIELD_NUMBER: _ClassVar[int]
+    spec: _spec_pb2.TrainingSpec
+    features: _model_pb2.FeatureSpec
+    batch_size: int
+    threads: int
+    device: str
+    def __init__(self, spec: _Optional[_Union[_spec_pb2.TrainingSpec, _Mapping]] = ..., features: _Optional[_Union[_model_pb2.FeatureSpec, _Mapping]] = ..., batch_size: _Optional[int] = ..., threads: _Optional[int] = ..., device: _Optional[str] = ...) -> None: ...
+
+class Probed(_message.Message):
+    __slots__ = ("batch_size", "rows_per_second", "peak_bytes", "fits")
+    BATCH_SIZE_FIELD_NUMBER: _ClassVar[int]
+    ROWS_PER_SECOND_FIELD_NUMBER: _ClassVar[int]
+    PEAK_BYTES_FIELD_NUMBER: _ClassVar[int]
+    FITS_FIELD_NUMBER: _ClassVar[int]
+    batch_size: int
+    rows_per_second: float
+    peak_bytes: int
+    fits: bool
+    def __init__(self, batch_size: _Optional[int] = ..., rows_per_second: _Optional[float] = ..., peak_bytes: _Optional[int] = ..., fits: _Optional[bool] = ...) -> None: ...
+
 class StopRequest(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...

@@ -1,0 +1,190 @@
+"""Batch sizes are tried by real steps, in a process that may die."""
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.trainer.jobs import FakeReporter, request_for, truth_data, truth_spec
+from tests.trainer.test_loop import plane_loop
+from trainer import memory, probe, probing
+from trainer.loop import Interrupted
+from trainer.noise import NoiseScale
+from trainer.probing import Prober
+from trainer.recipe import Recipe
+from trainer.session import Session
+from twofold.internal.v1 import child_pb2
+from twofold.manifest import sha256_hex
+from twofold.toml_spec import Value
+from twofold.v1 import model_pb2, spec_pb2
+
+
+def asked_for(**training: Value) -> spec_pb2.TrainingSpec:
+    options = {"epochs": 8, "batch_size": "auto", **training}
+    return truth_spec("xor", network={"family": "mlp"}, training=options)
+
+
+def probe_request(size: int) -> child_pb2.ProbeRequest:
+    spec = asked_for()
+    spec.training.batch_size = size
+    spec.training.learning_rate = 0.001
+    features = truth_data("xor", spec).features
+    return child_pb2.ProbeRequest(
+        spec=spec, features=features, batch_size=size, threads=1, device="cpu"
+    )
+
+
+def test_a_size_has_a_speed_and_a_peak(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(probe, "_MEASURED_S", 0.0)
+    found = probe.measure(probe_request(300))
+
+    assert found.fits
+    assert found.batch_size == 300
+    assert found.rows_per_second > 0
+    assert found.peak_bytes > 1 << 20
+
+
+def test_made_up_rows_are_of_the_shape_of_the_data() -> None:
+    spec = model_pb2.FeatureSpec(numeric_columns=["a", "b"], task=spec_pb2.TASK_REGRESSION)
+    spec.category_columns.add(name="c", vocabulary=["x", "y", "z"])
+    made = probe.made_up(spec, 50, scaling=True)
+
+    assert made.x_ND is not None
+    assert made.category_NK is not None
+    assert made.mean_D is not None
+    assert (made.x_ND.shape, made.category_NK.shape) == ((50, 2), (50, 1))
+    assert set(made.category_NK[:, 0].tolist()) == {0, 1, 2}
+    assert (made.target_N.shape, made.mean_D.shape) == ((50, 1), (2,))
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory"),
+        MemoryError(),
+        RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate"),
+    ],
+)
+def test_a_size_without_memory_does_not_fit(
+    error: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def loss_of(*_: object) -> torch.Tensor:
+        raise error
+
+    monkeypatch.setattr(Recipe, "loss_of", loss_of)
+
+    assert not probe.answer(probe_request(8)).fits
+
+
+@pytest.mark.slow
+def test_a_process_that_dies_says_that_the_size_did_not_fit_and_is_replaced() -> None:
+    with Prober(probe_request(1)) as prober:
+        first = prober(64)
+        process = prober._process
+        assert process is not None
+        os.kill(process.pid, signal.SIGKILL)
+        died, again = prober(128), prober(128)
+
+    assert first.fits
+    assert first.rows_per_second > 0
+    assert (died.size, died.fits) == (128, False)
+    assert again.fits
+    assert process.poll() is not None
+
+
+def test_a_small_table_needs_no_trying_and_says_so(tmp_path: Path) -> None:
+    reporter = FakeReporter()
+    made = Session(request_for(asked_for(), tmp_path), reporter).run()
+
+    choices = made.lineage.choices
+    assert (choices.batch_size, choices.batch_size_reason) == (1, "20% of the training rows")
+    assert made.lineage.spec_sha256 == request_spec_digest(asked_for())
+
+
+def request_spec_digest(spec: spec_pb2.TrainingSpec) -> str:
+    return sha256_hex(spec.SerializeToString(deterministic=True))
+
+
+def test_what_was_found_is_frozen_for_the_next_attempt(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A resume trains with the same batches, though the machine would now say another size."""
+    sizes = iter([3, 2])
+
+    def choose(*_: object) -> tuple[int, str]:
+        return next(sizes), "tried"
+
+    monkeypatch.setattr(probing, "choose", choose)
+    straight = Session(request_for(asked_for(), tmp_path, "straight"), FakeReporter()).run()
+    sizes = iter([3, 2])
+    first = FakeReporter(lambda seen: seen.looks == 5)
+    with pytest.raises(Interrupted):
+        Session(request_for(asked_for(), tmp_path, "first"), first).run()
+    path, _ = first.checkpoints[-1]
+    second = FakeReporter()
+    resumed = Session(request_for(asked_for(), tmp_path, "second", str(path)), second).run()
+
+    assert next(sizes) == 2
+    choices = second.progress[-1].choices
+    assert (choices.batch_size, choices.batch_size_reason) == (3, "as the attempt before it found")
+    assert not second.progress[-1].resume_warning
+    assert [file.sha256 for file in resumed.files] == [file.sha256 for file in straight.files]
+
+
+def test_the_noise_of_a_gradient_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def choose(*_: object) -> tuple[int, str]:
+        return 4, "tried"
+
+    monkeypatch.setattr(probing, "choose", choose)
+    reporter = FakeReporter()
+    Session(request_for(asked_for(), tmp_path), reporter).run()
+
+    assert reporter.progress[-1].HasField("gradient_noise_scale")
+    assert reporter.progress[-1].gradient_noise_scale >= 0
+
+
+def test_measuring_noise_disturbs_nothing() -> None:
+    loop = plane_loop("mlp", {"batch_size": 40}, dropout=0.3)
+    before = torch.get_rng_state()
+    order = loop.order.get_state()
+    noise = NoiseScale(loop.recipe)
+    assert noise.rows is None
+    noise.measure()
+
+    assert noise.rows is not None
+    assert torch.equal(torch.get_rng_state(), before)
+    assert torch.equal(loop.order.get_state(), order)
+    assert all(parameter.grad is None for parameter in loop.recipe.net.parameters())
+
+
+def test_rows_that_agree_have_no_noise_and_random_labels_much() -> None:
+    """A plane far from the weights pulls every row's gradient the same way at first."""
+    loop = plane_loop("linear", {"batch_size": 48, "learning_rate": 0.05, "epochs": 300})
+    noise = NoiseScale(loop.recipe)
+    noise.measure()
+    early = noise.rows
+    while not loop.is_done:
+        loop.run_epoch(lambda: False)
+    late = NoiseScale(loop.recipe)
+    late.measure()
+
+    assert early is not None
+    assert late.rows is not None
+    assert late.rows > early
+
+
+def test_free_memory_is_the_machine_s_or_the_container_s(tmp_path: Path) -> None:
+    assert memory.available_bytes(tmp_path) == 4 << 30
+    (tmp_path / "proc").mkdir()
+    (tmp_path / "proc" / "meminfo").write_text("MemTotal: 9 kB\nMemAvailable:    2048 kB\n")
+    assert memory.available_bytes(tmp_path) == 2 << 20
+    group = tmp_path / "sys" / "fs" / "cgroup"
+    group.mkdir(parents=True)
+    (group / "memory.max").write_text("max\n")
+    (group / "memory.current").write_text("5\n")
+    assert memory.available_bytes(tmp_path) == 2 << 20
+    (group / "memory.max").write_text("1048576\n")
+    assert memory.available_bytes(tmp_path) == (1 << 20) - 5
