@@ -76,7 +76,7 @@ class CsvWriter:
             header = [
                 column
                 for name, cells in row.items()
-                for column in _columns(name, len(cells), signature)
+                for column in column_names(name, len(cells), signature)
             ]
             self._check(header, prediction)
             cells = [cell for cells in row.values() for cell in cells]
@@ -86,12 +86,7 @@ class CsvWriter:
         if not self._header:
             self._line([*header, "version"])
             self._header = header
-        if header != self._header:
-            raise Conflict(
-                f"version {prediction.version} of {prediction.model}, published meanwhile, has "
-                f"other outputs; name a version: {prediction.model}@{prediction.version}",
-                resource=f"models/{prediction.model}",
-            )
+        check_columns(header, self._header, prediction)
 
     def _line(self, cells: Sequence[Cell]) -> None:
         line = StringIO()
@@ -99,7 +94,23 @@ class CsvWriter:
         self._out(line.getvalue())
 
 
-def _columns(name: str, width: int, signature: Signature) -> list[str]:
+def check_columns(found: Sequence[str], before: Sequence[str], prediction: Prediction) -> None:
+    """Raises Conflict where columns are not those of the batches before; none: any will do."""
+    if before and list(found) != list(before):
+        raise Conflict(
+            f"version {prediction.version} of {prediction.model}, published meanwhile, has "
+            f"other outputs; name a version: {prediction.model}@{prediction.version}",
+            resource=f"models/{prediction.model}",
+        )
+
+
+def ordered(prediction: Prediction) -> list[str]:
+    """The outputs' names. For people: the label, which is what is looked for, comes first."""
+    return sorted(prediction.outputs, key=lambda name: name != "label")
+
+
+def column_names(name: str, width: int, signature: Signature) -> list[str]:
+    """The columns of an output: one of its name, or one for each label or number."""
     if width == 1:
         return [name]
     has_labels = name == "probabilities" and width == len(signature.labels)
@@ -109,8 +120,7 @@ def _columns(name: str, width: int, signature: Signature) -> list[str]:
 
 def _rows(prediction: Prediction) -> Iterator[dict[str, list[Cell]]]:
     """The outputs' cells by name, row by row; the label first."""
-    # For people: the label is what is looked for.
-    names = sorted(prediction.outputs, key=lambda name: name != "label")
+    names = ordered(prediction)
     tables = [_cells(prediction.outputs[name]) for name in names]
     for row in zip(*tables, strict=True):
         yield dict(zip(names, row, strict=True))

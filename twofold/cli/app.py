@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from twofold import __version__
-from twofold.cli import datasets, jobs, models, operator, predict, train, up_demo
+from twofold.cli import datasets, evaluate, jobs, models, operator, predict, train, up_demo
 from twofold.cli.group import Group
 from twofold.client import Connection
 from twofold.client.channels import INFER_ADDRESS, TRAIN_ADDRESS
@@ -57,6 +57,7 @@ def root(
 
 app.command("train")(train.train)
 app.command("predict")(predict.predict)
+app.command("evaluate")(evaluate.evaluate)
 app.add_typer(jobs.app, name="jobs")
 app.add_typer(datasets.app, name="datasets")
 app.add_typer(models.app, name="models")

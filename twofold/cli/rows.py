@@ -1,11 +1,13 @@
-"""Rows from CSV, Parquet and NPY, in batches: only the columns that a model asks for."""
+"""Rows from CSV, Parquet and NPY, in batches: only the columns that are asked for.
+
+Columns come as arrays. What a fast reader refuses, or reads as no number, is read again by a slow
+one (twofold.cli.cells), which decides and names the row: both take the same files.
+"""
 
 import csv
-import math
-import re
 import sys
-from collections.abc import Generator, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Generator, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any, TextIO
@@ -13,172 +15,180 @@ from typing import Any, TextIO
 import numpy as np
 import typer
 
-from twofold.client.predictions import Rows, Signature
-from twofold.errors import InvalidData, shorten
+from twofold.cli import cells
+from twofold.cli.cells import Parser, Wanted
+from twofold.client.predictions import Rows
+from twofold.errors import InvalidData
+from twofold.tensors import Array
+
+__all__ = ["STANDARD_INPUT", "Described", "Rows", "Wanted", "batches", "describe"]
 
 #: Standard input, as CSV.
 STANDARD_INPUT = "-"
-#: Longest cell of a CSV file, in characters; csv's own limit is a quarter of it.
-_CELL_LIMIT = 1 << 19
-_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
-#: Truth as the trainer's reader has it; as numbers, which a feature is.
-_TRUTH = {"true": 1.0, "false": 0.0}
 _TABLE_DIMENSIONS = 2
+#: Bytes of a CSV file that are parsed at a time.
+_BLOCK_BYTES = 1 << 20
 
 
-def batches(source: str, signature: Signature, size: int) -> Iterator[Rows]:
-    """The rows of a file (or of standard input, as CSV), `size` at a time.
+@dataclass(frozen=True, slots=True)
+class Described:
+    """What a file says before its rows are read."""
 
-    The target and columns that the model does not know are left out.
+    columns: tuple[str, ...]
+    """Empty where they have no names."""
+    row_count: int | None
+    """None where only reading tells."""
+
+
+def describe(source: str) -> Described:
+    """The columns of a file, and its number of rows where that is known; see `batches`."""
+    if source == STANDARD_INPUT:  # can be read but once
+        return Described((), None)
+    path, suffix = _file(source)
+    if suffix == ".csv":
+        with cells.refusing_bad_text(), _text(path) as file:
+            return Described(tuple(next(csv.reader(file), ())), None)
+    if suffix == ".parquet":
+        with cells.refusing_bad_parquet(path.name), _parquet_file(path) as table:
+            return Described(tuple(table.schema_arrow.names), int(table.metadata.num_rows))
+    return Described((), len(_array(path)))
+
+
+def batches(source: str, wanted: Wanted, size: int) -> Iterator[Rows]:
+    """The rows of a file (or of standard input, as CSV), at most `size` at a time.
+
+    Columns that are not wanted are left out. Memory holds about a batch and a block of the file.
 
     Raises:
         InvalidData: unusable; fields `row` (from 1, without the header) and `column` where known.
         BadParameter: no such file, or of another kind.
     """
     if source == STANDARD_INPUT:
-        return _csv(sys.stdin, signature, size)
+        return _csv(sys.stdin, wanted, size, 0)
+    path, suffix = _file(source)
+    if suffix == ".csv":
+        return _csv_file(path, wanted, size)
+    if suffix == ".parquet":
+        return _parquet(path, wanted, size)
+    return _npy(path, wanted, size)
+
+
+def _file(source: str) -> tuple[Path, str]:
     path = Path(source)
     if not path.is_file():
         raise typer.BadParameter(f"there is no file {source}")
     suffix = path.suffix.lower()
-    if suffix == ".csv":
-        return _csv_file(path, signature, size)
-    if suffix == ".parquet":
-        return _parquet(path, signature, size)
-    if suffix == ".npy":
-        return _npy(path, size)
-    raise typer.BadParameter(f"{source} is not .csv, .parquet, .npy or - for CSV on standard input")
+    if suffix not in (".csv", ".parquet", ".npy"):
+        text = f"{source} is not .csv, .parquet, .npy or - for CSV on standard input"
+        raise typer.BadParameter(text)
+    return path, suffix
 
 
-def _csv_file(path: Path, signature: Signature, size: int) -> Iterator[Rows]:
+def _text(path: Path) -> TextIO:
     # A byte order mark, as spreadsheets write it, is no part of the first name.
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        yield from _csv(file, signature, size)
+    return path.open(encoding="utf-8-sig", newline="")
 
 
-def _csv(file: TextIO, signature: Signature, size: int) -> Iterator[Rows]:
-    csv.field_size_limit(_CELL_LIMIT)
-    with _refusing_bad_text():
+def _csv_file(path: Path, wanted: Wanted, size: int) -> Iterator[Rows]:
+    with cells.refusing_bad_text(), _text(path) as file:
+        cells.places(next(csv.reader(file), list[str]()), wanted.names)
+    fast, done = _fast_csv(path, wanted, size), 0
+    while True:
+        try:
+            batch = next(fast)
+        except StopIteration as end:
+            if end.value:
+                return
+            break
+        yield batch
+        done += cells.row_count(batch)
+    with _text(path) as file:
+        yield from _csv(file, wanted, size, done)
+
+
+def _fast_csv(path: Path, wanted: Wanted, size: int) -> Generator[dict[str, Array], None, bool]:
+    """Batches as long as every cell is what it should be; returns whether that was all.
+
+    Of quotes Arrow takes what the slow reader refuses, such as one that is never closed: files
+    with any below their header are not for it.
+    """
+    if _has_quotes(path):
+        return False
+    import pyarrow as pa  # noqa: PLC0415 - the large library, at its use
+    from pyarrow import csv as arrow_csv  # noqa: PLC0415 - likewise
+
+    library: Any = pa  # pyarrow ships no types
+    reader: Any = arrow_csv
+    kinds = dict.fromkeys(wanted.names, library.string())
+    kinds |= dict.fromkeys(wanted.numeric, library.float64())
+    try:
+        stream = reader.open_csv(
+            path,
+            read_options=reader.ReadOptions(block_size=_BLOCK_BYTES),
+            convert_options=reader.ConvertOptions(
+                column_types=kinds, include_columns=list(wanted.names)
+            ),
+        )
+        with stream:
+            for block in stream:
+                for first in range(0, len(block), size):
+                    batch = cells.fast_columns(block.slice(first, size), wanted)
+                    if batch is None:
+                        return False
+                    yield batch
+    except library.ArrowException:
+        return False
+    return True
+
+
+def _has_quotes(path: Path) -> bool:
+    with path.open("rb") as file:
+        file.readline()
+        while piece := file.read(_BLOCK_BYTES):
+            if b'"' in piece:
+                return True
+    return False
+
+
+def _csv(file: TextIO, wanted: Wanted, size: int, skipped: int) -> Iterator[Rows]:
+    """Batches after `skipped` rows, cell by cell; raises InvalidData."""
+    with cells.refusing_bad_text():
         reader = csv.reader(file, strict=True)
-        header = next(reader, list[str]())
-        parser = _Parser(header, signature)
+        parser = Parser(next(reader, list[str]()), wanted)
         # Blank lines are no rows, for the trainer's reader neither.
-        rows = enumerate((cells for cells in reader if cells), start=1)
+        rows = islice(enumerate((row for row in reader if row), start=1), skipped, None)
         while batch := list(islice(rows, size)):
             yield parser.columns(batch)
 
 
-@contextmanager
-def _refusing_bad_text() -> Generator[None]:
-    try:
-        yield
-    except csv.Error as error:
-        raise InvalidData(f"the rows are not a CSV table: {error}") from error
-    except UnicodeDecodeError as error:
-        raise InvalidData("the rows are not UTF-8 text") from error
+def _parquet_file(path: Path) -> Any:  # noqa: ANN401 - pyarrow ships no types
+    from pyarrow import parquet  # noqa: PLC0415 - the large library, at its use
+
+    library: Any = parquet
+    # Read as it is needed: else a whole row group is held.
+    return library.ParquetFile(path, pre_buffer=False, buffer_size=_BLOCK_BYTES)
 
 
-class _Parser:
-    """Cells of CSV rows to the columns that a model asks for."""
-
-    def __init__(self, header: Sequence[str], signature: Signature) -> None:
-        self._width = len(header)
-        self._numeric = _places(header, signature.numeric_columns)
-        self._category = _places(header, signature.category_columns)
-
-    def columns(self, rows: Sequence[tuple[int, list[str]]]) -> dict[str, list[float] | list[str]]:
-        """Columns of numbered rows."""
-        for number, cells in rows:
-            if len(cells) != self._width:
-                raise InvalidData(
-                    f"row {number} has {len(cells)} cells; the header has {self._width}",
-                    row=number,
-                )
-        columns: dict[str, list[float] | list[str]] = {
-            name: [_number(cells[place], row, name) for row, cells in rows]
-            for name, place in self._numeric.items()
-        }
-        for name, place in self._category.items():
-            columns[name] = [_category(cells[place], row, name) for row, cells in rows]
-        return columns
+def _parquet(path: Path, wanted: Wanted, size: int) -> Iterator[Rows]:
+    names: Sequence[str] = wanted.names
+    with cells.refusing_bad_parquet(path.name), _parquet_file(path) as file:
+        cells.places(file.schema_arrow.names, names)
+        first = 1
+        for batch in file.iter_batches(batch_size=size, columns=list(names)):
+            fast = cells.fast_columns(batch, wanted)
+            yield cells.arrow_columns(batch, wanted, first) if fast is None else fast
+            first += len(batch)
 
 
-def _places(header: Sequence[str], names: Iterable[str]) -> dict[str, int]:
-    """Where each named column stands; raises InvalidData where it does not, or twice."""
-    for name in names:
-        if header.count(name) != 1:
-            what = "is there twice" if name in header else "is missing"
-            raise InvalidData(f"column {name} {what}; the model needs it once", column=name)
-    return {name: header.index(name) for name in names}
+def _npy(path: Path, wanted: Wanted, size: int) -> Iterator[Rows]:
+    if wanted.other:
+        raise InvalidData(f"{path.name} has no names, and so no column {wanted.other[0]}")
+    array = _array(path)
+    for first in range(0, len(array), size):
+        yield np.asarray(array[first : first + size])
 
 
-def _number(cell: str, row: int, column: str) -> float:
-    text = cell.strip()
-    truth = _TRUTH.get(text.lower())
-    if truth is not None:
-        return truth
-    # float() alone would take nan, inf and 1_000 too.
-    value = float(text) if _NUMBER.fullmatch(text) else math.nan
-    if not math.isfinite(value):
-        raise _bad_cell(cell, row, column, "a number")
-    return value
-
-
-def _category(cell: str, row: int, column: str) -> str:
-    if not cell:
-        raise _bad_cell(cell, row, column, "text")
-    return cell
-
-
-def _bad_cell(cell: object, row: int, column: str, wanted: str) -> InvalidData:
-    shown = "missing" if cell in ("", None) else f"{shorten(cell)!r}"
-    message = f"row {row}, column {column} is {shown}; expected {wanted}"
-    return InvalidData(message, row=row, column=column)
-
-
-def _parquet(path: Path, signature: Signature, size: int) -> Iterator[Rows]:
-    from pyarrow import parquet  # noqa: PLC0415 - the large library, for this format alone
-
-    names = [*signature.numeric_columns, *signature.category_columns]
-    try:
-        opened: Any = parquet.ParquetFile(path)  # pyarrow ships no types
-        with opened as file:
-            _places(file.schema_arrow.names, names)
-            first = 1
-            for batch in file.iter_batches(batch_size=size, columns=names):
-                yield _arrow_columns(batch, signature, first)
-                first += len(batch)
-    # What pyarrow's exceptions derive from.
-    except (ValueError, TypeError, KeyError, NotImplementedError, OSError) as error:
-        raise InvalidData(f"{path.name} cannot be read as Parquet") from error
-
-
-def _arrow_columns(
-    batch: Any,  # noqa: ANN401 - pyarrow ships no types
-    signature: Signature,
-    first: int,
-) -> dict[str, list[float] | list[str]]:
-    columns: dict[str, list[float] | list[str]] = {}
-    for name in signature.numeric_columns:
-        cells: list[object] = batch.column(name).to_pylist()
-        columns[name] = [_arrow_number(cell, first + row, name) for row, cell in enumerate(cells)]
-    for name in signature.category_columns:
-        cells = batch.column(name).to_pylist()
-        columns[name] = [
-            _category("" if cell is None else str(cell), first + row, name)
-            for row, cell in enumerate(cells)
-        ]
-    return columns
-
-
-def _arrow_number(cell: object, row: int, column: str) -> float:
-    value = float(cell) if isinstance(cell, bool | int | float) else math.nan
-    if not math.isfinite(value):
-        raise _bad_cell(cell, row, column, "a number")
-    return value
-
-
-def _npy(path: Path, size: int) -> Iterator[Rows]:
+def _array(path: Path) -> Array:
     try:
         # Mapped, so that memory holds a batch; without pickle, so that it is data and no code.
         array: Any = np.load(path, mmap_mode="r", allow_pickle=False)  # Any: as numpy's stub
@@ -186,5 +196,4 @@ def _npy(path: Path, size: int) -> Iterator[Rows]:
         raise InvalidData(f"{path.name} cannot be read as a NumPy array of numbers") from error
     if np.ndim(array) != _TABLE_DIMENSIONS:
         raise InvalidData(f"{path.name} holds no array [rows, columns]")
-    for first in range(0, len(array), size):
-        yield np.asarray(array[first : first + size])
+    return array

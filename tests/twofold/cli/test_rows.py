@@ -8,24 +8,17 @@ import numpy as np
 import pytest
 
 from twofold.cli import rows
-from twofold.client import Signature
 from twofold.errors import InvalidData
 
 # pyarrow ships no types.
 pa: Any = import_module("pyarrow")
 pq: Any = import_module("pyarrow.parquet")
-SIGNATURE = Signature(
-    model="m",
-    version=1,
-    numeric_columns=("b", "a"),
-    category_columns=("colour",),
-    labels=(),
-    target="y",
-)
+WANTED = rows.Wanted(numeric=("b", "a"), category=("colour",))
 
 
-def read(path: Path, size: int = 100) -> list[rows.Rows]:
-    return list(rows.batches(str(path), SIGNATURE, size))
+def read(path: Path, size: int = 100, wanted: rows.Wanted = WANTED) -> list[dict[str, list[Any]]]:
+    found: Any = rows.batches(str(path), wanted, size)
+    return [{name: column.tolist() for name, column in batch.items()} for batch in found]
 
 
 def csv_file(folder: Path, text: str | bytes) -> Path:
@@ -119,9 +112,10 @@ def test_npy_in_batches(tmp_path: Path) -> None:
     file = tmp_path / "rows.npy"
     np.save(file, np.arange(6).reshape(3, 2))
 
-    batches = read(file, size=2)
+    batches = rows.batches(str(file), WANTED, 2)
 
     assert [np.asarray(batch).tolist() for batch in batches] == [[[0, 1], [2, 3]], [[4, 5]]]
+    assert rows.describe(str(file)) == rows.Described((), 3)
 
 
 def test_pickled_npy_is_refused(tmp_path: Path) -> None:

@@ -14,7 +14,8 @@ from twofold.cli.app import app
 SURFACE = {
     "": ["--train", "--infer", "--version"],
     "train": ["SPEC.toml", "--data", "--model", "--set", "--watch"],
-    "predict": ["MODEL[@VERSION|:ALIAS]", "--rows", "--format", "--batch-size"],
+    "predict": ["MODEL[@VERSION|:ALIAS]", "--rows", "--out", "--format", "--batch-size"],
+    "evaluate": ["MODEL[@VERSION|@ALIAS]", "--data", "--target", "--out", "--json"],
     "up": [
         "--dir",
         "--train-address",
