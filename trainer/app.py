@@ -13,9 +13,9 @@ from functools import partial
 
 from trainer import childproc, tasks
 from trainer.api.desk import Desk
-from trainer.api.server import ApiServer, CannotBind
+from trainer.api.server import ApiServer, CannotBind, Checks
 from trainer.api.usage import DatasetUsage
-from trainer.checker import FileChecker
+from trainer.checker import FileChecker, GraphChecker
 from trainer.housekeeping import Housekeeper
 from trainer.metrics import Metrics, serve
 from trainer.outage import PASSING, Backoff, Outages
@@ -86,7 +86,8 @@ async def _opened(settings: TrainerSettings) -> AsyncGenerator[Trainer]:
 async def _listening(trainer: Trainer, stop: asyncio.Event) -> AsyncGenerator[ApiServer | None]:
     """The metrics and the API, if this role has one, which drains as soon as `stop` is set."""
     settings = trainer.settings
-    api = None if settings.role == "worker" else _make_api(trainer)
+    graphs = GraphChecker()
+    api = None if settings.role == "worker" else _make_api(trainer, graphs)
     with _metrics_page(trainer) as page:
         try:
             address = await api.start() if api is not None else ""
@@ -99,6 +100,7 @@ async def _listening(trainer: Trainer, stop: asyncio.Event) -> AsyncGenerator[Ap
         finally:
             stop.set()
             await draining
+            await graphs.close()
 
 
 async def _drain_at(stop: asyncio.Event, api: ApiServer | None, within_s: float) -> None:
@@ -107,9 +109,9 @@ async def _drain_at(stop: asyncio.Event, api: ApiServer | None, within_s: float)
         await api.drain(within_s)
 
 
-def _make_api(trainer: Trainer) -> ApiServer:
+def _make_api(trainer: Trainer, graphs: GraphChecker) -> ApiServer:
     desk = Desk(trainer.ledger, trainer.store, SystemClock(), DatasetUsage(), asyncio.Event())
-    return ApiServer(desk, trainer.settings, trainer.metrics, FileChecker())
+    return ApiServer(desk, trainer.settings, trainer.metrics, Checks(FileChecker(), graphs))
 
 
 @contextlib.contextmanager

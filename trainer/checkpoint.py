@@ -110,10 +110,10 @@ def _circumstances(loop: Loop) -> dict[str, object]:
 
 def _tensors(loop: Loop) -> dict[str, Tensor]:
     recipe = loop.recipe
-    tensors = {_NET + name: tensor for name, tensor in recipe.net.state_dict().items()}
+    tensors = {_NET + name: tensor for name, tensor in recipe.net.weights().items()}
     tensors |= {_BEST + name: tensor for name, tensor in loop.best.items()}
     if recipe.average is not None:
-        average = recipe.average.net.state_dict()
+        average = recipe.average.net.weights()
         tensors |= {_AVERAGE + name: tensor for name, tensor in average.items()}
     tensors["rng:cpu"] = torch.get_rng_state()
     if recipe.device.type == "cuda":
@@ -142,11 +142,11 @@ def _require_same(header: dict[str, object], loop: Loop) -> None:
 
 def _restore(loop: Loop, tensors: dict[str, Tensor], header: dict[str, object]) -> None:
     recipe = loop.recipe
-    recipe.net.load_state_dict(_part(tensors, _NET))
+    recipe.net.load_weights(_part(tensors, _NET))
     for name, kept in loop.best.items():
         kept.copy_(tensors[_BEST + name])
     if recipe.average is not None:
-        recipe.average.net.load_state_dict(_part(tensors, _AVERAGE))
+        recipe.average.net.load_weights(_part(tensors, _AVERAGE))
     state = header["optimizer"]
     if not isinstance(state, list):
         raise Corrupt("the checkpoint has no state of the optimizer")

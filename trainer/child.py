@@ -20,9 +20,9 @@ from pathlib import Path
 from trainer import data, limits
 from trainer.wire import WireError, read_message, write_message
 from twofold import faults, log
-from twofold.errors import InvalidData
+from twofold.errors import InvalidData, InvalidField
 from twofold.internal.v1 import child_pb2
-from twofold.v1 import training_pb2
+from twofold.v1 import graph_pb2, training_pb2
 
 #: Seconds between two looks at the socket while training: a look is a system call.
 _LOOK_GAP_S = 0.05
@@ -111,6 +111,9 @@ def serve_checks(supervisor: Supervisor) -> None:
     while (request := supervisor.receive()) is not None:
         if request.HasField("check"):
             supervisor.send(child_pb2.ChildEvent(checked=check(request.check)))
+        elif request.HasField("check_graph"):
+            measured = check_graph(request.check_graph.graph)
+            supervisor.send(child_pb2.ChildEvent(graph_checked=measured))
 
 
 def check(request: child_pb2.CheckRequest) -> child_pb2.Checked:
@@ -131,6 +134,29 @@ def check(request: child_pb2.CheckRequest) -> child_pb2.Checked:
     except Exception:  # the top of the process: a parser's defect must not look like a crash
         logger.exception("file could not be checked")
         return child_pb2.Checked(refusal="the file cannot be read in this format; is it damaged?")
+
+
+def check_graph(graph: graph_pb2.Graph) -> child_pb2.GraphChecked:
+    """What a graph computes per row, or why it is refused."""
+    # Not at the top: files are checked without torch.
+    meta = importlib.import_module("twofold.nets.meta")
+    try:
+        with limits.measuring():
+            return child_pb2.GraphChecked(row_elements=meta.measure(graph).row_elements)
+    except InvalidField as error:
+        return child_pb2.GraphChecked(
+            refusal=f"network.{error.message}",
+            field=f"network.{error.fields.get('field', 'graph')}",
+            value=error.fields.get("value", ""),
+            allowed=error.fields.get("allowed", ""),
+        )
+    except (limits.OutOfTime, MemoryError):
+        text = "the graph takes more time or memory to measure than is allowed; make it smaller"
+        return child_pb2.GraphChecked(refusal=text, field="network.graph")
+    except Exception:  # the top of the process
+        logger.exception("graph could not be measured")
+        text = "the graph cannot be run; the trainer's log has the details"
+        return child_pb2.GraphChecked(refusal=text, field="network.graph")
 
 
 def main(arguments: list[str]) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from trainer.reading import arrays, csvfile, parquet
+from trainer.reading import arrays, csvfile, parquet, weights
 from trainer.reading.arrow import use_threads
 from trainer.reading.table import Table, summarize
 from twofold import names, spec
@@ -30,7 +30,10 @@ def read(path: Path, file_format: dataset_pb2.DatasetFormat) -> Table:
 
 def describe(path: Path, file_format: dataset_pb2.DatasetFormat) -> dataset_pb2.Dataset:
     """Rows, columns, format and size of a file; raises InvalidData as `read` does."""
-    dataset = summarize(read(path, file_format))
+    if file_format == dataset_pb2.DATASET_FORMAT_SAFETENSORS:
+        dataset = weights.describe_weights(path)
+    else:
+        dataset = summarize(read(path, file_format))
     dataset.format = file_format
     dataset.size_bytes = path.stat().st_size
     return dataset

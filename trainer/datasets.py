@@ -9,9 +9,9 @@ from twofold import keys, locks
 from twofold.errors import Corrupt, InvalidField, NotFound, WrongState
 from twofold.faults import fault
 from twofold.internal.v1 import record_pb2
-from twofold.names import check_sha256
+from twofold.names import TRUTH_TABLES, check_sha256
 from twofold.store import Store
-from twofold.v1 import dataset_pb2
+from twofold.v1 import dataset_pb2, spec_pb2
 
 _RECORD_LIMIT_BYTES = 64 << 20
 
@@ -36,6 +36,25 @@ def need_dataset(store: Store, tenant: str, sha256: str) -> dataset_pb2.Dataset:
         name = f"datasets/{sha256}"
         raise NotFound(f"there is no {name}; upload it first", resource=name)
     return dataset
+
+
+def need_rows(store: Store, tenant: str, sha256: str) -> dataset_pb2.Dataset:
+    """Like need_dataset; raises InvalidField where it holds weights."""
+    dataset = need_dataset(store, tenant, sha256)
+    if dataset.format == dataset_pb2.DATASET_FORMAT_SAFETENSORS:
+        raise InvalidField.of(
+            "data.dataset", f"{sha256}, which holds weights", "a data set of rows"
+        )
+    return dataset
+
+
+def need_weights(store: Store, tenant: str, sha256: str) -> Path:
+    """The file of a data set of weights; raises NotFound, InvalidField where it holds rows."""
+    dataset = need_dataset(store, tenant, sha256)
+    if dataset.format != dataset_pb2.DATASET_FORMAT_SAFETENSORS:
+        allowed = "a data set of format SAFETENSORS"
+        raise InvalidField.of("network.weights", f"{sha256}, which holds rows", allowed)
+    return store.path(keys.dataset_file(tenant, sha256))
 
 
 def add_dataset(
@@ -99,10 +118,16 @@ def _refuse_if_needed(store: Store, tenant: str, sha256: str) -> None:
             record = record_pb2.JobRecord.FromString(store.read(keys.job_spec(tenant, job)) or b"")
         except (Corrupt, DecodeError):
             continue  # it cannot be trained
-        if record.spec.data.dataset == sha256:
+        if sha256 in datasets_of(record.spec):
             name = f"datasets/{sha256}"
             text = f"{name} is needed by jobs/{job}; wait for that job or cancel it"
             raise WrongState(text, resource=name, state="IN_USE")
+
+
+def datasets_of(spec: spec_pb2.TrainingSpec) -> list[str]:
+    """What a job reads: its rows, unless they are built in, and its network's weights."""
+    asked = (spec.data.dataset, spec.network.weights)
+    return [sha256 for sha256 in asked if sha256 and sha256 not in TRUTH_TABLES]
 
 
 def list_datasets(store: Store, tenant: str) -> list[dataset_pb2.Dataset]:

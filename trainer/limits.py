@@ -7,6 +7,7 @@ import resource
 import signal
 from collections.abc import Generator
 from contextlib import contextmanager
+from pathlib import Path
 
 from twofold.errors import InvalidData
 
@@ -21,6 +22,9 @@ BYTES_PER_CPU_S = 2 << 20
 #: Threads that read one file. Each takes addresses, for its stack and for what it allocates, so
 #: that one for each of many cores would use up the base.
 THREADS = 2
+#: Addresses and seconds of processor time to measure one graph: it allocates no tensors.
+GRAPH_BYTES = 1 << 30
+GRAPH_CPU_S = 20
 #: However many files one process checks, it ends here.
 HARD_CPU_S = 3_600
 
@@ -53,11 +57,25 @@ def checking(size_bytes: int) -> Generator[None]:
     Within, an allocation beyond the limit raises MemoryError, and time beyond it OutOfTime. Code
     that never returns to the interpreter is ended by the supervisor's clock, or by HARD_CPU_S.
     """
+    with _limited(memory_limit(size_bytes), cpu_limit_s(size_bytes)):
+        yield
+
+
+@contextmanager
+def measuring() -> Generator[None]:
+    """The same for one graph, beside the libraries that are loaded already."""
+    pages = int(Path("/proc/self/statm").read_text("ascii").split()[0])
+    with _limited(pages * resource.getpagesize() + GRAPH_BYTES, GRAPH_CPU_S):
+        yield
+
+
+@contextmanager
+def _limited(memory_bytes: int, cpu_s: int) -> Generator[None]:
     usage = resource.getrusage(resource.RUSAGE_SELF)
     used_s = int(usage.ru_utime + usage.ru_stime) + 1
     before = signal.signal(signal.SIGXCPU, _refuse)
-    memory = _soften(resource.RLIMIT_AS, memory_limit(size_bytes))
-    cpu = _soften(resource.RLIMIT_CPU, used_s + cpu_limit_s(size_bytes))
+    memory = _soften(resource.RLIMIT_AS, memory_bytes)
+    cpu = _soften(resource.RLIMIT_CPU, used_s + cpu_s)
     try:
         yield
     finally:

@@ -14,10 +14,11 @@ from torch import Tensor
 
 from trainer import schedules, scores
 from trainer.execution import make_step
-from trainer.recipe import Recipe
+from trainer.recipe import Recipe, logits_of
 from trainer.rows import Rows
 from trainer.schedules import Extent, Plateau
 from trainer.steps import Step
+from twofold.nets.net import apply_head
 from twofold.v1 import spec_pb2
 
 #: Rows of one forward pass in evaluation: bounds the memory of activations.
@@ -69,7 +70,7 @@ class Loop:
     order_before: Tensor = field(init=False)
     #: Sum of losses of the running epoch's rows, float64 scalar on the device.
     total: Tensor = field(init=False)
-    #: The state of the best epoch, in state_dict()'s order; the present one before any.
+    #: The weights of the best epoch, as `Net.weights` has them; the present ones before any.
     best: dict[str, Tensor] = field(init=False)
     step: Step = field(init=False)
     #: Sum of the weights of the training rows.
@@ -81,7 +82,7 @@ class Loop:
         self.order = torch.Generator().manual_seed(self.recipe.spec.training.seed)
         self.order_before = self.order.get_state()
         self.total = torch.zeros((), dtype=torch.float64, device=self.recipe.device)
-        self.best = {name: live.clone() for name, live in self.recipe.judged.state_dict().items()}
+        self.best = {name: live.clone() for name, live in self.recipe.judged.weights().items()}
         self.step = make_step(self.recipe, self.total)
         self._weight = self.recipe.training.total_weight()
 
@@ -182,7 +183,7 @@ class Loop:
         if score < position.best_score:
             position.best_score, position.best_epoch = score, position.epoch
             position.stale_count = 0
-            for name, live in recipe.judged.state_dict().items():
+            for name, live in recipe.judged.weights().items():
                 self.best[name].copy_(live)
         options = recipe.spec.training
         if options.HasField("tolerance") and math.isfinite(loss_before):
@@ -195,10 +196,10 @@ def forward(recipe: Recipe, rows: Rows) -> Tensor:
     net = recipe.judged.eval()
     with torch.inference_mode():
         if len(rows) <= EVALUATION_ROWS:
-            return net(*rows.inputs)
+            return logits_of(net, rows)
         starts = range(0, len(rows), EVALUATION_ROWS)
         pieces = (rows.piece(start, EVALUATION_ROWS) for start in starts)
-        return torch.cat([net(*piece.inputs) for piece in pieces])
+        return torch.cat([logits_of(net, piece) for piece in pieces])
 
 
 def mean_loss(recipe: Recipe, rows: Rows, logits: Tensor) -> float:
@@ -210,7 +211,7 @@ def mean_loss(recipe: Recipe, rows: Rows, logits: Tensor) -> float:
 def metrics(recipe: Recipe, rows: Rows, logits: Tensor) -> dict[str, float]:
     """The task's metrics of logits [N, K]."""
     with torch.inference_mode():
-        answers = recipe.judged.head(logits).cpu().numpy()
+        answers = apply_head(recipe.head, logits, recipe.graph.head_threshold).cpu().numpy()
     target = rows.target.cpu().numpy()
     if recipe.spec.data.task == spec_pb2.TASK_REGRESSION:
         return scores.regression(answers, target)

@@ -33,6 +33,9 @@ def order_for(store: Store, claim: Claim, settings: TrainerSettings) -> child_pb
     if sha256 not in TRUTH_TABLES:
         order.data_format = need_dataset(store, tenant, sha256).format
         order.data_path = str(store.path(keys.dataset_file(tenant, sha256)).absolute())
+    if weights := claim.record.spec.network.weights:
+        need_dataset(store, tenant, weights)
+        order.weights_path = str(store.path(keys.dataset_file(tenant, weights)).absolute())
     if claim.resume_path:
         order.resume_path = str(store.path(claim.resume_path).absolute())
     checkpoints = store.make_folder(keys.attempt_checkpoints(tenant, job_id, attempt))

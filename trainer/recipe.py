@@ -1,11 +1,16 @@
 """How a completed spec is trained: network, tensors, optimizer and the process's settings."""
 # pyright: reportUnknownMemberType=false
 
+import copy
+from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.torch import load as parse
 from torch import Tensor
 
 from trainer import machine, optimizers, precision
@@ -15,9 +20,11 @@ from trainer.optimizers import Optimizers
 from trainer.prepared import Prepared
 from trainer.rows import IMAGE_RANK, Rows
 from trainer.weights import row_weights
+from twofold.errors import Corrupt
 from twofold.nets import bounds, catalogue, tables
 from twofold.nets.losses import LossFunction, loss_function
-from twofold.nets.net import Net, init
+from twofold.nets.net import Net, init, load
+from twofold.spec_module import HEADS
 from twofold.v1 import graph_pb2, spec_pb2
 
 
@@ -47,25 +54,44 @@ class Recipe:
         """The net that is evaluated and published."""
         return self.net if self.average is None else self.average.net
 
+    @property
+    def head(self) -> graph_pb2.Head:
+        """How logits become the answers that metrics look at, also where raw ones are served."""
+        raw = self.graph.head == graph_pb2.HEAD_RAW
+        return HEADS[self.spec.training.loss] if raw else self.graph.head
+
     def loss_of(self, rows: Rows) -> Tensor:
         """The mean loss of rows, with a graph for gradients, in the precision that was picked."""
         if self.choices.precision != "bf16":
-            return self.loss(self.net(*rows.inputs), rows.target, rows.weight)
+            return self.loss(logits_of(self.net, rows), rows.target, rows.weight)
         with torch.autocast(self.device.type, torch.bfloat16):
-            logits = self.net(*rows.inputs)
+            logits = logits_of(self.net, rows)
         return self.loss(logits.float(), rows.target, rows.weight)
 
 
+def logits_of(net: Net, rows: Rows) -> Tensor:
+    """What the loss and the metrics see: the first of the net's outputs."""
+    value = net(*rows.inputs)
+    return value if isinstance(value, Tensor) else value[0]
+
+
 def make(
-    spec: spec_pb2.TrainingSpec, prepared: Prepared, device: torch.device, threads: int
+    spec: spec_pb2.TrainingSpec,
+    prepared: Prepared,
+    device: torch.device,
+    threads: int,
+    weights: Mapping[str, Tensor] | None = None,
 ) -> Recipe:
     """The recipe of a completed spec; sets the process up for it.
 
-    Raises InvalidField where the network does not fit the data.
+    `weights` are those that a module of the user's begins with; other networks draw theirs.
+
+    Raises:
+        InvalidField: the network does not fit the data.
+        Corrupt: the weights are not those of the graph.
     """
     options = spec.training
-    scaling = prepared.mean_D is not None
-    graph = catalogue.build(spec.network, prepared.features, scaling, options.loss)
+    graph = _graph(spec, prepared)
     choices = choose(
         spec, bounds.parameter_count(graph), len(prepared.training_rows), device, threads
     )
@@ -76,12 +102,12 @@ def make(
         tf32=choices.precision == "tf32",
         deterministic=options.deterministic,
     )
-    net = init(graph, options.seed)
+    net = init(graph, options.seed) if weights is None else load(graph, weights).train()
     _set_scale(net, prepared)
     _place(net, graph, device)
     average = None
     if options.HasField("ema_decay"):
-        average = Average(init(graph, options.seed).to(device), net, options.ema_decay)
+        average = Average(copy.deepcopy(net), net, options.ema_decay)
     weight_N = row_weights(options, prepared)
     training = _rows(prepared, weight_N, prepared.training_rows, device)
     held_out = prepared.validation_rows
@@ -99,6 +125,23 @@ def make(
         choices=choices,
         micro_batch_size=choices.micro_batch_size,
     )
+
+
+def read_weights(path: str) -> dict[str, Tensor] | None:
+    """The tensors of a safetensors file; None without one; raises Corrupt, OSError."""
+    if not path:
+        return None
+    try:
+        return parse(Path(path).read_bytes())
+    except SafetensorError as error:
+        raise Corrupt("the network's weights cannot be read") from error
+
+
+def _graph(spec: spec_pb2.TrainingSpec, prepared: Prepared) -> graph_pb2.Graph:
+    if spec.network.HasField("graph"):
+        return spec.network.graph
+    scaling = prepared.mean_D is not None
+    return catalogue.build(spec.network, prepared.features, scaling, spec.training.loss)
 
 
 def choose(

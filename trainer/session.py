@@ -100,7 +100,7 @@ class Session:
         loop = self._resumed(lambda: self._fresh(spec, prepared))
         self._train(loop)
         self._reporter.progressed(training_pb2.JOB_PHASE_EVALUATING, self._progress(loop))
-        loop.recipe.judged.load_state_dict(loop.best)
+        loop.recipe.judged.load_weights(loop.best)
         figures = _final_metrics(loop)
         trained = Trained(loop.recipe, prepared, loop.best, figures, loop.position.best_epoch)
         manifest = export(trained, Path(request.artifact_path))
@@ -145,8 +145,10 @@ class Session:
             raise Interrupted
 
     def _fresh(self, spec: spec_pb2.TrainingSpec, prepared: Prepared) -> Loop:
-        device = machine.choose_device(self._request.device)
-        made = recipe.make(spec, prepared, device, self._request.threads)
+        request = self._request
+        device = machine.choose_device(request.device)
+        weights = recipe.read_weights(request.weights_path)
+        made = recipe.make(spec, prepared, device, request.threads, weights)
         made.choices.batch_size_reason = self._batch_reason
         return Loop(made)
 

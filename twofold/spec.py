@@ -6,7 +6,7 @@ Completing is idempotent: a completed spec, as Retry sends it, completes to itse
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from twofold import names, spec_fields, spec_gates, spec_training, strict
+from twofold import names, spec_fields, spec_gates, spec_module, spec_training, strict
 from twofold.errors import InvalidField, shorten
 from twofold.field import MAX_LABELS
 from twofold.nets import bounds as graph_bounds
@@ -61,6 +61,7 @@ def complete(
     columns: Sequence[dataset_pb2.Column],
     row_count: int,
     bounds: Bounds,
+    row_elements: int = 0,
 ) -> spec_pb2.TrainingSpec:
     """A copy of `spec` with every field checked and every default filled in.
 
@@ -69,6 +70,7 @@ def complete(
         columns: of the data set, in order.
         row_count: of the data set.
         bounds: what the server takes on.
+        row_elements: numbers that a module of the user's computes per row, as measured before.
 
     Raises:
         InvalidField: names the field by its dotted path, its value and what is allowed.
@@ -86,11 +88,19 @@ def complete(
     spec_training.complete(done, by_name, row_count)
     spec_gates.complete(done)
     spec_fields.fill(done)
-    _check_size(done, by_name, row_count, bounds)
+    _check_size(done, row_count, bounds, _size(done, by_name, row_elements))
     return done
 
 
 def _complete_network(network: spec_pb2.NetworkSpec) -> None:
+    if spec_module.is_module(network):
+        spec_module.complete_network(network)
+    else:
+        _complete_family(network)
+
+
+def _complete_family(network: spec_pb2.NetworkSpec) -> None:
+    spec_module.refuse_fields(network)
     if network.family == spec_pb2.FAMILY_UNSPECIFIED:
         words = [word(name, "FAMILY_") for name in spec_pb2.Family.keys()[1:]]
         raise InvalidField.of("network.family", "unset", ", ".join(words))
@@ -125,8 +135,12 @@ def _complete_data(spec: spec_pb2.TrainingSpec, columns: _Columns, row_count: in
     _complete_features(data, columns)
     _complete_task(data, spec.network, columns[data.target])
     _complete_split(data, row_count)
+    is_module = spec_module.is_module(spec.network)
     if not data.HasField("standardize"):
-        data.standardize = data.dataset not in names.TRUTH_TABLES
+        data.standardize = data.dataset not in names.TRUTH_TABLES and not is_module
+    if data.standardize and is_module:
+        allowed = "false for a module, which takes its inputs as they are"
+        raise InvalidField.of("data.standardize", value=True, allowed=allowed)
 
 
 def _one_of(columns: _Columns) -> str:
@@ -163,7 +177,11 @@ def _complete_task(
     data: spec_pb2.DataSpec, network: spec_pb2.NetworkSpec, target: dataset_pb2.Column
 ) -> None:
     tasks = (spec_pb2.TASK_CLASSIFICATION, spec_pb2.TASK_REGRESSION)
-    possible = [task for task in tasks if catalogue.losses(network, task)]
+    possible = [task for task in tasks if spec_training.losses(network, task)]
+    if not possible:
+        shown = str(list(network.graph.outputs[0].shape))
+        allowed = "a first output FP32 [-1, columns], which the losses compare with the target"
+        raise InvalidField.of("network.graph.outputs", shown, allowed)
     if not data.task:
         is_discrete = target.kind in _LABEL_KINDS
         are_few = target.distinct_count <= MAX_LABELS
@@ -203,9 +221,39 @@ def _complete_split(data: spec_pb2.DataSpec, row_count: int) -> None:
         raise InvalidField.of("data.split", "stratified", "random for regression")
 
 
-def _check_size(
-    spec: spec_pb2.TrainingSpec, columns: _Columns, row_count: int, bounds: Bounds
-) -> None:
+@dataclass(frozen=True, slots=True)
+class _Size:
+    """What a network takes, and the field that decides it."""
+
+    field: str
+    parameters: int
+    #: Numbers that it computes per row.
+    row_elements: int
+
+
+def _check_size(spec: spec_pb2.TrainingSpec, row_count: int, bounds: Bounds, size: _Size) -> None:
+    if size.parameters > bounds.max_parameters:
+        shown = f"what makes {size.parameters:,} parameters"
+        raise InvalidField.of(size.field, shown, f"at most {bounds.max_parameters:,} parameters")
+    training = spec.training
+    batch = min(training.micro_batch_size or training.batch_size or _LEAST_BATCH, row_count)
+    state_bytes = spec_training.floats_per_parameter(training) * _BYTES_PER_FLOAT
+    parts = {
+        size.field: size.parameters * state_bytes,
+        "data.dataset": row_count * (len(spec.data.features) + 1) * _BYTES_PER_NUMBER,
+        "training.batch_size": batch * size.row_elements * _BYTES_PER_NUMBER,
+    }
+    if sum(parts.values()) > bounds.max_memory_bytes:
+        largest = max(parts, key=lambda part: parts[part])
+        amounts = ", ".join(f"{amount:,} for {part}" for part, amount in parts.items())
+        shown = f"what needs about {sum(parts.values()):,} bytes ({amounts})"
+        raise InvalidField.of(largest, shown, f"at most {bounds.max_memory_bytes:,} bytes")
+
+
+def _size(spec: spec_pb2.TrainingSpec, columns: _Columns, row_elements: int) -> _Size:
+    if spec_module.is_module(spec.network):
+        parameters = graph_bounds.parameter_count(spec.network.graph)
+        return _Size("network.graph", parameters, row_elements)
     sizes = _sizes(spec, columns)
     if sizes.width > tables.MAX_ROW_ELEMENTS:
         shown = f"columns that make {sizes.width:,} inputs"
@@ -219,23 +267,8 @@ def _check_size(
         loss=spec.training.loss,
     )
     is_mlp = spec.network.family == spec_pb2.FAMILY_MLP
-    widths = "network.hidden" if is_mlp else "data.features"
-    parameters = graph_bounds.parameter_count(built.graph)
-    if parameters > bounds.max_parameters:
-        shown = f"what makes {parameters:,} parameters"
-        raise InvalidField.of(widths, shown, f"at most {bounds.max_parameters:,} parameters")
-    training = spec.training
-    batch = min(training.micro_batch_size or training.batch_size or _LEAST_BATCH, row_count)
-    parts = {
-        widths: parameters * spec_training.floats_per_parameter(training) * _BYTES_PER_FLOAT,
-        "data.dataset": row_count * (len(spec.data.features) + 1) * _BYTES_PER_NUMBER,
-        "training.batch_size": batch * built.row_elements * _BYTES_PER_NUMBER,
-    }
-    if sum(parts.values()) > bounds.max_memory_bytes:
-        largest = max(parts, key=lambda part: parts[part])
-        amounts = ", ".join(f"{amount:,} for {part}" for part, amount in parts.items())
-        shown = f"what needs about {sum(parts.values()):,} bytes ({amounts})"
-        raise InvalidField.of(largest, shown, f"at most {bounds.max_memory_bytes:,} bytes")
+    field = "network.hidden" if is_mlp else "data.features"
+    return _Size(field, graph_bounds.parameter_count(built.graph), built.row_elements)
 
 
 def _sizes(spec: spec_pb2.TrainingSpec, columns: _Columns) -> catalogue.Sizes:

@@ -78,6 +78,14 @@ FIELDS: Mapping[str, Field] = {
     "network.dropout": Field(
         "real", "MLP only: dropout after each hidden activation.", 0, 0.95, default=0.0
     ),
+    "network.weights": Field(
+        "text", "A module's first weights: a data set of safetensors.", default_rule="the client's"
+    ),
+    "network.head": Field(
+        "choice",
+        "How a module's outputs become answers: raw, identity, sigmoid or softmax.",
+        default_rule="what the loss implies; raw for several outputs",
+    ),
     **training_fields.FIELDS,
     "limits.max_duration": Field(
         "duration", "Wall-clock bound of one attempt.", 1, 30 * DAY_S, default=DAY_S

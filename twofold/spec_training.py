@@ -1,11 +1,11 @@
 """How a spec is trained, made complete: losses, optimizers, schedules and what fits together."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import cast
 
 from google.protobuf.message import Message
 
-from twofold import spec_fields
+from twofold import spec_fields, spec_module
 from twofold.errors import InvalidField
 from twofold.nets import catalogue
 from twofold.v1 import dataset_pb2, spec_pb2
@@ -104,6 +104,13 @@ def is_automatic(training: spec_pb2.TrainingOptions) -> bool:
     return training.HasField("batch_size") and training.batch_size == 0
 
 
+def losses(network: spec_pb2.NetworkSpec, task: spec_pb2.Task) -> Sequence[spec_pb2.Loss]:
+    """Losses that fit a network and a task, the default first."""
+    if spec_module.is_module(network):
+        return spec_module.losses(network.graph, task)
+    return catalogue.losses(network, task)
+
+
 def floats_per_parameter(training: spec_pb2.TrainingOptions) -> int:
     """Numbers kept per parameter: value, gradient, the optimizer's and the average's."""
     state = 2 * training.history + 4 if training.optimizer == _LBFGS else 0
@@ -113,7 +120,7 @@ def floats_per_parameter(training: spec_pb2.TrainingOptions) -> int:
 
 def _complete_loss(spec: spec_pb2.TrainingSpec, columns: Mapping[str, dataset_pb2.Column]) -> None:
     training, network, task = spec.training, spec.network, spec.data.task
-    permitted = catalogue.losses(network, task)
+    permitted = losses(network, task)
     training.loss = training.loss or permitted[0]
     if training.loss not in permitted:
         words = " or ".join(map(_loss_word, permitted))
@@ -125,6 +132,8 @@ def _complete_loss(spec: spec_pb2.TrainingSpec, columns: Mapping[str, dataset_pb
         shown = f"{spec.data.target} with {labels:,} labels"
         allowed = f"2 labels for {family_of(network)} with {_loss_word(training.loss)}"
         raise InvalidField.of("data.target", shown, allowed)
+    if spec_module.is_module(network):
+        spec_module.complete_head(spec, labels if is_classification else 0)
 
 
 def _settle(

@@ -18,7 +18,7 @@ from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescript
 
 from twofold.errors import InvalidField
 from twofold.spec_fields import FIELDS
-from twofold.v1 import spec_pb2
+from twofold.v1 import graph_pb2, spec_pb2
 
 #: A value of a spec's tree.
 Value: TypeAlias = "bool | int | float | str | Sequence[Value] | Mapping[str, Value]"
@@ -47,8 +47,12 @@ def from_dict(tree: Tree) -> spec_pb2.TrainingSpec:
 
 
 def to_dict(spec: spec_pb2.TrainingSpec) -> dict[str, Value]:
-    """The nested tables of what is set in `spec`; `from_dict` gives it back."""
-    tree = json_format.MessageToDict(spec, preserving_proto_field_name=True)
+    """The nested tables of what is set in `spec` but for graphs; `from_dict` gives it back."""
+    plain = spec_pb2.TrainingSpec()
+    plain.CopyFrom(spec)
+    if plain.HasField("network"):
+        plain.network.ClearField("graph")
+    tree = json_format.MessageToDict(plain, preserving_proto_field_name=True)
     return cast("dict[str, Value]", _replaced(_tables(_SPEC, tree), _words()))
 
 
@@ -156,11 +160,17 @@ def _message(descriptor: Descriptor, value: object, path: str) -> dict[str, obje
     if not isinstance(value, Mapping):
         raise _refused(path or "spec", value, "a table")
     table = cast("Mapping[object, object]", value)
-    fields = descriptor.fields_by_name
+    fields = {name: one for name, one in descriptor.fields_by_name.items() if not _is_graph(one)}
     return {
         field.name: _field(field, item, _join(path, field.name))
         for field, item in ((_known(fields, key, path), item) for key, item in table.items())
     }
+
+
+def _is_graph(field: FieldDescriptor) -> bool:
+    """Graphs are made of modules by a program, never written by people."""
+    kind = field.message_type
+    return kind is not None and kind.full_name == graph_pb2.Graph.DESCRIPTOR.full_name
 
 
 def _known(fields: Mapping[str, FieldDescriptor], key: object, path: str) -> FieldDescriptor:

@@ -4,7 +4,6 @@ Needs scikit-learn (for the digits and the stratified split) and pyarrow; see RE
 the digits come from.
 """
 
-# ruff: noqa: INP001 - a script, in no package
 from pathlib import Path
 
 import numpy as np

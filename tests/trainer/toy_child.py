@@ -11,7 +11,7 @@ from google.protobuf.message import Message
 
 from trainer.wire import read_message, write_message
 from twofold.internal.v1 import child_pb2
-from twofold.v1 import dataset_pb2, training_pb2
+from twofold.v1 import dataset_pb2, graph_pb2, training_pb2
 
 PROGRAM = ("-m", "tests.trainer.toy_child")
 
@@ -26,6 +26,8 @@ def main() -> None:
                 _train(stream, request.train)
             elif request.HasField("check"):
                 _check(stream, request.check)
+            elif request.HasField("check_graph"):
+                _measure(stream, request.check_graph.graph)
 
 
 def _train(stream: socket.socket, order: child_pb2.TrainRequest) -> None:
@@ -69,6 +71,22 @@ def _finish(stream: socket.socket, order: child_pb2.TrainRequest) -> None:
     trained.manifest.lineage.training_row_count = 10
     trained.manifest.lineage.device = order.device
     _send(stream, trained=trained)
+
+
+def _measure(stream: socket.socket, graph: graph_pb2.Graph) -> None:
+    """Does what the first input's name says."""
+    name = graph.inputs[0].name
+    if name == "die":
+        os.kill(os.getpid(), signal.SIGKILL)
+    if name == "hang":
+        time.sleep(60)
+    measured = child_pb2.GraphChecked(row_elements=os.getpid())
+    if name == "refuse":
+        text = "network.graph.nodes[1] is 3; allowed: 2"
+        measured = child_pb2.GraphChecked(
+            refusal=text, field="network.graph.nodes[1]", value="3", allowed="2"
+        )
+    _send(stream, graph_checked=measured)
 
 
 def _check(stream: socket.socket, check: child_pb2.CheckRequest) -> None:

@@ -11,7 +11,7 @@ from google.protobuf.duration_pb2 import Duration
 from twofold import spec_fields
 from twofold.errors import InvalidField
 from twofold.spec_fields import FIELDS, Field
-from twofold.v1 import spec_pb2
+from twofold.v1 import graph_pb2, spec_pb2
 
 
 def _leaves(descriptor: Descriptor, prefix: str = "") -> Iterator[str]:
@@ -20,7 +20,7 @@ def _leaves(descriptor: Descriptor, prefix: str = "") -> Iterator[str]:
         is_map = nested is not None and nested.GetOptions().map_entry
         if nested is None or is_map or nested.full_name == Duration.DESCRIPTOR.full_name:
             yield prefix + field.name
-        else:
+        elif nested.full_name != graph_pb2.Graph.DESCRIPTOR.full_name:  # nets.bounds has its ranges
             yield from _leaves(nested, f"{prefix}{field.name}.")
 
 

@@ -1,6 +1,7 @@
 """The gRPC server of the trainer's API: its limits, its services, its drain."""
 
 import asyncio
+from dataclasses import dataclass
 
 import grpc
 from google.protobuf.descriptor import ServiceDescriptor
@@ -8,6 +9,7 @@ from google.protobuf.descriptor import ServiceDescriptor
 from trainer.api.datasets import CheckFile, DatasetApi
 from trainer.api.desk import Desk
 from trainer.api.edge import Edge
+from trainer.api.graphs import MeasureGraph
 from trainer.api.health import Health
 from trainer.api.models import ModelApi
 from trainer.api.training import TrainingApi
@@ -47,6 +49,14 @@ OPTIONS: tuple[tuple[str, int], ...] = (
 _NOTICE_S = 1.0
 
 
+@dataclass(frozen=True, slots=True)
+class Checks:
+    """What looks at what users send, each in a limited process."""
+
+    file: CheckFile
+    graph: MeasureGraph
+
+
 class CannotBind(Exception):
     """The address is taken or not this machine's; the message names it."""
 
@@ -55,12 +65,12 @@ class ApiServer:
     """The three services and grpc.health.v1 on one port. Made and used on one event loop."""
 
     def __init__(
-        self, desk: Desk, settings: TrainerSettings, metrics: Metrics, check_file: CheckFile
+        self, desk: Desk, settings: TrainerSettings, metrics: Metrics, checks: Checks
     ) -> None:
         self._desk = desk
         self._settings = settings
         self._edge = Edge(metrics)
-        self._check_file = check_file
+        self._checks = checks
         self._health = Health()
         self._server = grpc.aio.server(options=OPTIONS, maximum_concurrent_rpcs=MAX_CONCURRENT_RPCS)
 
@@ -70,8 +80,8 @@ class ApiServer:
         bounds = Bounds(
             max_parameters=settings.max_parameters, max_memory_bytes=settings.max_memory_bytes
         )
-        training = TrainingApi(self._desk, bounds, settings.max_watch_streams)
-        datasets = DatasetApi(self._desk, self._check_file, settings.max_upload_bytes)
+        training = TrainingApi(self._desk, bounds, settings.max_watch_streams, self._checks.graph)
+        datasets = DatasetApi(self._desk, self._checks.file, settings.max_upload_bytes)
         self._add(training_pb2.DESCRIPTOR.services_by_name["TrainingService"], training)
         self._add(dataset_pb2.DESCRIPTOR.services_by_name["DatasetService"], datasets)
         self._add(model_pb2.DESCRIPTOR.services_by_name["ModelService"], ModelApi(self._desk))

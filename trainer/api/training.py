@@ -2,15 +2,16 @@
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator
-from contextlib import AbstractContextManager, aclosing, nullcontext
+from collections.abc import AsyncIterator, Generator
+from contextlib import ExitStack, aclosing, contextmanager
 
 from google.protobuf import timestamp_pb2
 
 from trainer.api import paging
 from trainer.api.desk import Desk
+from trainer.api.graphs import GraphDesk, MeasureGraph
 from trainer.api.streams import StreamSlots, until
-from trainer.datasets import need_dataset
+from trainer.datasets import datasets_of, need_dataset, need_rows
 from twofold import formats, names
 from twofold.errors import InvalidField
 from twofold.internal.v1 import record_pb2
@@ -26,9 +27,12 @@ _MAX_SECONDS = 253_402_300_799  # the end of year 9999, where Timestamp ends
 class TrainingApi:
     """Handlers of TrainingService; see protos/twofold/v1/training.proto."""
 
-    def __init__(self, desk: Desk, bounds: Bounds, max_watch_streams: int) -> None:
+    def __init__(
+        self, desk: Desk, bounds: Bounds, max_watch_streams: int, measure_graph: MeasureGraph
+    ) -> None:
         self._desk = desk
         self._bounds = bounds
+        self._graphs = GraphDesk(measure_graph, bounds.max_parameters)
         self._streams = StreamSlots(
             max_watch_streams, "max_watch_streams", "close one or read the job now and then"
         )
@@ -39,7 +43,7 @@ class TrainingApi:
         """Validates everything before anything is stored."""
         record = self._record(request, principal)
         dataset = dataset_of(request.spec)
-        with self._using(principal, dataset):
+        with self._using(principal, request.spec):
             record.spec.CopyFrom(await self._completed(request.spec, principal, dataset))
             if request.validate_only:
                 job = training_pb2.TrainingJob(
@@ -68,20 +72,25 @@ class TrainingApi:
     async def _completed(
         self, spec: spec_pb2.TrainingSpec, principal: Principal, dataset: str
     ) -> spec_pb2.TrainingSpec:
+        store, tenant = self._desk.store, principal.tenant
         if dataset in names.TRUTH_TABLES:
             table = truth_table(dataset)
             columns, row_count = list(table.columns), table.row_count
         else:
-            found = await asyncio.to_thread(
-                need_dataset, self._desk.store, principal.tenant, dataset
-            )
+            found = await asyncio.to_thread(need_rows, store, tenant, dataset)
             columns, row_count = list(found.columns), found.row_count
-        return complete(spec, columns, row_count, self._bounds)
+        row_elements = 0
+        if spec.network.HasField("graph"):
+            row_elements = await self._graphs.measured(spec.network, store, tenant)
+        return complete(spec, columns, row_count, self._bounds, row_elements)
 
-    def _using(self, principal: Principal, dataset: str) -> AbstractContextManager[None]:
-        if dataset in names.TRUTH_TABLES:
-            return nullcontext()
-        return self._desk.usage.creating(principal.tenant, dataset)
+    @contextmanager
+    def _using(self, principal: Principal, spec: spec_pb2.TrainingSpec) -> Generator[None]:
+        """Keeps what the job reads from being deleted meanwhile."""
+        with ExitStack() as held:
+            for sha256 in datasets_of(spec):
+                held.enter_context(self._desk.usage.creating(principal.tenant, sha256))
+            yield
 
     async def GetTrainingJob(
         self, request: training_pb2.GetTrainingJobRequest, principal: Principal
@@ -104,7 +113,9 @@ class TrainingApi:
         jobs, token = await self._desk.ledger.list(
             principal, size, request.page_token, list(request.states), request.model
         )
-        return training_pb2.ListTrainingJobsResponse(jobs=jobs, next_page_token=token)
+        return training_pb2.ListTrainingJobsResponse(
+            jobs=[_without_graph(job) for job in jobs], next_page_token=token
+        )
 
     async def WatchTrainingJob(
         self, request: training_pb2.WatchTrainingJobRequest, principal: Principal
@@ -117,7 +128,9 @@ class TrainingApi:
             events = self._desk.ledger.watch(principal, job_id, request.cursor)
             async with aclosing(until(self._desk.draining, events)) as undrained:
                 async for job, cursor, event_ms in undrained:
-                    response = training_pb2.WatchTrainingJobResponse(job=job, cursor=cursor)
+                    response = training_pb2.WatchTrainingJobResponse(
+                        job=_without_graph(job), cursor=cursor
+                    )
                     response.event_time.FromMilliseconds(event_ms)
                     yield response
 
@@ -134,12 +147,18 @@ class TrainingApi:
         """Makes a new job of an ended one's spec, if its data set is still there."""
         job_id = _job_id(request.name)
         request_id = _request_id(request.request_id)
-        dataset = (await self._desk.ledger.get(principal, job_id)).spec.data.dataset
-        with self._using(principal, dataset):
-            if dataset not in names.TRUTH_TABLES:
-                await asyncio.to_thread(need_dataset, self._desk.store, principal.tenant, dataset)
+        spec = (await self._desk.ledger.get(principal, job_id)).spec
+        with self._using(principal, spec):
+            for sha256 in datasets_of(spec):
+                await asyncio.to_thread(need_dataset, self._desk.store, principal.tenant, sha256)
             job = await self._desk.ledger.retry(principal, job_id, request_id)
         return training_pb2.RetryTrainingJobResponse(job=job)
+
+
+def _without_graph(job: training_pb2.TrainingJob) -> training_pb2.TrainingJob:
+    """`job` as it is sent many times over: a graph may take a megabyte."""
+    job.spec.network.ClearField("graph")
+    return job
 
 
 def request_sha256(request: training_pb2.CreateTrainingJobRequest) -> str:

@@ -6,13 +6,13 @@ from typing import Annotated, cast
 import typer
 
 from twofold import toml_spec
-from twofold.cli import progress
+from twofold.cli import progress, user_module
 from twofold.cli.group import client_of
 from twofold.client.submission import is_dataset
 from twofold.errors import InvalidField
 
 
-def train(
+def train(  # noqa: PLR0913, PLR0917 - the options of a command
     context: typer.Context,
     spec: Annotated[
         Path,
@@ -34,6 +34,20 @@ def train(
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Override a key of the spec; repeatable."),
     ] = None,
+    module: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE.py:NAME",
+            help="Train a torch module of yours: a class, a function that returns one, or a "
+            "module. Imported here alone; it is sent as a graph and weights. Needs twofold[torch].",
+        ),
+    ] = None,
+    module_args: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--module-arg", metavar="NAME=VALUE", help="An argument of that class; repeatable."
+        ),
+    ] = None,
     *,
     watch: Annotated[
         bool, typer.Option("--watch/--no-watch", help="Show progress until the job has ended.")
@@ -49,12 +63,16 @@ def train(
     Example: twofold train examples/linear.toml --data examples/data/plane.csv
 
     Example: twofold train examples/mlp.toml --model deep --set network.hidden=[8,8]
+
+    Example: twofold train examples/modules/digits_cnn.toml --module
+    examples/modules/digits_cnn.py:DigitsCnn
     """
     tree = toml_spec.apply_sets(toml_spec.read(spec), sets or [])
     if model is not None:
         tree["model"] = model
+    made = None if module is None else user_module.load(module, module_args or [])
     with client_of(context) as client:
-        handle = client.train(tree, data=data or _data_beside(spec, tree))
+        handle = client.train(tree, data=data or _data_beside(spec, tree), module=made)
         typer.echo(handle.id)
         if watch:
             progress.follow(handle)

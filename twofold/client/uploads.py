@@ -24,6 +24,7 @@ _FORMATS = {
     ".parquet": pb.DATASET_FORMAT_PARQUET,
     ".npz": pb.DATASET_FORMAT_NPZ,
     ".npy": pb.DATASET_FORMAT_NPY,
+    ".safetensors": pb.DATASET_FORMAT_SAFETENSORS,
 }
 _TABLE_DIMENSIONS = 2
 
@@ -129,9 +130,17 @@ def from_arrays(x: ArrayLike, y: ArrayLike, display_name: str = "arrays") -> Upl
         raise InvalidData(f"x has {len(rows)} rows, but y has {len(targets)}")
     buffer = io.BytesIO()
     np.savez(buffer, allow_pickle=False, x=rows, y=targets)
-    data = buffer.getvalue()
+    return _in_memory(buffer.getvalue(), pb.DATASET_FORMAT_NPZ, display_name)
+
+
+def from_weights(data: bytes, display_name: str = "weights") -> Upload:
+    """The upload of a network's weights, the bytes of a safetensors file."""
+    return _in_memory(data, pb.DATASET_FORMAT_SAFETENSORS, display_name)
+
+
+def _in_memory(data: bytes, file_format: pb.DatasetFormat, display_name: str) -> Upload:
     header = pb.UploadHeader(
-        format=pb.DATASET_FORMAT_NPZ,
+        format=file_format,
         size_bytes=len(data),
         sha256=hashlib.sha256(data).hexdigest(),
         display_name=_shown(display_name),

@@ -124,7 +124,8 @@ def loss_function(
         graph: what `catalogue.build` made for the same loss; it must be checked.
         options: completed for the loss; its own fields count. None: no smoothing.
     """
-    permitted = _OF_HEAD[graph.head]
+    # Of a module whose outputs are served as they are, the spec was checked against them.
+    permitted = (loss,) if graph.head == graph_pb2.HEAD_RAW else _OF_HEAD[graph.head]
     if loss not in permitted:
         names = " or ".join(map(spec_pb2.Loss.Name, permitted))
         raise InvalidField.of("training.loss", spec_pb2.Loss.Name(loss), f"{names} for this graph")

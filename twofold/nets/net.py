@@ -57,17 +57,7 @@ class Net(nn.Module):
         """
         if isinstance(logits, tuple):
             return logits
-        match self.graph.head:
-            case graph_pb2.HEAD_SOFTMAX:
-                return torch.softmax(logits, dim=1)
-            case graph_pb2.HEAD_SIGMOID:
-                return _both(torch.sigmoid(logits))
-            case graph_pb2.HEAD_STEP:
-                return _both(modules.step(logits))
-            case graph_pb2.HEAD_THRESHOLD:
-                return _both(modules.step(logits - self.graph.head_threshold))
-            case _:
-                return logits
+        return apply_head(self.graph.head, logits, self.graph.head_threshold)
 
     def extra_repr(self) -> str:
         """What it takes and answers; of a published version its name and its signature."""
@@ -139,6 +129,21 @@ class Net(nn.Module):
                 found = holder._modules[part] = nn.Module()  # noqa: SLF001 - likewise
             holder = found
         return holder, leaf
+
+
+def apply_head(head: graph_pb2.Head, logits: Tensor, threshold: float = 0.0) -> Tensor:
+    """Logits [B, K] to what a head answers; see Net.head. `threshold` is HEAD_THRESHOLD's."""
+    match head:
+        case graph_pb2.HEAD_SOFTMAX:
+            return torch.softmax(logits, dim=1)
+        case graph_pb2.HEAD_SIGMOID:
+            return _both(torch.sigmoid(logits))
+        case graph_pb2.HEAD_STEP:
+            return _both(modules.step(logits))
+        case graph_pb2.HEAD_THRESHOLD:
+            return _both(modules.step(logits - threshold))
+        case _:
+            return logits
 
 
 def load(graph: graph_pb2.Graph, state: Mapping[str, Tensor]) -> Net:

@@ -17,6 +17,7 @@ class DatasetFormat(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     DATASET_FORMAT_PARQUET: _ClassVar[DatasetFormat]
     DATASET_FORMAT_NPZ: _ClassVar[DatasetFormat]
     DATASET_FORMAT_NPY: _ClassVar[DatasetFormat]
+    DATASET_FORMAT_SAFETENSORS: _ClassVar[DatasetFormat]
 
 class ColumnKind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -30,6 +31,7 @@ DATASET_FORMAT_CSV: DatasetFormat
 DATASET_FORMAT_PARQUET: DatasetFormat
 DATASET_FORMAT_NPZ: DatasetFormat
 DATASET_FORMAT_NPY: DatasetFormat
+DATASET_FORMAT_SAFETENSORS: DatasetFormat
 COLUMN_KIND_UNSPECIFIED: ColumnKind
 COLUMN_KIND_REAL: ColumnKind
 COLUMN_KIND_INTEGER: ColumnKind

@@ -1,6 +1,7 @@
 import datetime
 
 from google.protobuf import duration_pb2 as _duration_pb2
+from twofold.v1 import graph_pb2 as _graph_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
@@ -31,6 +32,7 @@ class Family(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     FAMILY_LOGISTIC: _ClassVar[Family]
     FAMILY_SOFTMAX: _ClassVar[Family]
     FAMILY_MLP: _ClassVar[Family]
+    FAMILY_MODULE: _ClassVar[Family]
 
 class Activation(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -111,6 +113,7 @@ FAMILY_LINEAR: Family
 FAMILY_LOGISTIC: Family
 FAMILY_SOFTMAX: Family
 FAMILY_MLP: Family
+FAMILY_MODULE: Family
 ACTIVATION_UNSPECIFIED: Activation
 ACTIVATION_STEP: Activation
 ACTIVATION_SIGMOID: Activation
@@ -201,16 +204,22 @@ class DataSpec(_message.Message):
     def __init__(self, dataset: _Optional[str] = ..., target: _Optional[str] = ..., features: _Optional[_Iterable[str]] = ..., task: _Optional[_Union[Task, str]] = ..., validation_fraction: _Optional[float] = ..., split: _Optional[_Union[Split, str]] = ..., standardize: _Optional[bool] = ...) -> None: ...
 
 class NetworkSpec(_message.Message):
-    __slots__ = ("family", "hidden", "activation", "dropout")
+    __slots__ = ("family", "hidden", "activation", "dropout", "graph", "weights", "head")
     FAMILY_FIELD_NUMBER: _ClassVar[int]
     HIDDEN_FIELD_NUMBER: _ClassVar[int]
     ACTIVATION_FIELD_NUMBER: _ClassVar[int]
     DROPOUT_FIELD_NUMBER: _ClassVar[int]
+    GRAPH_FIELD_NUMBER: _ClassVar[int]
+    WEIGHTS_FIELD_NUMBER: _ClassVar[int]
+    HEAD_FIELD_NUMBER: _ClassVar[int]
     family: Family
     hidden: _containers.RepeatedScalarFieldContainer[int]
     activation: Activation
     dropout: float
-    def __init__(self, family: _Optional[_Union[Family, str]] = ..., hidden: _Optional[_Iterable[int]] = ..., activation: _Optional[_Union[Activation, str]] = ..., dropout: _Optional[float] = ...) -> None: ...
+    graph: _graph_pb2.Graph
+    weights: str
+    head: _graph_pb2.Head
+    def __init__(self, family: _Optional[_Union[Family, str]] = ..., hidden: _Optional[_Iterable[int]] = ..., activation: _Optional[_Union[Activation, str]] = ..., dropout: _Optional[float] = ..., graph: _Optional[_Union[_graph_pb2.Graph, _Mapping]] = ..., weights: _Optional[str] = ..., head: _Optional[_Union[_graph_pb2.Head, str]] = ...) -> None: ...
 
 class TrainingOptions(_message.Message):
     __slots__ = ("epochs", "batch_size", "loss", "optimizer", "learning_rate", "weight_decay", "momentum", "nesterov", "seed", "tolerance", "patience", "threads", "checkpoint_interval", "beta1", "beta2", "epsilon", "smoothing", "centered", "history", "iterations", "schedule", "ema_decay", "clip_norm", "clip_value", "micro_batch_size", "label_smoothing", "focal_gamma", "huber_delta", "quantile", "class_weights", "balance_classes", "precision", "compile", "deterministic")

@@ -13,6 +13,7 @@ from trainer.api.desk import Desk
 from trainer.api.edge import Edge
 from trainer.api.training import TrainingApi
 from trainer.api.usage import DatasetUsage
+from trainer.checker import GraphChecker
 from trainer.metrics import Metrics
 from twofold.jobs import Policy
 from twofold.lifecycle import Ledger
@@ -72,7 +73,7 @@ async def _answer(rpc: str, error: Exception) -> str:
     ledger = Ledger(store, cast("RedisQueue", failing), World(), Policy())
     desk = Desk(ledger, store, SystemClock(), DatasetUsage(), asyncio.Event())
     server = grpc.aio.server()
-    handlers = Edge(Metrics()).handlers(_SERVICE, TrainingApi(desk, _BOUNDS, 1))
+    handlers = Edge(Metrics()).handlers(_SERVICE, TrainingApi(desk, _BOUNDS, 1, GraphChecker()))
     server.add_generic_rpc_handlers((handlers,))
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()

@@ -11,7 +11,7 @@ import grpc
 from tests.trainer.fakes import make_settings
 from trainer.api.datasets import CheckFile
 from trainer.api.desk import Desk
-from trainer.api.server import ApiServer
+from trainer.api.server import ApiServer, Checks
 from trainer.api.usage import DatasetUsage
 from trainer.metrics import Metrics
 from twofold import rpc
@@ -20,7 +20,7 @@ from twofold.internal.v1 import record_pb2
 from twofold.principal import Principal
 from twofold.seams import SystemClock
 from twofold.store import LocalStore
-from twofold.v1 import dataset_pb2, training_pb2
+from twofold.v1 import dataset_pb2, graph_pb2, training_pb2
 
 JOB = "01J00000000000000000000000"
 
@@ -122,6 +122,11 @@ async def describe(path: Path, file_format: dataset_pb2.DatasetFormat) -> datase
     return dataset
 
 
+async def measure_graph(graph: graph_pb2.Graph) -> int:
+    """A GraphChecker that likes everything."""
+    return 10 * len(graph.nodes)
+
+
 @dataclass
 class Served:
     """What a test of the API holds."""
@@ -142,7 +147,7 @@ async def serving(
     settings = make_settings(tmp_path, train_address="127.0.0.1:0", **changes)
     ledger, metrics, store = FakeApiLedger(), Metrics(), LocalStore(settings.store)
     desk = Desk(ledger, store, SystemClock(), DatasetUsage(), asyncio.Event())
-    server = ApiServer(desk, settings, metrics, check_file)
+    server = ApiServer(desk, settings, metrics, Checks(check_file, measure_graph))
     address = await server.start()
     await server.serve()
     try:

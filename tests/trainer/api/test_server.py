@@ -7,10 +7,10 @@ import grpc
 import pytest
 from grpc_health.v1 import health_pb2
 
-from tests.trainer.api.serving import JOB, describe, serving
+from tests.trainer.api.serving import JOB, describe, measure_graph, serving
 from trainer.api import server as server_module
 from trainer.api.desk import Desk
-from trainer.api.server import OPTIONS, ApiServer, CannotBind
+from trainer.api.server import OPTIONS, ApiServer, CannotBind, Checks
 from trainer.api.usage import DatasetUsage
 from twofold import errors, rpc
 from twofold.seams import SystemClock
@@ -101,7 +101,7 @@ async def test_a_taken_port_is_refused(tmp_path: Path) -> None:
     async with serving(tmp_path) as api:
         desk = Desk(api.ledger, api.store, SystemClock(), DatasetUsage(), asyncio.Event())
         settings = api.server._settings.model_copy(update={"train_address": api.address})
-        second = ApiServer(desk, settings, api.metrics, describe)
+        second = ApiServer(desk, settings, api.metrics, Checks(describe, measure_graph))
         with pytest.raises(CannotBind, match="TWOFOLD_TRAIN_ADDRESS"):
             await second.start()
 

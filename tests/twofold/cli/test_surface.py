@@ -13,7 +13,15 @@ from twofold.cli.app import app
 
 SURFACE = {
     "": ["--train", "--infer", "--version"],
-    "train": ["SPEC.toml", "--data", "--model", "--set", "--watch"],
+    "train": [
+        "SPEC.toml",
+        "--data",
+        "--model",
+        "--set",
+        "--module",
+        "--module-arg",
+        "--watch",
+    ],
     "predict": ["MODEL[@VERSION|:ALIAS]", "--rows", "--out", "--format", "--batch-size"],
     "evaluate": ["MODEL[@VERSION|@ALIAS]", "--data", "--target", "--out", "--json"],
     "up": [

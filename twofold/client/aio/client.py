@@ -7,6 +7,7 @@ from typing import Self, overload
 
 from numpy.typing import ArrayLike
 
+from twofold.client import modules
 from twofold.client.aio.jobs import AsyncJobHandle, AsyncJobs
 from twofold.client.aio.resources import AsyncDatasets, AsyncInference, AsyncModels
 from twofold.client.aio.transport import AsyncTransport
@@ -14,6 +15,7 @@ from twofold.client.calls.jobs import CreateOptions
 from twofold.client.channels import INFER_ADDRESS, TRAIN_ADDRESS, Connection
 from twofold.client.predictions import Prediction, Rows
 from twofold.client.submission import Spec, Submission, of_call
+from twofold.v1 import spec_pb2
 
 
 class AsyncClient:
@@ -39,11 +41,22 @@ class AsyncClient:
 
     @overload
     async def train(
-        self, x: ArrayLike, y: ArrayLike, spec: Spec, *, options: CreateOptions | None = None
+        self,
+        x: ArrayLike,
+        y: ArrayLike,
+        spec: Spec,
+        *,
+        module: object = None,
+        options: CreateOptions | None = None,
     ) -> AsyncJobHandle: ...
     @overload
     async def train(
-        self, x: Spec, *, data: str | Path | None = None, options: CreateOptions | None = None
+        self,
+        x: Spec,
+        *,
+        data: str | Path | None = None,
+        module: object = None,
+        options: CreateOptions | None = None,
     ) -> AsyncJobHandle: ...
     async def train(
         self,
@@ -52,6 +65,7 @@ class AsyncClient:
         spec: Spec | None = None,
         *,
         data: str | Path | None = None,
+        module: object = None,
         options: CreateOptions | None = None,
     ) -> AsyncJobHandle:
         """Submits a job and answers with its handle; `.wait()` follows it to its version.
@@ -60,18 +74,35 @@ class AsyncClient:
         text. `train(spec, data=...)` trains on a file (uploaded unless the server has it), on a
         data set's identifier, on "and", "or" or "xor", or on what the spec names.
 
+        `module` is a torch.nn.Module, or what twofold.nets.trace made of one, to train instead of a
+        family of the catalogue. It goes as a graph with its weights, never as code. Its inputs are
+        told by the names of forward()'s arguments; see twofold.nets.packing.
+
         Raises:
             InvalidField: the spec is refused; names the field, the value and what is allowed.
             InvalidData: the data are refused; fields `row` and `column` where known.
+            InvalidModule: the module cannot become a graph; names file and line.
         """
         submission = await asyncio.to_thread(of_call, x, y, spec, data)
         completed = await self._completed(submission)
+        if module is not None:
+            completed = await self._with_module(completed, module)
         return self.jobs.handle(await self.jobs.create(completed, options))
 
-    async def _completed(self, submission: Submission) -> Spec:
+    async def _completed(self, submission: Submission) -> spec_pb2.TrainingSpec:
         if submission.upload is None:
             return submission.spec
         return submission.completed((await self.datasets.put(submission.upload)).name)
+
+    async def _with_module(
+        self, spec: spec_pb2.TrainingSpec, module: object
+    ) -> spec_pb2.TrainingSpec:
+        columns = modules.builtin_columns(spec.data.dataset)
+        if columns is None:
+            columns = (await self.datasets.get(spec.data.dataset)).columns
+        packed = await asyncio.to_thread(modules.pack, module, columns, spec.data)
+        weights = await self.datasets.put(modules.weights_of(packed, spec.model))
+        return modules.completed(spec, packed, weights)
 
     async def predict(
         self,

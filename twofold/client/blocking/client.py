@@ -6,6 +6,7 @@ from typing import Self, overload
 
 from numpy.typing import ArrayLike
 
+from twofold.client import modules
 from twofold.client.blocking.jobs import JobHandle, Jobs
 from twofold.client.blocking.resources import Datasets, Inference, Models
 from twofold.client.blocking.transport import Transport
@@ -13,6 +14,7 @@ from twofold.client.calls.jobs import CreateOptions
 from twofold.client.channels import INFER_ADDRESS, TRAIN_ADDRESS, Connection
 from twofold.client.predictions import Prediction, Rows
 from twofold.client.submission import Spec, Submission, of_call
+from twofold.v1 import spec_pb2
 
 
 class Client:
@@ -38,11 +40,22 @@ class Client:
 
     @overload
     def train(
-        self, x: ArrayLike, y: ArrayLike, spec: Spec, *, options: CreateOptions | None = None
+        self,
+        x: ArrayLike,
+        y: ArrayLike,
+        spec: Spec,
+        *,
+        module: object = None,
+        options: CreateOptions | None = None,
     ) -> JobHandle: ...
     @overload
     def train(
-        self, x: Spec, *, data: str | Path | None = None, options: CreateOptions | None = None
+        self,
+        x: Spec,
+        *,
+        data: str | Path | None = None,
+        module: object = None,
+        options: CreateOptions | None = None,
     ) -> JobHandle: ...
     def train(
         self,
@@ -51,6 +64,7 @@ class Client:
         spec: Spec | None = None,
         *,
         data: str | Path | None = None,
+        module: object = None,
         options: CreateOptions | None = None,
     ) -> JobHandle:
         """Submits a job and answers with its handle; `.wait()` follows it to its version.
@@ -59,17 +73,32 @@ class Client:
         text. `train(spec, data=...)` trains on a file (uploaded unless the server has it), on a
         data set's identifier, on "and", "or" or "xor", or on what the spec names.
 
+        `module` is a torch.nn.Module, or what twofold.nets.trace made of one, to train instead of a
+        family of the catalogue. It goes as a graph with its weights, never as code. Its inputs are
+        told by the names of forward()'s arguments; see twofold.nets.packing.
+
         Raises:
             InvalidField: the spec is refused; names the field, the value and what is allowed.
             InvalidData: the data are refused; fields `row` and `column` where known.
+            InvalidModule: the module cannot become a graph; names file and line.
         """
-        submission = of_call(x, y, spec, data)
-        return self.jobs.handle(self.jobs.create(self._completed(submission), options))
+        completed = self._completed(of_call(x, y, spec, data))
+        if module is not None:
+            completed = self._with_module(completed, module)
+        return self.jobs.handle(self.jobs.create(completed, options))
 
-    def _completed(self, submission: Submission) -> Spec:
+    def _completed(self, submission: Submission) -> spec_pb2.TrainingSpec:
         if submission.upload is None:
             return submission.spec
         return submission.completed(self.datasets.put(submission.upload).name)
+
+    def _with_module(self, spec: spec_pb2.TrainingSpec, module: object) -> spec_pb2.TrainingSpec:
+        columns = modules.builtin_columns(spec.data.dataset)
+        if columns is None:
+            columns = self.datasets.get(spec.data.dataset).columns
+        packed = modules.pack(module, columns, spec.data)
+        weights = self.datasets.put(modules.weights_of(packed, spec.model))
+        return modules.completed(spec, packed, weights)
 
     def predict(
         self,

@@ -1,4 +1,5 @@
 from twofold.v1 import dataset_pb2 as _dataset_pb2
+from twofold.v1 import graph_pb2 as _graph_pb2
 from twofold.v1 import model_pb2 as _model_pb2
 from twofold.v1 import spec_pb2 as _spec_pb2
 from twofold.v1 import training_pb2 as _training_pb2
@@ -10,17 +11,19 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class ChildRequest(_message.Message):
-    __slots__ = ("train", "stop", "check")
+    __slots__ = ("train", "stop", "check", "check_graph")
     TRAIN_FIELD_NUMBER: _ClassVar[int]
     STOP_FIELD_NUMBER: _ClassVar[int]
     CHECK_FIELD_NUMBER: _ClassVar[int]
+    CHECK_GRAPH_FIELD_NUMBER: _ClassVar[int]
     train: TrainRequest
     stop: StopRequest
     check: CheckRequest
-    def __init__(self, train: _Optional[_Union[TrainRequest, _Mapping]] = ..., stop: _Optional[_Union[StopRequest, _Mapping]] = ..., check: _Optional[_Union[CheckRequest, _Mapping]] = ...) -> None: ...
+    check_graph: CheckGraphRequest
+    def __init__(self, train: _Optional[_Union[TrainRequest, _Mapping]] = ..., stop: _Optional[_Union[StopRequest, _Mapping]] = ..., check: _Optional[_Union[CheckRequest, _Mapping]] = ..., check_graph: _Optional[_Union[CheckGraphRequest, _Mapping]] = ...) -> None: ...
 
 class TrainRequest(_message.Message):
-    __slots__ = ("job", "attempt", "spec", "data_path", "data_format", "checkpoint_path", "resume_path", "artifact_path", "threads", "device", "store_path", "tenant")
+    __slots__ = ("job", "attempt", "spec", "data_path", "data_format", "checkpoint_path", "resume_path", "artifact_path", "threads", "device", "store_path", "tenant", "weights_path")
     JOB_FIELD_NUMBER: _ClassVar[int]
     ATTEMPT_FIELD_NUMBER: _ClassVar[int]
     SPEC_FIELD_NUMBER: _ClassVar[int]
@@ -33,6 +36,7 @@ class TrainRequest(_message.Message):
     DEVICE_FIELD_NUMBER: _ClassVar[int]
     STORE_PATH_FIELD_NUMBER: _ClassVar[int]
     TENANT_FIELD_NUMBER: _ClassVar[int]
+    WEIGHTS_PATH_FIELD_NUMBER: _ClassVar[int]
     job: str
     attempt: str
     spec: _spec_pb2.TrainingSpec
@@ -45,7 +49,8 @@ class TrainRequest(_message.Message):
     device: str
     store_path: str
     tenant: str
-    def __init__(self, job: _Optional[str] = ..., attempt: _Optional[str] = ..., spec: _Optional[_Union[_spec_pb2.TrainingSpec, _Mapping]] = ..., data_path: _Optional[str] = ..., data_format: _Optional[_Union[_dataset_pb2.DatasetFormat, str]] = ..., checkpoint_path: _Optional[str] = ..., resume_path: _Optional[str] = ..., artifact_path: _Optional[str] = ..., threads: _Optional[int] = ..., device: _Optional[str] = ..., store_path: _Optional[str] = ..., tenant: _Optional[str] = ...) -> None: ...
+    weights_path: str
+    def __init__(self, job: _Optional[str] = ..., attempt: _Optional[str] = ..., spec: _Optional[_Union[_spec_pb2.TrainingSpec, _Mapping]] = ..., data_path: _Optional[str] = ..., data_format: _Optional[_Union[_dataset_pb2.DatasetFormat, str]] = ..., checkpoint_path: _Optional[str] = ..., resume_path: _Optional[str] = ..., artifact_path: _Optional[str] = ..., threads: _Optional[int] = ..., device: _Optional[str] = ..., store_path: _Optional[str] = ..., tenant: _Optional[str] = ..., weights_path: _Optional[str] = ...) -> None: ...
 
 class ProbeRequest(_message.Message):
     __slots__ = ("spec", "features", "batch_size", "threads", "device")
@@ -85,8 +90,14 @@ class CheckRequest(_message.Message):
     format: _dataset_pb2.DatasetFormat
     def __init__(self, path: _Optional[str] = ..., format: _Optional[_Union[_dataset_pb2.DatasetFormat, str]] = ...) -> None: ...
 
+class CheckGraphRequest(_message.Message):
+    __slots__ = ("graph",)
+    GRAPH_FIELD_NUMBER: _ClassVar[int]
+    graph: _graph_pb2.Graph
+    def __init__(self, graph: _Optional[_Union[_graph_pb2.Graph, _Mapping]] = ...) -> None: ...
+
 class ChildEvent(_message.Message):
-    __slots__ = ("ready", "progressed", "checkpointed", "trained", "failed", "stopped", "checked")
+    __slots__ = ("ready", "progressed", "checkpointed", "trained", "failed", "stopped", "checked", "graph_checked")
     READY_FIELD_NUMBER: _ClassVar[int]
     PROGRESSED_FIELD_NUMBER: _ClassVar[int]
     CHECKPOINTED_FIELD_NUMBER: _ClassVar[int]
@@ -94,6 +105,7 @@ class ChildEvent(_message.Message):
     FAILED_FIELD_NUMBER: _ClassVar[int]
     STOPPED_FIELD_NUMBER: _ClassVar[int]
     CHECKED_FIELD_NUMBER: _ClassVar[int]
+    GRAPH_CHECKED_FIELD_NUMBER: _ClassVar[int]
     ready: Ready
     progressed: Progressed
     checkpointed: Checkpointed
@@ -101,7 +113,8 @@ class ChildEvent(_message.Message):
     failed: ChildFailed
     stopped: Stopped
     checked: Checked
-    def __init__(self, ready: _Optional[_Union[Ready, _Mapping]] = ..., progressed: _Optional[_Union[Progressed, _Mapping]] = ..., checkpointed: _Optional[_Union[Checkpointed, _Mapping]] = ..., trained: _Optional[_Union[Trained, _Mapping]] = ..., failed: _Optional[_Union[ChildFailed, _Mapping]] = ..., stopped: _Optional[_Union[Stopped, _Mapping]] = ..., checked: _Optional[_Union[Checked, _Mapping]] = ...) -> None: ...
+    graph_checked: GraphChecked
+    def __init__(self, ready: _Optional[_Union[Ready, _Mapping]] = ..., progressed: _Optional[_Union[Progressed, _Mapping]] = ..., checkpointed: _Optional[_Union[Checkpointed, _Mapping]] = ..., trained: _Optional[_Union[Trained, _Mapping]] = ..., failed: _Optional[_Union[ChildFailed, _Mapping]] = ..., stopped: _Optional[_Union[Stopped, _Mapping]] = ..., checked: _Optional[_Union[Checked, _Mapping]] = ..., graph_checked: _Optional[_Union[GraphChecked, _Mapping]] = ...) -> None: ...
 
 class Ready(_message.Message):
     __slots__ = ("torch_version", "device")
@@ -156,3 +169,17 @@ class Checked(_message.Message):
     row: int
     column: str
     def __init__(self, dataset: _Optional[_Union[_dataset_pb2.Dataset, _Mapping]] = ..., refusal: _Optional[str] = ..., row: _Optional[int] = ..., column: _Optional[str] = ...) -> None: ...
+
+class GraphChecked(_message.Message):
+    __slots__ = ("row_elements", "refusal", "field", "value", "allowed")
+    ROW_ELEMENTS_FIELD_NUMBER: _ClassVar[int]
+    REFUSAL_FIELD_NUMBER: _ClassVar[int]
+    FIELD_FIELD_NUMBER: _ClassVar[int]
+    VALUE_FIELD_NUMBER: _ClassVar[int]
+    ALLOWED_FIELD_NUMBER: _ClassVar[int]
+    row_elements: int
+    refusal: str
+    field: str
+    value: str
+    allowed: str
+    def __init__(self, row_elements: _Optional[int] = ..., refusal: _Optional[str] = ..., field: _Optional[str] = ..., value: _Optional[str] = ..., allowed: _Optional[str] = ...) -> None: ...

@@ -1,0 +1,71 @@
+"""`--module FILE.py:NAME`: a torch module of the user's, imported on the user's machine alone."""
+
+import importlib.util
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import cast
+
+from twofold import toml_spec
+from twofold.errors import InvalidField
+
+_ALLOWED = "FILE.py:NAME, NAME being a class, a function that returns a module, or a module"
+
+
+def load(reference: str, arguments: Sequence[str]) -> object:
+    """The module that `reference` names, made with NAME=VALUE arguments where it is to be made.
+
+    The file's folder is put on the import path, so that it finds its neighbours.
+
+    Raises:
+        InvalidField: there is no such file or name, or the file or the class raises; says which.
+    """
+    path_text, colon, name = reference.rpartition(":")
+    path = Path(path_text)
+    if not colon or path.suffix != ".py" or not path.is_file() or not name.isidentifier():
+        raise InvalidField.of("--module", reference, _ALLOWED + "; the file must exist")
+    found = vars(_imported(path)).get(name)
+    if found is None:
+        raise InvalidField.of("--module", name, f"a name that {path.name} defines")
+    given = _arguments(arguments)
+    if not (isinstance(found, type) or _is_function(found)):
+        if given:
+            raise InvalidField.of("--module-arg", arguments[0], "nothing: NAME is not a class")
+        return cast("object", found)
+    make = cast("Callable[..., object]", found)
+    try:
+        return make(**given)
+    except Exception as error:
+        text = f"{name}({', '.join(given)}) raises {type(error).__name__}: {error}"
+        raise InvalidField(f"--module: {text}", field="--module") from error
+
+
+def _is_function(found: object) -> bool:
+    return type(found) is type(_is_function)
+
+
+def _imported(path: Path) -> object:
+    folder = str(path.resolve().parent)
+    if folder not in sys.path:
+        sys.path.insert(0, folder)
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    if spec is None or spec.loader is None:
+        raise InvalidField.of("--module", path.name, _ALLOWED)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[path.stem] = module
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        text = f"{path.name} cannot be imported: {type(error).__name__}: {error}"
+        raise InvalidField(f"--module: {text}", field="--module") from error
+    return module
+
+
+def _arguments(given: Sequence[str]) -> Mapping[str, toml_spec.Value]:
+    arguments: dict[str, toml_spec.Value] = {}
+    for entry in given:
+        name, equals, text = entry.partition("=")
+        if not equals or not name.isidentifier():
+            raise InvalidField.of("--module-arg", entry, "NAME=VALUE, such as width=64")
+        arguments[name] = toml_spec.bare_value(text.strip())
+    return arguments

@@ -1,0 +1,73 @@
+"""Training a torch module of the user's: what is sent of it. torch is imported only then."""
+
+import importlib
+from collections.abc import Sequence
+from typing import Protocol, cast
+
+from twofold.client import uploads
+from twofold.client.uploads import Upload
+from twofold.errors import TwofoldError
+from twofold.names import TRUTH_TABLES
+from twofold.truth_tables import truth_table
+from twofold.v1 import dataset_pb2, graph_pb2, spec_pb2
+
+
+class NoTorch(TwofoldError):
+    """Modules are traced with torch, which is not installed here."""
+
+
+class Packed(Protocol):
+    """See twofold.nets.packing."""
+
+    @property
+    def graph(self) -> graph_pb2.Graph:
+        """The graph."""
+        ...
+
+    @property
+    def weights(self) -> bytes:
+        """Safetensors."""
+        ...
+
+
+class _Packing(Protocol):
+    def pack(
+        self, module: object, columns: Sequence[dataset_pb2.Column], data: spec_pb2.DataSpec
+    ) -> Packed: ...
+
+
+def pack(module: object, columns: Sequence[dataset_pb2.Column], data: spec_pb2.DataSpec) -> Packed:
+    """The graph and the weights of a module; see twofold.nets.packing.pack.
+
+    Raises NoTorch where torch is not installed.
+    """
+    try:
+        # Not at the top: a client is without torch.
+        packing = cast("_Packing", importlib.import_module("twofold.nets.packing"))
+    except ModuleNotFoundError as error:
+        if error.name not in ("torch", "safetensors"):
+            raise
+        text = f"a module is traced with {error.name}; install twofold[torch]"
+        raise NoTorch(text) from error
+    return packing.pack(module, columns, data)
+
+
+def builtin_columns(dataset: str) -> Sequence[dataset_pb2.Column] | None:
+    """The columns of a truth table; None for what is at the server."""
+    return truth_table(dataset).columns if dataset in TRUTH_TABLES else None
+
+
+def weights_of(packed: Packed, model: str) -> Upload:
+    """What has to be uploaded."""
+    return uploads.from_weights(packed.weights, f"{model} weights")
+
+
+def completed(
+    spec: spec_pb2.TrainingSpec, packed: Packed, weights: dataset_pb2.Dataset
+) -> spec_pb2.TrainingSpec:
+    """The spec with the module as its network."""
+    done = spec_pb2.TrainingSpec()
+    done.CopyFrom(spec)
+    done.network.graph.CopyFrom(packed.graph)
+    done.network.weights = weights.name.removeprefix("datasets/")
+    return done

@@ -1,0 +1,120 @@
+"""A spec whose network is a module of the user's: what it must be and what is filled in. No torch.
+
+The graph is checked here for all that needs no torch; whether its operands fit each other is
+measured by the caller, in a process of its own, before (see `trainer.checker`).
+"""
+
+from collections.abc import Mapping, Sequence
+
+from twofold import names
+from twofold.errors import InvalidField
+from twofold.nets import bounds
+from twofold.v1 import graph_pb2, spec_pb2
+
+_MODULE = spec_pb2.FAMILY_MODULE
+_RAW, _IDENTITY = graph_pb2.HEAD_RAW, graph_pb2.HEAD_IDENTITY
+_SIGMOID, _SOFTMAX = graph_pb2.HEAD_SIGMOID, graph_pb2.HEAD_SOFTMAX
+_CLASSIFICATION, _REGRESSION = spec_pb2.TASK_CLASSIFICATION, spec_pb2.TASK_REGRESSION
+
+#: What each loss says of the output that it is computed from.
+HEADS: Mapping[spec_pb2.Loss, graph_pb2.Head] = {
+    spec_pb2.LOSS_MSE: _IDENTITY,
+    spec_pb2.LOSS_L1: _IDENTITY,
+    spec_pb2.LOSS_HUBER: _IDENTITY,
+    spec_pb2.LOSS_QUANTILE: _IDENTITY,
+    spec_pb2.LOSS_BCE: _SIGMOID,
+    spec_pb2.LOSS_CROSS_ENTROPY: _SOFTMAX,
+    spec_pb2.LOSS_FOCAL: _SOFTMAX,
+}
+_HEAD_WORDS = {_RAW: "raw", _IDENTITY: "identity", _SIGMOID: "sigmoid", _SOFTMAX: "softmax"}
+
+
+def is_module(network: spec_pb2.NetworkSpec) -> bool:
+    """Whether the network is a module of the user's."""
+    return network.family == _MODULE or network.HasField("graph")
+
+
+def complete_network(network: spec_pb2.NetworkSpec) -> None:
+    """Fills the family in; raises InvalidField for what a module has not, or lacks."""
+    for name, value in (("hidden", list(network.hidden)), ("dropout", network.dropout)):
+        if value:
+            raise InvalidField.of(f"network.{name}", value, "nothing for a module")
+    if network.activation:
+        name = spec_pb2.Activation.Name(network.activation).removeprefix("ACTIVATION_").lower()
+        raise InvalidField.of("network.activation", name, "nothing for a module")
+    if network.family not in (spec_pb2.FAMILY_UNSPECIFIED, _MODULE):
+        name = spec_pb2.Family.Name(network.family).removeprefix("FAMILY_").lower()
+        raise InvalidField.of("network.family", name, "module, or nothing, for a module")
+    if not network.HasField("graph"):
+        allowed = "a graph; twofold train SPEC --module FILE.py:CLASS makes one of a torch module"
+        raise InvalidField.of("network.graph", "unset", allowed)
+    network.family = _MODULE
+    names.check_sha256("network.weights", network.weights)
+    _check_graph(network.graph)
+
+
+def refuse_fields(network: spec_pb2.NetworkSpec) -> None:
+    """Raises InvalidField where a family of the catalogue is given what belongs to modules."""
+    if network.weights:
+        raise InvalidField.of("network.weights", network.weights, "nothing but for a module")
+    if network.head:
+        name = graph_pb2.Head.Name(network.head).removeprefix("HEAD_").lower()
+        raise InvalidField.of("network.head", name, "nothing but for a module")
+
+
+def _check_graph(graph: graph_pb2.Graph) -> None:
+    if not graph.head:
+        graph.head = _RAW  # what `complete_head` sets instead needs the loss
+    try:
+        bounds.check(graph)
+    except InvalidField as error:
+        field = f"network.{error.fields.get('field', 'graph')}"
+        raise InvalidField(f"network.{error.message}", field=field) from error
+
+
+def width(graph: graph_pb2.Graph) -> int | None:
+    """Columns of the first output where that is FP32 [-1, columns], as built-in losses need it."""
+    first = graph.outputs[0]
+    is_table = first.data_type == graph_pb2.DATA_TYPE_FP32 and len(first.shape) == 2  # noqa: PLR2004 - a table
+    return first.shape[1] if is_table else None
+
+
+def losses(graph: graph_pb2.Graph, task: spec_pb2.Task) -> Sequence[spec_pb2.Loss]:
+    """Built-in losses that fit the first output, the default first; none where none does."""
+    columns = width(graph)
+    if columns is None:
+        return ()
+    if task == _REGRESSION:
+        return (
+            spec_pb2.LOSS_MSE,
+            spec_pb2.LOSS_L1,
+            spec_pb2.LOSS_HUBER,
+            spec_pb2.LOSS_QUANTILE,
+        )
+    if task == _CLASSIFICATION:
+        one = (spec_pb2.LOSS_BCE,)
+        return one if columns == 1 else (spec_pb2.LOSS_CROSS_ENTROPY, spec_pb2.LOSS_FOCAL)
+    return ()
+
+
+def complete_head(spec: spec_pb2.TrainingSpec, label_count: int) -> None:
+    """Sets the head of the spec and of its graph; the loss must be complete.
+
+    Raises InvalidField where the first output has other columns than the labels or the target.
+    """
+    network, loss = spec.network, spec.training.loss
+    columns = width(network.graph)
+    implied = HEADS[loss]
+    expected = label_count if implied == _SOFTMAX else 1
+    if columns != expected:
+        what = f"{label_count} labels" if implied == _SOFTMAX else "one column"
+        shown = f"{columns} columns of the first output"
+        raise InvalidField.of("network.graph.outputs", shown, f"{expected}: the target has {what}")
+    is_single = len(network.graph.outputs) == 1
+    network.head = network.head or (implied if is_single else _RAW)
+    permitted = (implied, _RAW) if is_single else (_RAW,)
+    if network.head not in permitted:
+        name = graph_pb2.Head.Name(network.head).removeprefix("HEAD_").lower()
+        allowed = " or ".join(_HEAD_WORDS[head] for head in permitted)
+        raise InvalidField.of("network.head", name, f"{allowed} for this loss and these outputs")
+    network.graph.head = network.head
