@@ -40,7 +40,7 @@ def measure(
     who = f"version {number}, {spec.gates.not_worse_than}"
     try:
         made, _ = versions.read_manifest(store, tenant, spec.model, number)
-        net = _net(store, tenant, made)
+        net = read_net(store, tenant, made)
     except (Corrupt, NotFound) as error:
         raise NotBlessed(f"not published: {who}, cannot be compared: {error.message}") from error
     if made.features.task != prepared.features.task:
@@ -70,7 +70,8 @@ def resolve(store: Store, tenant: str, model: str, name: str) -> int | None:
     return int(name)
 
 
-def _net(store: Store, tenant: str, made: model_pb2.Manifest) -> Net:
+def read_net(store: Store, tenant: str, made: model_pb2.Manifest) -> Net:
+    """The net of a version, its files verified; raises Corrupt, StoreError."""
     folder = keys.version(tenant, made.model, made.version)
     artifact.check_files(made)
     sizes = {file.name: file.size_bytes for file in made.files}

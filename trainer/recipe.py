@@ -13,12 +13,13 @@ from safetensors import SafetensorError
 from safetensors.torch import load as parse
 from torch import Tensor
 
-from trainer import machine, optimizers, precision
+from trainer import machine, optimizers, precision, warm_start
 from trainer.average import Average
 from trainer.machine import settle_process
 from trainer.optimizers import Optimizers
 from trainer.prepared import Prepared
 from trainer.rows import IMAGE_RANK, Rows
+from trainer.warm_start import Parent
 from trainer.weights import row_weights
 from twofold.errors import Corrupt
 from twofold.nets import bounds, catalogue, tables
@@ -69,6 +70,19 @@ class Recipe:
         return self.loss(logits.float(), rows.target, rows.weight)
 
 
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where the first weights come from; what is not given is drawn by the spec's seed."""
+
+    #: Of a module of the user's, all of them, by path.
+    weights: Mapping[str, Tensor] | None = None
+    #: A version of which the network takes what fits.
+    parent: Parent | None = None
+
+
+SEEDED = Origin()
+
+
 def logits_of(net: Net, rows: Rows) -> Tensor:
     """What the loss and the metrics see: the first of the net's outputs."""
     value = net(*rows.inputs)
@@ -80,14 +94,12 @@ def make(
     prepared: Prepared,
     device: torch.device,
     threads: int,
-    weights: Mapping[str, Tensor] | None = None,
+    origin: Origin = SEEDED,
 ) -> Recipe:
     """The recipe of a completed spec; sets the process up for it.
 
-    `weights` are those that a module of the user's begins with; other networks draw theirs.
-
     Raises:
-        InvalidField: the network does not fit the data.
+        InvalidField: the network does not fit the data, or the version that it begins from.
         Corrupt: the weights are not those of the graph.
     """
     options = spec.training
@@ -102,8 +114,7 @@ def make(
         tf32=choices.precision == "tf32",
         deterministic=options.deterministic,
     )
-    net = init(graph, options.seed) if weights is None else load(graph, weights).train()
-    _set_scale(net, prepared)
+    net, choices.warm_start = _network(graph, spec, prepared, origin)
     _place(net, graph, device)
     average = None
     if options.HasField("ema_decay"):
@@ -138,10 +149,33 @@ def read_weights(path: str) -> dict[str, Tensor] | None:
 
 
 def _graph(spec: spec_pb2.TrainingSpec, prepared: Prepared) -> graph_pb2.Graph:
+    graph = graph_pb2.Graph()
     if spec.network.HasField("graph"):
-        return spec.network.graph
-    scaling = prepared.mean_D is not None
-    return catalogue.build(spec.network, prepared.features, scaling, spec.training.loss)
+        graph.CopyFrom(spec.network.graph)
+    else:
+        scaling = prepared.mean_D is not None
+        built = catalogue.build(spec.network, prepared.features, scaling, spec.training.loss)
+        graph.CopyFrom(built)
+    graph.frozen.extend(
+        path
+        for path in warm_start.frozen_paths(graph, spec.network.frozen)
+        if path not in graph.frozen
+    )
+    return graph
+
+
+def _network(
+    graph: graph_pb2.Graph, spec: spec_pb2.TrainingSpec, prepared: Prepared, origin: Origin
+) -> tuple[Net, str]:
+    """The net with its first weights, on the CPU, and what it took of a version, for people."""
+    if origin.weights is None:
+        net = init(graph, spec.training.seed)
+    else:
+        net = load(graph, origin.weights).train()
+    _set_scale(net, prepared)
+    if origin.parent is None:
+        return net, ""
+    return net, warm_start.take(origin.parent, prepared.features, net)
 
 
 def choose(

@@ -12,7 +12,18 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
-from trainer import baseline, batches, checkpoint, data, gates, machine, probing, recipe, replay
+from trainer import (
+    baseline,
+    batches,
+    checkpoint,
+    data,
+    gates,
+    machine,
+    probing,
+    recipe,
+    replay,
+    warm_start,
+)
 from trainer.export import Trained, export
 from trainer.loop import Interrupted, Loop, forward, mean_loss, metrics
 from trainer.noise import NoiseScale
@@ -108,6 +119,7 @@ class Session:
         manifest.lineage.spec_sha256 = sha256_hex(
             request.spec.SerializeToString(deterministic=True)
         )
+        manifest.lineage.parent = warm_start.resource_of(request.spec.network.warm_start)
         fault("child.exported")
         replay.require(manifest, Path(request.artifact_path))
         manifest.gates.extend(self._passed_gates(manifest, prepared))
@@ -120,8 +132,7 @@ class Session:
         request = self._request
         asked, compared = request.spec.gates, None
         if asked.not_worse_than:
-            store = LocalStore(Path(request.store_path), read_only=True)
-            compared = baseline.measure(store, request.tenant, request.spec, prepared)
+            compared = baseline.measure(self._store, request.tenant, request.spec, prepared)
         return gates.decide(asked, manifest.metrics, compared)
 
     def _settled(self, prepared: Prepared) -> spec_pb2.TrainingSpec:
@@ -147,10 +158,18 @@ class Session:
     def _fresh(self, spec: spec_pb2.TrainingSpec, prepared: Prepared) -> Loop:
         request = self._request
         device = machine.choose_device(request.device)
-        weights = recipe.read_weights(request.weights_path)
-        made = recipe.make(spec, prepared, device, request.threads, weights)
+        made = recipe.make(spec, prepared, device, request.threads, self._origin())
         made.choices.batch_size_reason = self._batch_reason
         return Loop(made)
+
+    def _origin(self) -> recipe.Origin:
+        request = self._request
+        parent = warm_start.read(self._store, request.tenant, request.spec.network.warm_start)
+        return recipe.Origin(recipe.read_weights(request.weights_path), parent)
+
+    @property
+    def _store(self) -> LocalStore:
+        return LocalStore(Path(self._request.store_path), read_only=True)
 
     def _resumed(self, fresh: Callable[[], Loop]) -> Loop:
         """The loop where the checkpoint left it; at its beginning without a usable one."""

@@ -6,7 +6,7 @@ Completing is idempotent: a completed spec, as Retry sends it, completes to itse
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from twofold import names, spec_fields, spec_gates, spec_module, spec_training, strict
+from twofold import names, reference, spec_fields, spec_gates, spec_module, spec_training, strict
 from twofold.errors import InvalidField, shorten
 from twofold.field import MAX_LABELS
 from twofold.nets import bounds as graph_bounds
@@ -93,6 +93,8 @@ def complete(
 
 
 def _complete_network(network: spec_pb2.NetworkSpec) -> None:
+    if network.warm_start:
+        reference.checked("network.warm_start", network.warm_start)
     if spec_module.is_module(network):
         spec_module.complete_network(network)
     else:

@@ -17,6 +17,8 @@ from twofold.v1 import spec_pb2
 
 #: Distinct values are counted up to this, so a category column must have fewer.
 DISTINCT_LIMIT = 10_000
+#: Most entries of network.frozen.
+MAX_FROZEN = 4_096
 #: Most feature columns.
 MAX_FEATURES = 65_536
 _NANOS = 1_000_000_000
@@ -80,6 +82,15 @@ FIELDS: Mapping[str, Field] = {
     ),
     "network.weights": Field(
         "text", "A module's first weights: a data set of safetensors.", default_rule="the client's"
+    ),
+    "network.warm_start": Field(
+        "text", "Version to begin from, MODEL[@VERSION|@ALIAS].", default_rule="none"
+    ),
+    "network.frozen": Field(
+        "text",
+        "Paths of parameters that are not trained, or their beginnings up to a dot.",
+        entries=MAX_FROZEN,
+        default_rule="none",
     ),
     "network.head": Field(
         "choice",

@@ -33,6 +33,8 @@ activation = "leaky_relu"
 dropout = 0.5
 weights = "abababababababababababababababababababababababababababababababab"
 head = "softmax"
+warm_start = "digits@3"
+frozen = ["hidden.0"]
 
 [training]
 epochs = 200

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from trainer.api import paging
 from trainer.api.desk import Desk
 from trainer.api.downloads import Downloads, Stored, find
-from twofold import names, versions
+from twofold import names, reference, versions
 from twofold.errors import InvalidField, NotFound, Unavailable
 from twofold.principal import Principal
 from twofold.store import Store
@@ -59,6 +59,18 @@ class ModelView:
         if version.isascii() and version.isdigit():
             return int(version) if len(version) <= _MAX_DIGITS else None
         return self.aliases.get(names.check_alias("name", version))
+
+
+def pinned(store: Store, tenant: str, name: str) -> str:
+    """MODEL@VERSION of what MODEL, MODEL@VERSION or MODEL@ALIAS means now. Blocks.
+
+    Raises:
+        InvalidField: it is none of these.
+        NotFound: there is no such visible version.
+    """
+    asked = reference.checked("network.warm_start", name)
+    found = view_model(store, tenant, asked.model).resolve(str(asked.selector))
+    return f"{asked.model}@{found.number}"
 
 
 def view_model(store: Store, tenant: str, name: str) -> ModelView:

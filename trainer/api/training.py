@@ -10,6 +10,7 @@ from google.protobuf import timestamp_pb2
 from trainer.api import paging
 from trainer.api.desk import Desk
 from trainer.api.graphs import GraphDesk, MeasureGraph
+from trainer.api.models import pinned
 from trainer.api.streams import StreamSlots, until
 from trainer.datasets import datasets_of, need_dataset, need_rows
 from twofold import formats, names
@@ -79,10 +80,14 @@ class TrainingApi:
         else:
             found = await asyncio.to_thread(need_rows, store, tenant, dataset)
             columns, row_count = list(found.columns), found.row_count
+        asked = spec_pb2.TrainingSpec()
+        asked.CopyFrom(spec)
+        if name := spec.network.warm_start:
+            asked.network.warm_start = await asyncio.to_thread(pinned, store, tenant, name)
         row_elements = 0
         if spec.network.HasField("graph"):
             row_elements = await self._graphs.measured(spec.network, store, tenant)
-        return complete(spec, columns, row_count, self._bounds, row_elements)
+        return complete(asked, columns, row_count, self._bounds, row_elements)
 
     @contextmanager
     def _using(self, principal: Principal, spec: spec_pb2.TrainingSpec) -> Generator[None]:

@@ -27,7 +27,7 @@ from twofold.v1 import graph_pb2 as twofold_dot_v1_dot_graph__pb2
 from twofold.v1 import spec_pb2 as twofold_dot_v1_dot_spec__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16twofold/v1/model.proto\x12\ntwofold.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16twofold/v1/graph.proto\x1a\x15twofold/v1/spec.proto\"\xa6\x01\n\x05Model\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x17\n\x0f\x63urrent_version\x18\x02 \x01(\x03\x12/\n\x07\x61liases\x18\x03 \x03(\x0b\x32\x1e.twofold.v1.Model.AliasesEntry\x12\x15\n\rversion_count\x18\x04 \x01(\x03\x1a.\n\x0c\x41liasesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x03:\x02\x38\x01\"\x81\x01\n\x0cModelVersion\x12\x0c\n\x04name\x18\x01 \x01(\t\x12&\n\x08manifest\x18\x02 \x01(\x0b\x32\x14.twofold.v1.Manifest\x12\x11\n\twithdrawn\x18\x03 \x01(\x08\x12\x0f\n\x07\x61liases\x18\x04 \x03(\t\x12\x17\n\x0fmanifest_sha256\x18\x05 \x01(\t\"\x91\x04\n\x08Manifest\x12\x16\n\x0e\x66ormat_version\x18\x01 \x01(\x05\x12\r\n\x05model\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\x03\x12\x1f\n\x05\x66iles\x18\x04 \x03(\x0b\x32\x10.twofold.v1.File\x12&\n\x06inputs\x18\x05 \x03(\x0b\x32\x16.twofold.v1.TensorSpec\x12\'\n\x07outputs\x18\x06 \x03(\x0b\x32\x16.twofold.v1.TensorSpec\x12)\n\x08\x66\x65\x61tures\x18\x07 \x01(\x0b\x32\x17.twofold.v1.FeatureSpec\x12\x32\n\x07metrics\x18\x08 \x03(\x0b\x32!.twofold.v1.Manifest.MetricsEntry\x12$\n\x07lineage\x18\t \x01(\x0b\x32\x13.twofold.v1.Lineage\x12)\n\ntolerances\x18\n \x03(\x0b\x32\x15.twofold.v1.Tolerance\x12/\n\x0b\x63reate_time\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08\x65xamples\x18\x0c \x03(\t\x12\x11\n\tsignature\x18\r \x01(\x0c\x12%\n\x05gates\x18\x14 \x03(\x0b\x32\x16.twofold.v1.GateResult\x1a.\n\x0cMetricsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\"i\n\nGateResult\x12\x0e\n\x06metric\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01\x12\x11\n\tthreshold\x18\x03 \x01(\x01\x12\x18\n\x10\x62\x61seline_version\x18\x04 \x01(\x03\x12\x0f\n\x07message\x18\x05 \x01(\t\"8\n\x04\x46ile\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x12\n\nsize_bytes\x18\x02 \x01(\x03\x12\x0e\n\x06sha256\x18\x03 \x01(\t\"\x9c\x01\n\x0b\x46\x65\x61tureSpec\x12\x17\n\x0fnumeric_columns\x18\x01 \x03(\t\x12\x34\n\x10\x63\x61tegory_columns\x18\x02 \x03(\x0b\x32\x1a.twofold.v1.CategoryColumn\x12\x0e\n\x06target\x18\x03 \x01(\t\x12\x1e\n\x04task\x18\x04 \x01(\x0e\x32\x10.twofold.v1.Task\x12\x0e\n\x06labels\x18\x05 \x03(\t\"2\n\x0e\x43\x61tegoryColumn\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x12\n\nvocabulary\x18\x02 \x03(\t\"\xf9\x01\n\x07Lineage\x12\x0b\n\x03job\x18\x01 \x01(\t\x12\x0f\n\x07\x61ttempt\x18\x02 \x01(\t\x12\x0f\n\x07\x64\x61taset\x18\x03 \x01(\t\x12\x13\n\x0bspec_sha256\x18\x04 \x01(\t\x12\x14\n\x0c\x63ode_version\x18\x05 \x01(\t\x12\x15\n\rtorch_version\x18\x06 \x01(\t\x12\x0e\n\x06\x64\x65vice\x18\x07 \x01(\t\x12\r\n\x05\x65poch\x18\x08 \x01(\x03\x12\x1a\n\x12training_row_count\x18\t \x01(\x03\x12\x1c\n\x14validation_row_count\x18\n \x01(\x03\x12$\n\x07\x63hoices\x18\x0b \x01(\x0b\x32\x13.twofold.v1.Choices\"R\n\tTolerance\x12\x0e\n\x06\x64\x65vice\x18\x01 \x01(\t\x12\x11\n\tprecision\x18\x02 \x01(\t\x12\x10\n\x08\x61\x62solute\x18\x03 \x01(\x01\x12\x10\n\x08relative\x18\x04 \x01(\x01\":\n\x11ListModelsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"P\n\x12ListModelsResponse\x12!\n\x06models\x18\x01 \x03(\x0b\x32\x11.twofold.v1.Model\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x1f\n\x0fGetModelRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"4\n\x10GetModelResponse\x12 \n\x05model\x18\x01 \x01(\x0b\x32\x11.twofold.v1.Model\"Q\n\x18ListModelVersionsRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"f\n\x19ListModelVersionsResponse\x12\x30\n\x0emodel_versions\x18\x01 \x03(\x0b\x32\x18.twofold.v1.ModelVersion\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"&\n\x16GetModelVersionRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"J\n\x17GetModelVersionResponse\x12/\n\rmodel_version\x18\x01 \x01(\x0b\x32\x18.twofold.v1.ModelVersion\"E\n\x14SetModelAliasRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\r\n\x05\x61lias\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\x03\"9\n\x15SetModelAliasResponse\x12 \n\x05model\x18\x01 \x01(\x0b\x32\x11.twofold.v1.Model\"+\n\x1bWithdrawModelVersionRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"O\n\x1cWithdrawModelVersionResponse\x12/\n\rmodel_version\x18\x01 \x01(\x0b\x32\x18.twofold.v1.ModelVersion\"L\n\x18\x44ownloadModelFileRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04\x66ile\x18\x02 \x01(\t\x12\x14\n\x0coffset_bytes\x18\x03 \x01(\x03\"e\n\x19\x44ownloadModelFileResponse\x12,\n\x06header\x18\x01 \x01(\x0b\x32\x1a.twofold.v1.DownloadHeaderH\x00\x12\x0f\n\x05\x63hunk\x18\x02 \x01(\x0cH\x00\x42\t\n\x07payload\"T\n\x0e\x44ownloadHeader\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x1e\n\x04\x66ile\x18\x02 \x01(\x0b\x32\x10.twofold.v1.File\x12\x14\n\x0coffset_bytes\x18\x03 \x01(\x03\x32\x85\x05\n\x0cModelService\x12K\n\nListModels\x12\x1d.twofold.v1.ListModelsRequest\x1a\x1e.twofold.v1.ListModelsResponse\x12\x45\n\x08GetModel\x12\x1b.twofold.v1.GetModelRequest\x1a\x1c.twofold.v1.GetModelResponse\x12`\n\x11ListModelVersions\x12$.twofold.v1.ListModelVersionsRequest\x1a%.twofold.v1.ListModelVersionsResponse\x12Z\n\x0fGetModelVersion\x12\".twofold.v1.GetModelVersionRequest\x1a#.twofold.v1.GetModelVersionResponse\x12T\n\rSetModelAlias\x12 .twofold.v1.SetModelAliasRequest\x1a!.twofold.v1.SetModelAliasResponse\x12i\n\x14WithdrawModelVersion\x12\'.twofold.v1.WithdrawModelVersionRequest\x1a(.twofold.v1.WithdrawModelVersionResponse\x12\x62\n\x11\x44ownloadModelFile\x12$.twofold.v1.DownloadModelFileRequest\x1a%.twofold.v1.DownloadModelFileResponse0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16twofold/v1/model.proto\x12\ntwofold.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16twofold/v1/graph.proto\x1a\x15twofold/v1/spec.proto\"\xa6\x01\n\x05Model\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x17\n\x0f\x63urrent_version\x18\x02 \x01(\x03\x12/\n\x07\x61liases\x18\x03 \x03(\x0b\x32\x1e.twofold.v1.Model.AliasesEntry\x12\x15\n\rversion_count\x18\x04 \x01(\x03\x1a.\n\x0c\x41liasesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x03:\x02\x38\x01\"\x81\x01\n\x0cModelVersion\x12\x0c\n\x04name\x18\x01 \x01(\t\x12&\n\x08manifest\x18\x02 \x01(\x0b\x32\x14.twofold.v1.Manifest\x12\x11\n\twithdrawn\x18\x03 \x01(\x08\x12\x0f\n\x07\x61liases\x18\x04 \x03(\t\x12\x17\n\x0fmanifest_sha256\x18\x05 \x01(\t\"\x91\x04\n\x08Manifest\x12\x16\n\x0e\x66ormat_version\x18\x01 \x01(\x05\x12\r\n\x05model\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\x03\x12\x1f\n\x05\x66iles\x18\x04 \x03(\x0b\x32\x10.twofold.v1.File\x12&\n\x06inputs\x18\x05 \x03(\x0b\x32\x16.twofold.v1.TensorSpec\x12\'\n\x07outputs\x18\x06 \x03(\x0b\x32\x16.twofold.v1.TensorSpec\x12)\n\x08\x66\x65\x61tures\x18\x07 \x01(\x0b\x32\x17.twofold.v1.FeatureSpec\x12\x32\n\x07metrics\x18\x08 \x03(\x0b\x32!.twofold.v1.Manifest.MetricsEntry\x12$\n\x07lineage\x18\t \x01(\x0b\x32\x13.twofold.v1.Lineage\x12)\n\ntolerances\x18\n \x03(\x0b\x32\x15.twofold.v1.Tolerance\x12/\n\x0b\x63reate_time\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08\x65xamples\x18\x0c \x03(\t\x12\x11\n\tsignature\x18\r \x01(\x0c\x12%\n\x05gates\x18\x14 \x03(\x0b\x32\x16.twofold.v1.GateResult\x1a.\n\x0cMetricsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\"i\n\nGateResult\x12\x0e\n\x06metric\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01\x12\x11\n\tthreshold\x18\x03 \x01(\x01\x12\x18\n\x10\x62\x61seline_version\x18\x04 \x01(\x03\x12\x0f\n\x07message\x18\x05 \x01(\t\"8\n\x04\x46ile\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x12\n\nsize_bytes\x18\x02 \x01(\x03\x12\x0e\n\x06sha256\x18\x03 \x01(\t\"\x9c\x01\n\x0b\x46\x65\x61tureSpec\x12\x17\n\x0fnumeric_columns\x18\x01 \x03(\t\x12\x34\n\x10\x63\x61tegory_columns\x18\x02 \x03(\x0b\x32\x1a.twofold.v1.CategoryColumn\x12\x0e\n\x06target\x18\x03 \x01(\t\x12\x1e\n\x04task\x18\x04 \x01(\x0e\x32\x10.twofold.v1.Task\x12\x0e\n\x06labels\x18\x05 \x03(\t\"2\n\x0e\x43\x61tegoryColumn\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x12\n\nvocabulary\x18\x02 \x03(\t\"\x89\x02\n\x07Lineage\x12\x0b\n\x03job\x18\x01 \x01(\t\x12\x0f\n\x07\x61ttempt\x18\x02 \x01(\t\x12\x0f\n\x07\x64\x61taset\x18\x03 \x01(\t\x12\x13\n\x0bspec_sha256\x18\x04 \x01(\t\x12\x14\n\x0c\x63ode_version\x18\x05 \x01(\t\x12\x15\n\rtorch_version\x18\x06 \x01(\t\x12\x0e\n\x06\x64\x65vice\x18\x07 \x01(\t\x12\r\n\x05\x65poch\x18\x08 \x01(\x03\x12\x1a\n\x12training_row_count\x18\t \x01(\x03\x12\x1c\n\x14validation_row_count\x18\n \x01(\x03\x12$\n\x07\x63hoices\x18\x0b \x01(\x0b\x32\x13.twofold.v1.Choices\x12\x0e\n\x06parent\x18\x10 \x01(\t\"R\n\tTolerance\x12\x0e\n\x06\x64\x65vice\x18\x01 \x01(\t\x12\x11\n\tprecision\x18\x02 \x01(\t\x12\x10\n\x08\x61\x62solute\x18\x03 \x01(\x01\x12\x10\n\x08relative\x18\x04 \x01(\x01\":\n\x11ListModelsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"P\n\x12ListModelsResponse\x12!\n\x06models\x18\x01 \x03(\x0b\x32\x11.twofold.v1.Model\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x1f\n\x0fGetModelRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"4\n\x10GetModelResponse\x12 \n\x05model\x18\x01 \x01(\x0b\x32\x11.twofold.v1.Model\"Q\n\x18ListModelVersionsRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"f\n\x19ListModelVersionsResponse\x12\x30\n\x0emodel_versions\x18\x01 \x03(\x0b\x32\x18.twofold.v1.ModelVersion\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"&\n\x16GetModelVersionRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"J\n\x17GetModelVersionResponse\x12/\n\rmodel_version\x18\x01 \x01(\x0b\x32\x18.twofold.v1.ModelVersion\"E\n\x14SetModelAliasRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\r\n\x05\x61lias\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\x03\"9\n\x15SetModelAliasResponse\x12 \n\x05model\x18\x01 \x01(\x0b\x32\x11.twofold.v1.Model\"+\n\x1bWithdrawModelVersionRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"O\n\x1cWithdrawModelVersionResponse\x12/\n\rmodel_version\x18\x01 \x01(\x0b\x32\x18.twofold.v1.ModelVersion\"L\n\x18\x44ownloadModelFileRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04\x66ile\x18\x02 \x01(\t\x12\x14\n\x0coffset_bytes\x18\x03 \x01(\x03\"e\n\x19\x44ownloadModelFileResponse\x12,\n\x06header\x18\x01 \x01(\x0b\x32\x1a.twofold.v1.DownloadHeaderH\x00\x12\x0f\n\x05\x63hunk\x18\x02 \x01(\x0cH\x00\x42\t\n\x07payload\"T\n\x0e\x44ownloadHeader\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x1e\n\x04\x66ile\x18\x02 \x01(\x0b\x32\x10.twofold.v1.File\x12\x14\n\x0coffset_bytes\x18\x03 \x01(\x03\x32\x85\x05\n\x0cModelService\x12K\n\nListModels\x12\x1d.twofold.v1.ListModelsRequest\x1a\x1e.twofold.v1.ListModelsResponse\x12\x45\n\x08GetModel\x12\x1b.twofold.v1.GetModelRequest\x1a\x1c.twofold.v1.GetModelResponse\x12`\n\x11ListModelVersions\x12$.twofold.v1.ListModelVersionsRequest\x1a%.twofold.v1.ListModelVersionsResponse\x12Z\n\x0fGetModelVersion\x12\".twofold.v1.GetModelVersionRequest\x1a#.twofold.v1.GetModelVersionResponse\x12T\n\rSetModelAlias\x12 .twofold.v1.SetModelAliasRequest\x1a!.twofold.v1.SetModelAliasResponse\x12i\n\x14WithdrawModelVersion\x12\'.twofold.v1.WithdrawModelVersionRequest\x1a(.twofold.v1.WithdrawModelVersionResponse\x12\x62\n\x11\x44ownloadModelFile\x12$.twofold.v1.DownloadModelFileRequest\x1a%.twofold.v1.DownloadModelFileResponse0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -57,39 +57,39 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CATEGORYCOLUMN']._serialized_start=1275
   _globals['_CATEGORYCOLUMN']._serialized_end=1325
   _globals['_LINEAGE']._serialized_start=1328
-  _globals['_LINEAGE']._serialized_end=1577
-  _globals['_TOLERANCE']._serialized_start=1579
-  _globals['_TOLERANCE']._serialized_end=1661
-  _globals['_LISTMODELSREQUEST']._serialized_start=1663
-  _globals['_LISTMODELSREQUEST']._serialized_end=1721
-  _globals['_LISTMODELSRESPONSE']._serialized_start=1723
-  _globals['_LISTMODELSRESPONSE']._serialized_end=1803
-  _globals['_GETMODELREQUEST']._serialized_start=1805
-  _globals['_GETMODELREQUEST']._serialized_end=1836
-  _globals['_GETMODELRESPONSE']._serialized_start=1838
-  _globals['_GETMODELRESPONSE']._serialized_end=1890
-  _globals['_LISTMODELVERSIONSREQUEST']._serialized_start=1892
-  _globals['_LISTMODELVERSIONSREQUEST']._serialized_end=1973
-  _globals['_LISTMODELVERSIONSRESPONSE']._serialized_start=1975
-  _globals['_LISTMODELVERSIONSRESPONSE']._serialized_end=2077
-  _globals['_GETMODELVERSIONREQUEST']._serialized_start=2079
-  _globals['_GETMODELVERSIONREQUEST']._serialized_end=2117
-  _globals['_GETMODELVERSIONRESPONSE']._serialized_start=2119
-  _globals['_GETMODELVERSIONRESPONSE']._serialized_end=2193
-  _globals['_SETMODELALIASREQUEST']._serialized_start=2195
-  _globals['_SETMODELALIASREQUEST']._serialized_end=2264
-  _globals['_SETMODELALIASRESPONSE']._serialized_start=2266
-  _globals['_SETMODELALIASRESPONSE']._serialized_end=2323
-  _globals['_WITHDRAWMODELVERSIONREQUEST']._serialized_start=2325
-  _globals['_WITHDRAWMODELVERSIONREQUEST']._serialized_end=2368
-  _globals['_WITHDRAWMODELVERSIONRESPONSE']._serialized_start=2370
-  _globals['_WITHDRAWMODELVERSIONRESPONSE']._serialized_end=2449
-  _globals['_DOWNLOADMODELFILEREQUEST']._serialized_start=2451
-  _globals['_DOWNLOADMODELFILEREQUEST']._serialized_end=2527
-  _globals['_DOWNLOADMODELFILERESPONSE']._serialized_start=2529
-  _globals['_DOWNLOADMODELFILERESPONSE']._serialized_end=2630
-  _globals['_DOWNLOADHEADER']._serialized_start=2632
-  _globals['_DOWNLOADHEADER']._serialized_end=2716
-  _globals['_MODELSERVICE']._serialized_start=2719
-  _globals['_MODELSERVICE']._serialized_end=3364
+  _globals['_LINEAGE']._serialized_end=1593
+  _globals['_TOLERANCE']._serialized_start=1595
+  _globals['_TOLERANCE']._serialized_end=1677
+  _globals['_LISTMODELSREQUEST']._serialized_start=1679
+  _globals['_LISTMODELSREQUEST']._serialized_end=1737
+  _globals['_LISTMODELSRESPONSE']._serialized_start=1739
+  _globals['_LISTMODELSRESPONSE']._serialized_end=1819
+  _globals['_GETMODELREQUEST']._serialized_start=1821
+  _globals['_GETMODELREQUEST']._serialized_end=1852
+  _globals['_GETMODELRESPONSE']._serialized_start=1854
+  _globals['_GETMODELRESPONSE']._serialized_end=1906
+  _globals['_LISTMODELVERSIONSREQUEST']._serialized_start=1908
+  _globals['_LISTMODELVERSIONSREQUEST']._serialized_end=1989
+  _globals['_LISTMODELVERSIONSRESPONSE']._serialized_start=1991
+  _globals['_LISTMODELVERSIONSRESPONSE']._serialized_end=2093
+  _globals['_GETMODELVERSIONREQUEST']._serialized_start=2095
+  _globals['_GETMODELVERSIONREQUEST']._serialized_end=2133
+  _globals['_GETMODELVERSIONRESPONSE']._serialized_start=2135
+  _globals['_GETMODELVERSIONRESPONSE']._serialized_end=2209
+  _globals['_SETMODELALIASREQUEST']._serialized_start=2211
+  _globals['_SETMODELALIASREQUEST']._serialized_end=2280
+  _globals['_SETMODELALIASRESPONSE']._serialized_start=2282
+  _globals['_SETMODELALIASRESPONSE']._serialized_end=2339
+  _globals['_WITHDRAWMODELVERSIONREQUEST']._serialized_start=2341
+  _globals['_WITHDRAWMODELVERSIONREQUEST']._serialized_end=2384
+  _globals['_WITHDRAWMODELVERSIONRESPONSE']._serialized_start=2386
+  _globals['_WITHDRAWMODELVERSIONRESPONSE']._serialized_end=2465
+  _globals['_DOWNLOADMODELFILEREQUEST']._serialized_start=2467
+  _globals['_DOWNLOADMODELFILEREQUEST']._serialized_end=2543
+  _globals['_DOWNLOADMODELFILERESPONSE']._serialized_start=2545
+  _globals['_DOWNLOADMODELFILERESPONSE']._serialized_end=2646
+  _globals['_DOWNLOADHEADER']._serialized_start=2648
+  _globals['_DOWNLOADHEADER']._serialized_end=2732
+  _globals['_MODELSERVICE']._serialized_start=2735
+  _globals['_MODELSERVICE']._serialized_end=3380
 # @@protoc_insertion_point(module_scope)

@@ -130,7 +130,7 @@ class CategoryColumn(_message.Message):
     def __init__(self, name: _Optional[str] = ..., vocabulary: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class Lineage(_message.Message):
-    __slots__ = ("job", "attempt", "dataset", "spec_sha256", "code_version", "torch_version", "device", "epoch", "training_row_count", "validation_row_count", "choices")
+    __slots__ = ("job", "attempt", "dataset", "spec_sha256", "code_version", "torch_version", "device", "epoch", "training_row_count", "validation_row_count", "choices", "parent")
     JOB_FIELD_NUMBER: _ClassVar[int]
     ATTEMPT_FIELD_NUMBER: _ClassVar[int]
     DATASET_FIELD_NUMBER: _ClassVar[int]
@@ -142,6 +142,7 @@ class Lineage(_message.Message):
     TRAINING_ROW_COUNT_FIELD_NUMBER: _ClassVar[int]
     VALIDATION_ROW_COUNT_FIELD_NUMBER: _ClassVar[int]
     CHOICES_FIELD_NUMBER: _ClassVar[int]
+    PARENT_FIELD_NUMBER: _ClassVar[int]
     job: str
     attempt: str
     dataset: str
@@ -153,7 +154,8 @@ class Lineage(_message.Message):
     training_row_count: int
     validation_row_count: int
     choices: _spec_pb2.Choices
-    def __init__(self, job: _Optional[str] = ..., attempt: _Optional[str] = ..., dataset: _Optional[str] = ..., spec_sha256: _Optional[str] = ..., code_version: _Optional[str] = ..., torch_version: _Optional[str] = ..., device: _Optional[str] = ..., epoch: _Optional[int] = ..., training_row_count: _Optional[int] = ..., validation_row_count: _Optional[int] = ..., choices: _Optional[_Union[_spec_pb2.Choices, _Mapping]] = ...) -> None: ...
+    parent: str
+    def __init__(self, job: _Optional[str] = ..., attempt: _Optional[str] = ..., dataset: _Optional[str] = ..., spec_sha256: _Optional[str] = ..., code_version: _Optional[str] = ..., torch_version: _Optional[str] = ..., device: _Optional[str] = ..., epoch: _Optional[int] = ..., training_row_count: _Optional[int] = ..., validation_row_count: _Optional[int] = ..., choices: _Optional[_Union[_spec_pb2.Choices, _Mapping]] = ..., parent: _Optional[str] = ...) -> None: ...
 
 class Tolerance(_message.Message):
     __slots__ = ("device", "precision", "absolute", "relative")

@@ -204,13 +204,15 @@ class DataSpec(_message.Message):
     def __init__(self, dataset: _Optional[str] = ..., target: _Optional[str] = ..., features: _Optional[_Iterable[str]] = ..., task: _Optional[_Union[Task, str]] = ..., validation_fraction: _Optional[float] = ..., split: _Optional[_Union[Split, str]] = ..., standardize: _Optional[bool] = ...) -> None: ...
 
 class NetworkSpec(_message.Message):
-    __slots__ = ("family", "hidden", "activation", "dropout", "graph", "weights", "head")
+    __slots__ = ("family", "hidden", "activation", "dropout", "graph", "weights", "warm_start", "frozen", "head")
     FAMILY_FIELD_NUMBER: _ClassVar[int]
     HIDDEN_FIELD_NUMBER: _ClassVar[int]
     ACTIVATION_FIELD_NUMBER: _ClassVar[int]
     DROPOUT_FIELD_NUMBER: _ClassVar[int]
     GRAPH_FIELD_NUMBER: _ClassVar[int]
     WEIGHTS_FIELD_NUMBER: _ClassVar[int]
+    WARM_START_FIELD_NUMBER: _ClassVar[int]
+    FROZEN_FIELD_NUMBER: _ClassVar[int]
     HEAD_FIELD_NUMBER: _ClassVar[int]
     family: Family
     hidden: _containers.RepeatedScalarFieldContainer[int]
@@ -218,8 +220,10 @@ class NetworkSpec(_message.Message):
     dropout: float
     graph: _graph_pb2.Graph
     weights: str
+    warm_start: str
+    frozen: _containers.RepeatedScalarFieldContainer[str]
     head: _graph_pb2.Head
-    def __init__(self, family: _Optional[_Union[Family, str]] = ..., hidden: _Optional[_Iterable[int]] = ..., activation: _Optional[_Union[Activation, str]] = ..., dropout: _Optional[float] = ..., graph: _Optional[_Union[_graph_pb2.Graph, _Mapping]] = ..., weights: _Optional[str] = ..., head: _Optional[_Union[_graph_pb2.Head, str]] = ...) -> None: ...
+    def __init__(self, family: _Optional[_Union[Family, str]] = ..., hidden: _Optional[_Iterable[int]] = ..., activation: _Optional[_Union[Activation, str]] = ..., dropout: _Optional[float] = ..., graph: _Optional[_Union[_graph_pb2.Graph, _Mapping]] = ..., weights: _Optional[str] = ..., warm_start: _Optional[str] = ..., frozen: _Optional[_Iterable[str]] = ..., head: _Optional[_Union[_graph_pb2.Head, str]] = ...) -> None: ...
 
 class TrainingOptions(_message.Message):
     __slots__ = ("epochs", "batch_size", "loss", "optimizer", "learning_rate", "weight_decay", "momentum", "nesterov", "seed", "tolerance", "patience", "threads", "checkpoint_interval", "beta1", "beta2", "epsilon", "smoothing", "centered", "history", "iterations", "schedule", "ema_decay", "clip_norm", "clip_value", "micro_batch_size", "label_smoothing", "focal_gamma", "huber_delta", "quantile", "class_weights", "balance_classes", "precision", "compile", "deterministic")
@@ -301,7 +305,7 @@ class TrainingOptions(_message.Message):
     def __init__(self, epochs: _Optional[int] = ..., batch_size: _Optional[int] = ..., loss: _Optional[_Union[Loss, str]] = ..., optimizer: _Optional[_Union[Optimizer, str]] = ..., learning_rate: _Optional[float] = ..., weight_decay: _Optional[float] = ..., momentum: _Optional[float] = ..., nesterov: _Optional[bool] = ..., seed: _Optional[int] = ..., tolerance: _Optional[float] = ..., patience: _Optional[int] = ..., threads: _Optional[int] = ..., checkpoint_interval: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., beta1: _Optional[float] = ..., beta2: _Optional[float] = ..., epsilon: _Optional[float] = ..., smoothing: _Optional[float] = ..., centered: _Optional[bool] = ..., history: _Optional[int] = ..., iterations: _Optional[int] = ..., schedule: _Optional[_Union[Schedule, _Mapping]] = ..., ema_decay: _Optional[float] = ..., clip_norm: _Optional[float] = ..., clip_value: _Optional[float] = ..., micro_batch_size: _Optional[int] = ..., label_smoothing: _Optional[float] = ..., focal_gamma: _Optional[float] = ..., huber_delta: _Optional[float] = ..., quantile: _Optional[float] = ..., class_weights: _Optional[_Mapping[str, float]] = ..., balance_classes: _Optional[bool] = ..., precision: _Optional[_Union[Precision, str]] = ..., compile: _Optional[bool] = ..., deterministic: _Optional[bool] = ...) -> None: ...
 
 class Choices(_message.Message):
-    __slots__ = ("device", "threads", "threads_reason", "precision", "precision_reason", "execution", "execution_reason", "optimizer", "batch_size", "micro_batch_size", "batch_size_reason")
+    __slots__ = ("device", "threads", "threads_reason", "precision", "precision_reason", "execution", "execution_reason", "optimizer", "batch_size", "micro_batch_size", "batch_size_reason", "warm_start")
     DEVICE_FIELD_NUMBER: _ClassVar[int]
     THREADS_FIELD_NUMBER: _ClassVar[int]
     THREADS_REASON_FIELD_NUMBER: _ClassVar[int]
@@ -313,6 +317,7 @@ class Choices(_message.Message):
     BATCH_SIZE_FIELD_NUMBER: _ClassVar[int]
     MICRO_BATCH_SIZE_FIELD_NUMBER: _ClassVar[int]
     BATCH_SIZE_REASON_FIELD_NUMBER: _ClassVar[int]
+    WARM_START_FIELD_NUMBER: _ClassVar[int]
     device: str
     threads: int
     threads_reason: str
@@ -324,7 +329,8 @@ class Choices(_message.Message):
     batch_size: int
     micro_batch_size: int
     batch_size_reason: str
-    def __init__(self, device: _Optional[str] = ..., threads: _Optional[int] = ..., threads_reason: _Optional[str] = ..., precision: _Optional[str] = ..., precision_reason: _Optional[str] = ..., execution: _Optional[str] = ..., execution_reason: _Optional[str] = ..., optimizer: _Optional[str] = ..., batch_size: _Optional[int] = ..., micro_batch_size: _Optional[int] = ..., batch_size_reason: _Optional[str] = ...) -> None: ...
+    warm_start: str
+    def __init__(self, device: _Optional[str] = ..., threads: _Optional[int] = ..., threads_reason: _Optional[str] = ..., precision: _Optional[str] = ..., precision_reason: _Optional[str] = ..., execution: _Optional[str] = ..., execution_reason: _Optional[str] = ..., optimizer: _Optional[str] = ..., batch_size: _Optional[int] = ..., micro_batch_size: _Optional[int] = ..., batch_size_reason: _Optional[str] = ..., warm_start: _Optional[str] = ...) -> None: ...
 
 class Schedule(_message.Message):
     __slots__ = ("kind", "warmup_epochs", "step_epochs", "drop", "floor", "rise", "start", "plateau_epochs", "threshold")
