@@ -128,6 +128,14 @@ _ELEMENTWISE: Mapping[graph_pb2.Function, Run] = {
     graph_pb2.FUNCTION_CONTIGUOUS: lambda x: x.contiguous(),
 }
 
+#: Arithmetic where at least one of the two operands is known to be a tensor.
+OF_TENSORS: Mapping[graph_pb2.Function, Run] = {
+    graph_pb2.FUNCTION_ADD: operator.add,
+    graph_pb2.FUNCTION_SUB: operator.sub,
+    graph_pb2.FUNCTION_MUL: operator.mul,
+    graph_pb2.FUNCTION_DIV: operator.truediv,
+}
+
 _ALGEBRA: Mapping[graph_pb2.Function, Run] = {
     graph_pb2.FUNCTION_ADDMM: lambda x, left, right, beta, alpha: torch.addmm(
         x, left, right, beta=beta, alpha=alpha

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from twofold.errors import InvalidField
-from twofold.nets import bounds, modules, steps, tables
+from twofold.nets import bounds, meta_shortcuts, modules, steps, tables
 from twofold.nets.data_types import DATA_TYPES, NAMES
 from twofold.v1 import graph_pb2
 
@@ -129,11 +129,11 @@ def _run(graph: graph_pb2.Graph, plan: steps.Plan, where: str, batch: int, weigh
         for spec in graph.inputs
     ]
     limits = _Limits(batch * tables.MAX_ROW_ELEMENTS + weights)
-    slots = plan.start(inputs)
+    slots: steps.Slots = [*inputs, *plan.literals]
     with torch.no_grad(), limits:
-        for (step, target, _), origin in zip(plan.steps, plan.origins, strict=True):
+        for step, origin in zip(plan.steps, plan.origins, strict=True):
             try:
-                slots[target] = _run_step(step, slots, limits)
+                slots.append(_run_step(step, slots, limits))
             except _TooLargeError as error:
                 raise InvalidField.of(f"{where}[{origin}]", error.shown, error.allowed) from None
             except modules.TORCH_ERRORS as error:
@@ -205,7 +205,7 @@ class _Limits(TorchDispatchMode):
         kwargs: dict[str, Any] | None = None,
     ) -> Any:  # noqa: ANN401 - as the operation
         del types
-        result = func(*args, **(kwargs or {}))
+        result = meta_shortcuts.run(func, args, kwargs or {})
         self._count(1)
         if not func.is_view:
             for tensor in _tensors(result):

@@ -18,6 +18,8 @@ from twofold.nets.data_types import DATA_TYPES
 from twofold.v1 import graph_pb2, model_pb2
 
 _WEIGHTS = "weights.safetensors"
+#: Numbers per row up to which inner results stay until the end of a pass: 16 KiB each.
+_SMALL = 4096
 #: One output, or several.
 _Values = TypeVar("_Values", Tensor, tuple[Tensor, ...])
 
@@ -33,8 +35,9 @@ class Net(nn.Module):
     #: What was published of it; None where it was not loaded by twofold.nets.load.
     manifest: model_pb2.Manifest | None = None
 
-    def __init__(self, graph: graph_pb2.Graph) -> None:
+    def __init__(self, graph: graph_pb2.Graph, *, is_lean: bool) -> None:
         super().__init__()
+        self._is_lean = is_lean
         self.graph = graph_pb2.Graph.FromString(graph.SerializeToString())
         #: For training, then for eval mode. Filled in place: assigning would meet users' names.
         self._plans: list[steps.Plan] = []
@@ -102,9 +105,10 @@ class Net(nn.Module):
             # ":" keeps the name apart from every path.
             self._modules[f"one_hot:{index}"] = module
         parts = steps.Parts(leaves, self._holder, one_hots)
-        self._plans.extend(
-            steps.plan(self.graph, parts, is_training=mode) for mode in (True, False)
-        )
+        for is_training in (True, False):
+            plan = steps.plan(self.graph, parts, is_training=is_training)
+            plan.is_lean = self._is_lean
+            self._plans.append(plan)
 
     def _settle(self) -> None:
         """Makes parameters one that are tied, and freezes."""
@@ -159,9 +163,9 @@ def load(graph: graph_pb2.Graph, state: Mapping[str, Tensor]) -> Net:
     _check_state(graph, state)
     with torch.device("meta"):  # shapes only: the parameters come from `state`
         leaves = modules.make_all(graph)
-    meta.measure(graph, leaves)
+    measured = meta.measure(graph, leaves)
     copies = {path: tensor.detach().to("cpu", copy=True) for path, tensor in state.items()}
-    net = Net(graph)
+    net = Net(graph, is_lean=measured.row_elements > _SMALL)
     tied = {tie.path for tie in graph.ties}
     spare = {spec.path: _fresh(spec) for spec in graph.states if spec.path in tied}
     net._grow(leaves, {**copies, **spare})  # noqa: SLF001 - ours
@@ -181,8 +185,8 @@ def init(graph: graph_pb2.Graph, seed: int) -> Net:
         seed: 0 to 2^63 - 1; the same seed draws the same parameters.
     """
     bounds.check(graph)
-    meta.measure(graph)
-    net = Net(graph)
+    measured = meta.measure(graph)
+    net = Net(graph, is_lean=measured.row_elements > _SMALL)
     with torch.random.fork_rng(devices=[]), torch.device("cpu"):
         torch.default_generator.manual_seed(seed)
         leaves = modules.make_all(graph)

@@ -1,0 +1,181 @@
+"""Shapes of torch's most frequent operations, faster than torch's own, and types that it lets pass.
+
+On the meta device torch runs many operations in Python: a batch norm takes 1.3 ms there, a linear
+layer 0.3 ms. `SHORTCUTS` gives the same result in microseconds where the operands are of the usual
+kind, and NOTIMPLEMENTED otherwise; a test compares them. `check_types` refuses operands that meta
+takes and a CPU or a GPU does not.
+"""
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportUnknownArgumentType=false
+# ruff: noqa: SLF001 - torch's own operations have names with an underscore
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+_aten: Any = torch.ops.aten  # its operations are found at run time
+
+#: Operations whose tensors must all be of one float type: no device has others, or mixes them.
+_OF_ONE_FLOAT_TYPE = frozenset(
+    {
+        _aten.mm.default,
+        _aten.bmm.default,
+        _aten.addmm.default,
+        _aten.baddbmm.default,
+        _aten.convolution.default,
+        _aten.native_layer_norm.default,
+        _aten.native_batch_norm.default,
+        _aten.native_group_norm.default,
+        _aten._fused_rms_norm.default,
+        _aten._softmax.default,
+        _aten._log_softmax.default,
+        _aten._safe_softmax.default,
+        _aten.gelu.default,
+        _aten.elu.default,
+        _aten.silu.default,
+        _aten.mish.default,
+        _aten.leaky_relu.default,
+        _aten.softplus.default,
+        _aten.hardtanh.default,
+        _aten.hardswish.default,
+        _aten.hardsigmoid.default,
+        _aten.avg_pool2d.default,
+        _aten.avg_pool3d.default,
+        _aten._adaptive_avg_pool2d.default,
+        _aten._adaptive_avg_pool3d.default,
+        _aten.max_pool2d_with_indices.default,
+        _aten.max_pool3d_with_indices.default,
+        _aten.upsample_nearest1d.vec,
+        _aten.upsample_nearest2d.vec,
+        _aten.upsample_nearest3d.vec,
+        _aten.upsample_linear1d.vec,
+        _aten.upsample_bilinear2d.vec,
+        _aten.upsample_bicubic2d.vec,
+        _aten.upsample_trilinear3d.vec,
+        _aten.grid_sampler_2d.default,
+        _aten.grid_sampler_3d.default,
+        _aten.im2col.default,
+        _aten.col2im.default,
+    }
+)
+_OF_NO_FLOAT_TYPE = frozenset(
+    {
+        _aten.bitwise_and.Tensor,
+        _aten.bitwise_or.Tensor,
+        _aten.bitwise_xor.Tensor,
+        _aten.bitwise_not.default,
+    }
+)
+
+
+def check_types(operation: Any, arguments: tuple[Any, ...]) -> None:  # noqa: ANN401 - an operation of torch
+    """Raises TypeError for operands of types that the operation has on no device."""
+    if operation in _OF_ONE_FLOAT_TYPE:
+        types = {each.dtype for each in arguments if isinstance(each, Tensor)}
+        if len(types) != 1 or not next(iter(types)).is_floating_point:
+            words = ", ".join(sorted(str(kind).removeprefix("torch.") for kind in types))
+            raise TypeError(f"operands of {words} instead of one float type")
+    elif operation in _OF_NO_FLOAT_TYPE and any(
+        isinstance(each, Tensor) and each.is_floating_point() for each in arguments
+    ):
+        raise TypeError("operands of a float type, of which there are no bits to combine")
+
+
+def _alike(x: Any, *rest: Any) -> Any:  # noqa: ANN401 - as torch
+    """A result of the shape and type of its first operand, a float tensor."""
+    del rest
+    return torch.empty_like(x) if x.dtype.is_floating_point else NotImplemented
+
+
+def _itself(x: Tensor) -> Tensor:
+    """What an operation in place gives."""
+    return x
+
+
+def _binary(a: Any, b: Any, **options: Any) -> Any:  # noqa: ANN401 - as torch
+    """Elementwise of two tensors of one float type, one of which has the shape of the result."""
+    if options or not isinstance(a, Tensor) or not a.is_contiguous():
+        return NotImplemented
+    if not isinstance(b, Tensor):
+        return a.new_empty(a.shape) if a.dtype.is_floating_point else NotImplemented
+    if a.dtype != b.dtype or not a.dtype.is_floating_point or not b.is_contiguous():
+        return NotImplemented
+    if a.shape == b.shape or _spreads(b.shape, a.shape):
+        return a.new_empty(a.shape)
+    return b.new_empty(b.shape) if _spreads(a.shape, b.shape) else NotImplemented
+
+
+def _spreads(small: torch.Size, large: torch.Size) -> bool:
+    """Whether a tensor of `small` broadcasts to `large`."""
+    if len(small) > len(large):
+        return False
+    ends = zip(reversed(small), reversed(large), strict=False)
+    return all(one in (other, 1) for one, other in ends)
+
+
+def _addmm(bias: Tensor, left: Tensor, right: Tensor, **options: Any) -> Any:  # noqa: ANN401 - as torch
+    if options or not _spreads(bias.shape, torch.Size((left.shape[0], right.shape[1]))):
+        return NotImplemented
+    return torch.mm(left, right)
+
+
+def _batch_norm(x: Tensor, *rest: Any) -> Any:  # noqa: ANN401 - as torch
+    """The composite around it has compared the shapes."""
+    width = x.shape[1] if rest[4] else 0
+    return torch.empty_like(x), x.new_empty(width), x.new_empty(width)
+
+
+def _layer_norm(x: Tensor, shape: Any, weight: Any, bias: Any, eps: float) -> Any:  # noqa: ANN401 - as torch
+    del eps
+    kept = x.dim() - len(shape)
+    given = [each.shape for each in (weight, bias) if each is not None]
+    if any(list(each) != list(shape) for each in [x.shape[kept:], *given]) or not len(shape):
+        return NotImplemented  # torch says what is wrong
+    statistics = x.new_empty((*x.shape[:kept], *(1 for _ in shape)))
+    return x.new_empty(x.shape), statistics, torch.empty_like(statistics)
+
+
+def _group_norm(x: Tensor, *rest: Any) -> Any:  # noqa: ANN401 - as torch
+    """The composite around it has compared the shapes."""
+    groups = (rest[2], rest[5])
+    return x.new_empty(x.shape), x.new_empty(groups), x.new_empty(groups)
+
+
+_ALIKE = (
+    _aten.relu.default,
+    _aten.sigmoid.default,
+    _aten.tanh.default,
+    _aten.gelu.default,
+    _aten.silu.default,
+    _aten.elu.default,
+    _aten.leaky_relu.default,
+    _aten._safe_softmax.default,
+)
+_IN_PLACE = (_aten.relu_.default, _aten.sigmoid_.default, _aten.tanh_.default)
+
+#: Operations by what computes their results' shapes.
+SHORTCUTS: Mapping[Any, Callable[..., Any]] = {
+    **dict.fromkeys(_ALIKE, _alike),
+    **dict.fromkeys(_IN_PLACE, _itself),
+    _aten.add.Tensor: _binary,
+    _aten.sub.Tensor: _binary,
+    _aten.mul.Tensor: _binary,
+    _aten.div.Tensor: _binary,
+    _aten.addmm.default: _addmm,
+    _aten.native_batch_norm.default: _batch_norm,
+    _aten.native_layer_norm.default: _layer_norm,
+    _aten.native_group_norm.default: _group_norm,
+}
+
+
+def run(operation: Any, arguments: tuple[Any, ...], options: Mapping[str, Any]) -> Any:  # noqa: ANN401 - as torch
+    """The operation's result on the meta device."""
+    check_types(operation, arguments)
+    shortcut = SHORTCUTS.get(operation)
+    if shortcut is not None:
+        result = shortcut(*arguments, **options)
+        if result is not NotImplemented:
+            return result
+    return operation(*arguments, **options)
