@@ -83,9 +83,9 @@ def check_types(operation: Any, arguments: tuple[Any, ...]) -> None:  # noqa: AN
         raise TypeError("operands of a float type, of which there are no bits to combine")
 
 
-def _alike(x: Any, *rest: Any) -> Any:  # noqa: ANN401 - as torch
+def _alike(x: Any, *rest: Any, **options: Any) -> Any:  # noqa: ANN401 - as torch
     """A result of the shape and type of its first operand, a float tensor."""
-    del rest
+    del rest, options
     return torch.empty_like(x) if x.dtype.is_floating_point else NotImplemented
 
 
@@ -123,8 +123,8 @@ def _addmm(bias: Tensor, left: Tensor, right: Tensor, **options: Any) -> Any:  #
 
 def _batch_norm(x: Tensor, *rest: Any) -> Any:  # noqa: ANN401 - as torch
     """The composite around it has compared the shapes."""
-    width = x.shape[1] if rest[4] else 0
-    return torch.empty_like(x), x.new_empty(width), x.new_empty(width)
+    del rest
+    return torch.empty_like(x), x.new_empty(x.shape[1]), x.new_empty(x.shape[1])
 
 
 def _layer_norm(x: Tensor, shape: Any, weight: Any, bias: Any, eps: float) -> Any:  # noqa: ANN401 - as torch
