@@ -28,8 +28,13 @@ StartChild: TypeAlias = Callable[[], Awaitable[Child]]
 
 
 async def start_checking_child() -> Child:
-    """A child that answers CheckRequests and CheckGraphRequests and nothing else."""
+    """A child that answers CheckRequests and nothing else."""
     return await childproc.start(("--check",))
+
+
+async def start_graph_child() -> Child:
+    """A child that answers CheckGraphRequests and nothing else."""
+    return await childproc.start(("--check-graphs",))
 
 
 class FileChecker:
@@ -80,7 +85,7 @@ class GraphChecker:
 
     def __init__(
         self,
-        start_child: StartChild = start_checking_child,
+        start_child: StartChild = start_graph_child,
         time_limit_s: float = GRAPH_TIME_LIMIT_S,
     ) -> None:
         self._start_child = start_child

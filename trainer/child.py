@@ -2,7 +2,8 @@
 
 It stays warm (torch imported, an optimizer built once), serves one request at a time until the
 socket ends, and knows no Redis, no secret and no address. With `--check` it describes uploaded
-files under limits on memory and time, and does not import torch.
+files under limits on memory and time, and does not import torch; with `--check-graphs` it measures
+graphs of users under such limits.
 """
 
 import ctypes
@@ -27,6 +28,9 @@ from twofold.v1 import graph_pb2, training_pb2
 #: Seconds between two looks at the socket while training: a look is a system call.
 _LOOK_GAP_S = 0.05
 _PR_SET_PDEATHSIG = 1
+_META = "twofold.nets.meta"
+_CHECKS = "--check"
+_GRAPHS = "--check-graphs"
 
 logger = logging.getLogger(__name__)
 
@@ -111,7 +115,17 @@ def serve_checks(supervisor: Supervisor) -> None:
     while (request := supervisor.receive()) is not None:
         if request.HasField("check"):
             supervisor.send(child_pb2.ChildEvent(checked=check(request.check)))
-        elif request.HasField("check_graph"):
+
+
+def serve_graphs(supervisor: Supervisor) -> None:
+    """Measures graphs under limits until the socket ends."""
+    # Before the limits, for it looks for a place for temporary files; then, it takes a second.
+    importlib.import_module("torch._dynamo")
+    importlib.import_module(_META)
+    limits.harden()
+    supervisor.send(child_pb2.ChildEvent(ready=child_pb2.Ready()))
+    while (request := supervisor.receive()) is not None:
+        if request.HasField("check_graph"):
             measured = check_graph(request.check_graph.graph)
             supervisor.send(child_pb2.ChildEvent(graph_checked=measured))
 
@@ -138,8 +152,7 @@ def check(request: child_pb2.CheckRequest) -> child_pb2.Checked:
 
 def check_graph(graph: graph_pb2.Graph) -> child_pb2.GraphChecked:
     """What a graph computes per row, or why it is refused."""
-    # Not at the top: files are checked without torch.
-    meta = importlib.import_module("twofold.nets.meta")
+    meta = importlib.import_module(_META)  # not at the top: files are checked without torch
     try:
         with limits.measuring():
             return child_pb2.GraphChecked(row_elements=meta.measure(graph).row_elements)
@@ -168,7 +181,8 @@ def main(arguments: list[str]) -> None:
     faults.arm_from(os.environ.get("TWOFOLD_FAULTS", ""))
     with socket.socket(fileno=int(arguments[0])) as stream:
         supervisor = Supervisor(stream)
-        (serve_checks if "--check" in arguments[1:] else serve_training)(supervisor)
+        serve = {_CHECKS: serve_checks, _GRAPHS: serve_graphs}
+        serve.get("".join(arguments[1:]), serve_training)(supervisor)
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from safetensors.torch import load_file, save_file
 from tests.trainer.jobs import BOUNDS, FakeReporter, request_for
 from tests.twofold.modules import graph_of
 from trainer.api.graphs import require_same
+from trainer.checker import GraphChecker
 from trainer.child import check_graph
 from trainer.reading.weights import read_shapes
 from trainer.session import Session
@@ -105,3 +106,18 @@ def test_weights_must_be_those_of_the_graph(tmp_path: Path) -> None:
         require_same(graph, {**shapes, "extra": ("F32", (1,))})
     with pytest.raises(InvalidField, match=r"output\.bias as F64\[1\]; allowed: .*FP32\[1\]"):
         require_same(graph, {**shapes, "output.bias": ("F64", (1,))})
+
+
+async def test_the_process_that_measures_graphs_works_under_its_limits() -> None:
+    graph = graph_of(2, 1, width=8)
+    graph.head = graph_pb2.HEAD_RAW
+    wrong = graph_of(2, 1, width=8)
+    wrong.inputs[0].shape[1] = 3
+    checker = GraphChecker()
+    try:
+        assert await checker(graph) >= 8 + 8 + 1
+        with pytest.raises(InvalidField, match=r"network\.graph\.nodes"):
+            await checker(wrong)
+        assert await checker(graph) >= 8 + 8 + 1
+    finally:
+        await checker.close()

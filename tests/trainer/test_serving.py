@@ -166,7 +166,12 @@ def quiet_process(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "served"), [([], "serve_training"), (["--check"], "serve_checks")]
+    ("arguments", "served"),
+    [
+        ([], "serve_training"),
+        (["--check"], "serve_checks"),
+        (["--check-graphs"], "serve_graphs"),
+    ],
 )
 def test_the_process_serves_what_it_is_started_for(
     arguments: list[str],
