@@ -181,7 +181,7 @@ def test_the_process_serves_what_it_is_started_for(
     ends: Ends,
 ) -> None:
     monkeypatch.setenv("TWOFOLD_FAULTS", "child.epoch=kill")
-    for name in ("serve_training", "serve_checks"):
+    for name in ("serve_training", "serve_checks", "serve_graphs"):
         monkeypatch.setattr(child_process, name, FakeServe(name, quiet_process))
     child_process.main([str(os.dup(ends.ours.fileno())), *arguments])
 
