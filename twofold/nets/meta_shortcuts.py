@@ -17,70 +17,56 @@ from torch import Tensor
 
 _aten: Any = torch.ops.aten  # its operations are found at run time
 
+
+def _packets(names: str) -> frozenset[Any]:
+    """All forms of these operations."""
+    return frozenset(getattr(_aten, name) for name in names.split())
+
+
 #: Operations whose tensors must all be of one float type: no device has others, or mixes them.
-_OF_ONE_FLOAT_TYPE = frozenset(
-    {
-        _aten.mm.default,
-        _aten.bmm.default,
-        _aten.addmm.default,
-        _aten.baddbmm.default,
-        _aten.convolution.default,
-        _aten.native_layer_norm.default,
-        _aten.native_batch_norm.default,
-        _aten.native_group_norm.default,
-        _aten._fused_rms_norm.default,
-        _aten._softmax.default,
-        _aten._log_softmax.default,
-        _aten._safe_softmax.default,
-        _aten.gelu.default,
-        _aten.elu.default,
-        _aten.silu.default,
-        _aten.mish.default,
-        _aten.leaky_relu.default,
-        _aten.softplus.default,
-        _aten.hardtanh.default,
-        _aten.hardswish.default,
-        _aten.hardsigmoid.default,
-        _aten.avg_pool2d.default,
-        _aten.avg_pool3d.default,
-        _aten._adaptive_avg_pool2d.default,
-        _aten._adaptive_avg_pool3d.default,
-        _aten.max_pool2d_with_indices.default,
-        _aten.max_pool3d_with_indices.default,
-        _aten.upsample_nearest1d.vec,
-        _aten.upsample_nearest2d.vec,
-        _aten.upsample_nearest3d.vec,
-        _aten.upsample_linear1d.vec,
-        _aten.upsample_bilinear2d.vec,
-        _aten.upsample_bicubic2d.vec,
-        _aten.upsample_trilinear3d.vec,
-        _aten.grid_sampler_2d.default,
-        _aten.grid_sampler_3d.default,
-        _aten.im2col.default,
-        _aten.col2im.default,
-    }
+_OF_ONE_FLOAT_TYPE = _packets(
+    "mm bmm addmm baddbmm convolution native_layer_norm native_batch_norm native_group_norm "
+    "_fused_rms_norm binary_cross_entropy_with_logits huber_loss grid_sampler_2d grid_sampler_3d"
 )
-_OF_NO_FLOAT_TYPE = frozenset(
-    {
-        _aten.bitwise_and.Tensor,
-        _aten.bitwise_or.Tensor,
-        _aten.bitwise_xor.Tensor,
-        _aten.bitwise_not.default,
-    }
+#: Operations whose first tensor must be of a float type.
+_OF_FLOATS = _packets(
+    "_softmax _log_softmax _safe_softmax gelu elu celu silu mish glu leaky_relu softplus hardtanh "
+    "hardswish hardsigmoid hardshrink softshrink log_sigmoid_forward rrelu_with_noise "
+    "nll_loss_forward avg_pool2d avg_pool3d _adaptive_avg_pool2d _adaptive_avg_pool3d "
+    "adaptive_max_pool2d adaptive_max_pool3d max_pool2d_with_indices max_pool3d_with_indices "
+    "upsample_nearest1d upsample_nearest2d upsample_nearest3d upsample_linear1d "
+    "upsample_bilinear2d upsample_bicubic2d upsample_trilinear3d _upsample_nearest_exact1d "
+    "_upsample_nearest_exact2d _upsample_nearest_exact3d _upsample_bilinear2d_aa "
+    "_upsample_bicubic2d_aa im2col col2im std var var_mean round rand_like randn_like"
 )
+#: Operations that have no truth values.
+_OF_NO_BOOLEANS = _packets(
+    "abs argmax argmin ceil floor trunc relu threshold topk sub rsub reflection_pad1d "
+    "reflection_pad2d reflection_pad3d replication_pad1d replication_pad2d replication_pad3d"
+)
+_OF_NO_FLOATS = _packets("bitwise_and bitwise_or bitwise_xor bitwise_not")
 
 
 def check_types(operation: Any, arguments: tuple[Any, ...]) -> None:  # noqa: ANN401 - an operation of torch
     """Raises TypeError for operands of types that the operation has on no device."""
-    if operation in _OF_ONE_FLOAT_TYPE:
-        types = {each.dtype for each in arguments if isinstance(each, Tensor)}
-        if len(types) != 1 or not next(iter(types)).is_floating_point:
-            words = ", ".join(sorted(str(kind).removeprefix("torch.") for kind in types))
-            raise TypeError(f"operands of {words} instead of one float type")
-    elif operation in _OF_NO_FLOAT_TYPE and any(
-        isinstance(each, Tensor) and each.is_floating_point() for each in arguments
-    ):
-        raise TypeError("operands of a float type, of which there are no bits to combine")
+    packet = operation.overloadpacket
+    if packet in _CHECKED:
+        types = [each.dtype for each in arguments if isinstance(each, Tensor)]
+        if not _fit(packet, types):
+            words = ", ".join(str(kind).removeprefix("torch.") for kind in types)
+            raise TypeError(f"operands of {words}, which {packet.__name__} is not there for")
+
+
+def _fit(packet: Any, types: list[torch.dtype]) -> bool:  # noqa: ANN401 - operations of torch
+    if packet in _OF_NO_BOOLEANS:
+        return torch.bool not in types
+    if packet in _OF_NO_FLOATS:
+        return not any(kind.is_floating_point for kind in types)
+    is_one = packet not in _OF_ONE_FLOAT_TYPE or len(set(types)) == 1
+    return is_one and all(kind.is_floating_point for kind in types[:1])
+
+
+_CHECKED = _OF_ONE_FLOAT_TYPE | _OF_FLOATS | _OF_NO_BOOLEANS | _OF_NO_FLOATS
 
 
 def _alike(x: Any, *rest: Any, **options: Any) -> Any:  # noqa: ANN401 - as torch

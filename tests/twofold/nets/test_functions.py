@@ -2,6 +2,7 @@
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
 # pyright: reportUnknownArgumentType=false
 
+import math
 from typing import Any
 
 import pytest
@@ -19,6 +20,7 @@ from tests.twofold.nets.function_cases import (
     to_value,
 )
 from tests.twofold.nets.window_cases import CASES, OF_NUMBERS
+from twofold.errors import InvalidField
 from twofold.nets import bounds, meta, tables
 from twofold.nets.net import load
 from twofold.v1 import graph_pb2
@@ -128,3 +130,26 @@ def _finish(graph: graph_pb2.Graph) -> bool:
         spec.shape.insert(0, bounds.BATCH)
     graph.outputs.append(spec)
     return has_batch
+
+
+@pytest.mark.parametrize("name", ["DATA_TYPE_INT64", "DATA_TYPE_BOOL"])
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_what_the_meta_run_lets_pass_runs_with_other_types_too(name: str) -> None:
+    """Torch's meta device takes types that no device has; those must be refused, and only those."""
+    data_type: Any = graph_pb2.DataType.Value(name)
+    ran = 0
+    for case in CASES:
+        graph = _graph(case)
+        graph.inputs[0].data_type = data_type
+        if any(argument == -math.inf for argument in case.arguments):
+            continue  # what an integer cannot be is known when it is needed
+        try:
+            _finish(graph)
+        except InvalidField:
+            continue
+        net = load(graph, {})
+        inputs = [torch.ones_like(each) for each in _inputs(case)]
+        with torch.no_grad():
+            net(inputs[0].to(meta.DATA_TYPES[data_type]), *inputs[1:])
+        ran += 1
+    assert ran > 60
