@@ -64,6 +64,7 @@ check: install ## Format, lint, types, imports, protos.
 	cd protos && ../$(BIN)/buf lint && ../$(BIN)/buf breaking --against image.binpb
 	tools/protos.sh --check
 	$(BIN)/python -m tools.config_table --check
+	$(BIN)/python -m tools.spec_reference --check
 
 demo: install ## Shows everything once with real data.
 	$(BIN)/twofold demo

@@ -132,6 +132,14 @@ def _numbers() -> dict[str, tuple[object, object]]:
     return {path: field.word for path, field in FIELDS.items() if field.word}
 
 
+def choices_of(path: str) -> Sequence[str]:
+    """What the choice at a dotted path may be, as specs spell it."""
+    descriptor, *names = _SPEC, *path.split(".")
+    for name in names[:-1]:
+        descriptor = cast("Descriptor", descriptor.fields_by_name[name].message_type)
+    return list(_choices(cast("EnumDescriptor", descriptor.fields_by_name[names[-1]].enum_type)))
+
+
 def _words() -> dict[str, tuple[object, object]]:
     return {path: (number, word) for path, (word, number) in _numbers().items()}
 
