@@ -49,6 +49,26 @@ class OneHot(nn.Module):
         return (index[:, self.column] == self.position).to(torch.float32)
 
 
+class Embedding(nn.Embedding):
+    """torch's own, but on a GPU an index out of range gives NaN.
+
+    There it would stop the device, and with it every other model of the process; a CPU raises.
+    """
+
+    def forward(self, input: Tensor) -> Tensor:  # noqa: A002 - torch's name
+        """Rows of the table."""
+        if input.is_cuda:
+            return known_rows(super().forward, input, self.num_embeddings)
+        return super().forward(input)
+
+
+def known_rows(look_up: Callable[[Tensor], Tensor], index: Tensor, count: int) -> Tensor:
+    """Rows that `look_up` has for indices below `count`, NaN for all others."""
+    is_known = (index >= 0) & (index < count)
+    rows = look_up(torch.where(is_known, index, 0))
+    return torch.where(is_known.unsqueeze(-1), rows, torch.nan)
+
+
 def _encoder(**given: Any) -> nn.TransformerEncoder:  # noqa: ANN401 - torch's arguments
     """An encoder of equal layers; nested tensors only where torch would use them, as it warns."""
     count, has_norm = given.pop("num_layers"), given.pop("norm")
@@ -106,6 +126,7 @@ CLASSES: Mapping[graph_pb2.ModuleKind, type[nn.Module]] = {
 
 #: What makes a module where it is not the class itself.
 _MAKERS: Mapping[graph_pb2.ModuleKind, Callable[..., nn.Module]] = {
+    graph_pb2.MODULE_KIND_EMBEDDING: Embedding,
     graph_pb2.MODULE_KIND_TRANSFORMER_ENCODER: _encoder,
     graph_pb2.MODULE_KIND_TRANSFORMER_DECODER: _decoder,
     graph_pb2.MODULE_KIND_TRANSFORMER: _transformer,
