@@ -38,6 +38,8 @@ class Net(nn.Module):
     def __init__(self, graph: graph_pb2.Graph, *, is_lean: bool) -> None:
         super().__init__()
         self._is_lean = is_lean
+        #: A number beside the message, which torch.compile cannot look into.
+        self._input_count = len(graph.inputs)
         self.graph = graph_pb2.Graph.FromString(graph.SerializeToString())
         #: For training, then for eval mode. Filled in place: assigning would meet users' names.
         self._plans: list[steps.Plan] = []
@@ -47,7 +49,7 @@ class Net(nn.Module):
 
         But for HEAD_RAW it is one: logits, float32 [B, K].
         """
-        if len(inputs) != len(self.graph.inputs):
+        if len(inputs) != self._input_count:
             expected = ", ".join(spec.name for spec in self.graph.inputs)
             raise InvalidTensor(f"{len(inputs)} inputs; expected: {expected}", expected=expected)
         return self._plans[0 if self.training else 1].run(inputs)

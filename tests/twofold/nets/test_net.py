@@ -303,3 +303,12 @@ def test_softmax_and_identity_heads() -> None:
 
     assert torch.equal(identity, logits)
     torch.testing.assert_close(softmax, torch.softmax(logits, 1))
+
+
+def test_a_pass_is_one_graph_for_torch_compile() -> None:
+    """A break in it would cost what compiling gains."""
+    net = init(_graph(), 3).eval()
+
+    compiled = torch.compile(net, backend="eager", fullgraph=True)
+
+    assert torch.equal(compiled(*_rows()), net(*_rows()))
