@@ -11,22 +11,36 @@ from twofold.cli.group import client_of
 from twofold.client.submission import is_dataset
 from twofold.errors import InvalidField
 
+_Spec = Annotated[
+    Path, typer.Argument(metavar="SPEC.toml", exists=True, dir_okay=False, help="What to train.")
+]
+_Data = Annotated[
+    str | None,
+    typer.Option(
+        metavar="FILE|DATASET",
+        help="Rows: a CSV, Parquet, NPZ or NPY file (uploaded unless the server has it), a "
+        "data set's identifier, and, or, xor. Default: what the spec names, which may be a "
+        "file, relative to it.",
+    ),
+]
+_Module = Annotated[
+    str | None,
+    typer.Option(
+        metavar="FILE.py:NAME",
+        help="Train a torch module of yours: a class, a function that returns one, or a "
+        "module. Imported here alone; it is sent as a graph and weights. Needs twofold[torch].",
+    ),
+]
+_ModuleArgs = Annotated[
+    list[str] | None,
+    typer.Option("--module-arg", metavar="NAME=VALUE", help="An argument of it; repeatable."),
+]
+
 
 def train(  # noqa: PLR0913, PLR0917 - the options of a command
     context: typer.Context,
-    spec: Annotated[
-        Path,
-        typer.Argument(metavar="SPEC.toml", exists=True, dir_okay=False, help="What to train."),
-    ],
-    data: Annotated[
-        str | None,
-        typer.Option(
-            metavar="FILE|DATASET",
-            help="Rows: a CSV, Parquet, NPZ or NPY file (uploaded unless the server has it), a "
-            "data set's identifier, and, or, xor. Default: what the spec names, which may be a "
-            "file, relative to it.",
-        ),
-    ] = None,
+    spec: _Spec,
+    data: _Data = None,
     model: Annotated[
         str | None, typer.Option(metavar="NAME", help="Publish under this name.")
     ] = None,
@@ -34,20 +48,8 @@ def train(  # noqa: PLR0913, PLR0917 - the options of a command
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Override a key of the spec; repeatable."),
     ] = None,
-    module: Annotated[
-        str | None,
-        typer.Option(
-            metavar="FILE.py:NAME",
-            help="Train a torch module of yours: a class, a function that returns one, or a "
-            "module. Imported here alone; it is sent as a graph and weights. Needs twofold[torch].",
-        ),
-    ] = None,
-    module_args: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--module-arg", metavar="NAME=VALUE", help="An argument of that class; repeatable."
-        ),
-    ] = None,
+    module: _Module = None,
+    module_args: _ModuleArgs = None,
     *,
     watch: Annotated[
         bool, typer.Option("--watch/--no-watch", help="Show progress until the job has ended.")
