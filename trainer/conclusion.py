@@ -10,8 +10,8 @@ from trainer import verdict
 from trainer.outage import PASSING, Backoff
 from trainer.site import Site
 from trainer.verdict import Action, Ending
-from twofold import keys
-from twofold.errors import TwofoldError
+from twofold import keys, series_files
+from twofold.errors import Corrupt, TwofoldError
 from twofold.faults import fault
 from twofold.internal.v1 import record_pb2
 from twofold.jobs import TERMINAL, Fenced, Job
@@ -136,7 +136,7 @@ class Conclusion:
                 return done
 
     async def _clear_up(self, *, keeps_artifact: bool) -> None:
-        """Removes what no attempt can need once the job has ended."""
+        """Removes what no attempt can need once the job has ended; the metric series stays."""
         job, tenant = self.claim.job.id, self.claim.tenant
         # Checkpoints of all attempts: only a job that goes on resumes. One that still writes here
         # has lost its job and is about to notice.
@@ -144,9 +144,10 @@ class Conclusion:
         if not keeps_artifact:
             scratch.append(keys.attempt_artifact(tenant, job, self.claim.attempt))
         try:
+            await asyncio.to_thread(series_files.keep, self.site.store, tenant, job)
             for key in scratch:
                 await asyncio.to_thread(self.site.store.remove, key)
-        except StoreError as error:
+        except (StoreError, Corrupt) as error:
             logger.warning("scratch left behind", extra={**self.names, "why": error.message})
 
 

@@ -40,6 +40,9 @@ def order_for(store: Store, claim: Claim, settings: TrainerSettings) -> child_pb
         order.resume_path = str(store.path(claim.resume_path).absolute())
     checkpoints = store.make_folder(keys.attempt_checkpoints(tenant, job_id, attempt))
     artifact = store.make_folder(keys.attempt_artifact(tenant, job_id, attempt))
+    if claim.record.spec.training.tensorboard:
+        events = store.make_folder(keys.job_tensorboard(tenant, job_id))
+        order.tensorboard_path = str(events.absolute())
     order.checkpoint_path = str(checkpoints.absolute())
     order.artifact_path = str(artifact.absolute())
     return order

@@ -24,6 +24,7 @@ from trainer import (
     replay,
     warm_start,
 )
+from trainer.curve import Curve
 from trainer.export import Trained, export
 from trainer.loop import Interrupted, Loop, forward, mean_loss, metrics
 from trainer.noise import NoiseScale
@@ -78,6 +79,7 @@ class Session:
         self._reporter = reporter
         self._clock = clock
         self._folder = Path(request.checkpoint_path)
+        self._curve = Curve(request)
         interval = request.spec.training.checkpoint_interval
         self._checkpoint_gap_s = interval.ToTimedelta().total_seconds()
         self._checkpoint_s = self._report_s = self._epoch_s = self._sign_s = clock()
@@ -109,7 +111,8 @@ class Session:
         del table  # the raw columns are not needed beside the prepared ones
         spec = self._settled(prepared)
         loop = self._resumed(lambda: self._fresh(spec, prepared))
-        self._train(loop)
+        with self._curve.begun(self._resumed_epoch):
+            self._train(loop)
         self._reporter.progressed(training_pb2.JOB_PHASE_EVALUATING, self._progress(loop))
         loop.recipe.judged.load_weights(loop.best)
         figures = _final_metrics(loop)
@@ -202,6 +205,8 @@ class Session:
                 self._measure_noise(loop)
                 self._after_epoch(loop)
             except Interrupted:
+                # Maybe at an epoch's end, which the checkpoint then has behind it.
+                self._curve.epoch_ended(loop, self._clock() - self._epoch_s)
                 self._write_checkpoint(loop)
                 raise
         if self._has_news:
@@ -224,6 +229,7 @@ class Session:
         before_s = self._seconds_per_epoch if known else 0.0
         self._seconds_per_epoch = weight * taken_s + (1 - weight) * before_s
         self._has_news = True
+        self._curve.epoch_ended(loop, taken_s)
         if now_s - self._report_s >= REPORT_GAP_S:
             self._report_s = now_s
             self._report(loop)
@@ -234,6 +240,7 @@ class Session:
     def _write_checkpoint(self, loop: Loop) -> None:
         if loop.position.step_count == 0:
             return
+        self._curve.sync()  # first: who resumes from the checkpoint takes the series over
         path = checkpoint.write(self._folder, loop)
         fault("child.checkpointed")
         self._reporter.checkpointed(path, loop.position.epoch)
@@ -243,6 +250,7 @@ class Session:
         self._sign_s = self._clock()
         held_out = forward(loop.recipe, loop.recipe.evaluation)
         self._metrics = metrics(loop.recipe, loop.recipe.evaluation, held_out)
+        self._curve.measured(self._metrics)
         self._reporter.progressed(training_pb2.JOB_PHASE_TRAINING, self._progress(loop))
 
     def _measure_noise(self, loop: Loop) -> None:

@@ -11,3 +11,5 @@ REQUEST = 1
 OUTCOME = 1
 #: twofold.internal.v1.VersionClaim.
 CLAIM = 1
+#: A metric series; see twofold.series.
+SERIES = 1

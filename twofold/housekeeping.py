@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from twofold import collector, inventory, keys, locks, versions
+from twofold import collector, inventory, keys, locks, series_files, versions
 from twofold.collector import Policy, Removal
 from twofold.errors import Conflict, Corrupt, Unavailable
 from twofold.jobs import Job
@@ -155,12 +155,22 @@ def _remove(place: Place, policy: Policy, now_ms: int, removal: Removal) -> bool
         is_gone = _remove_upload(place, now_ms - policy.grace_ms, removal)
     elif removal.kind == "job":
         is_gone = _remove_job(place, removal)
+    elif removal.kind == "scratch":
+        is_gone = _remove_scratch(place, removal)
     else:
         is_gone = _remove_keys(place, removal)
     if is_gone:
         extra = {"kind": removal.kind, "resource": removal.name, "reason": removal.why}
         _log.info("removed from the store", extra=extra)
     return is_gone
+
+
+def _remove_scratch(place: Place, removal: Removal) -> bool:
+    """Removes what an attempt wrote. The worker that ended the job may have died before this."""
+    job_id = removal.name.split("/")[1]
+    if place.store.exists(keys.job_outcome(place.tenant, job_id)):
+        series_files.keep(place.store, place.tenant, job_id)
+    return _remove_keys(place, removal)
 
 
 def _remove_job(place: Place, removal: Removal) -> bool:

@@ -74,6 +74,16 @@ def job_outcome(tenant: str, job_id: str) -> str:
     return f"{tenant}/jobs/{job_id}/outcome"
 
 
+def job_series(tenant: str, job_id: str) -> str:
+    """The metric series of a job that has ended; see `twofold.series_files`."""
+    return f"{tenant}/jobs/{job_id}/metrics.jsonl"
+
+
+def job_tensorboard(tenant: str, job_id: str) -> str:
+    """The folder with one TensorBoard event file per attempt."""
+    return f"{tenant}/jobs/{job_id}/tensorboard"
+
+
 def job_checkpoints(tenant: str, job_id: str) -> str:
     """The folder with one folder of checkpoints per attempt."""
     return f"{tenant}/jobs/{job_id}/checkpoints"
@@ -82,6 +92,11 @@ def job_checkpoints(tenant: str, job_id: str) -> str:
 def attempt_checkpoints(tenant: str, job_id: str, attempt: str) -> str:
     """The folder an attempt writes checkpoints to."""
     return f"{tenant}/jobs/{job_id}/checkpoints/{attempt}"
+
+
+def attempt_series(tenant: str, job_id: str, attempt: str) -> str:
+    """The metric series as an attempt knows it, beside its checkpoints."""
+    return f"{tenant}/jobs/{job_id}/checkpoints/{attempt}/metrics.jsonl"
 
 
 def attempt_artifact(tenant: str, job_id: str, attempt: str) -> str:

@@ -252,4 +252,7 @@ FIELDS: Mapping[str, Field] = {
     "training.deterministic": Field(
         "boolean", "Whether only deterministic algorithms run, on GPUs too.", default=False
     ),
+    "training.tensorboard": Field(
+        "boolean", "Whether event files for TensorBoard are written.", default=False
+    ),
 }

@@ -6,6 +6,7 @@ import pytest
 
 from tests.e2e import processes, specs
 from tests.e2e.conftest import ENVIRONMENT
+from twofold import series
 from twofold.client import Client, Connection, JobHandle, RetryPolicy
 from twofold.cluster.embedded import Embedded, running
 from twofold.v1 import training_pb2 as pb
@@ -33,7 +34,19 @@ def assert_one_version(client: Client, handle: JobHandle) -> pb.TrainingJob:
     assert lineage.job == job.name
     specs.until_served(client, model, number)
     assert client.predict(model, specs.ROWS).labels.tolist() == specs.XOR
+    assert_whole_series(handle)
     return job
+
+
+def assert_whole_series(handle: JobHandle) -> None:
+    """Each epoch once, whichever attempt trained it; every other one where there are many."""
+    points = handle.metrics()
+
+    epochs, last = [point.epoch for point in points], handle.job.progress.epoch
+    assert epochs[:-1] == [*range(1, last, 1 if last <= series.LIMIT else 2)]
+    assert epochs[-1] == last
+    assert [point.step for point in points] == epochs
+    assert len({point.attempt for point in points}) == min(2, handle.job.attempt_count)
 
 
 def test_the_training_process_is_killed(

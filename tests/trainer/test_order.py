@@ -8,6 +8,7 @@ from tests.trainer.fakes import make_claim, make_settings
 from trainer.datasets import add_dataset
 from trainer.order import order_for
 from trainer.site import thread_count
+from twofold import keys
 from twofold.errors import NotFound
 from twofold.store import LocalStore
 from twofold.v1 import dataset_pb2
@@ -27,6 +28,18 @@ def test_a_truth_table_needs_no_file(tmp_path: Path) -> None:
     assert Path(order.artifact_path).is_dir()
     assert order.spec.model == "m"
     assert (Path(order.store_path), order.tenant) == (settings.store.absolute(), "local")
+
+
+def test_tensorboard_gets_a_folder_only_when_asked_for(tmp_path: Path) -> None:
+    settings = make_settings(tmp_path)
+    store, claim = LocalStore(settings.store), make_claim("m")
+    plain = order_for(store, claim, settings)
+    claim.record.spec.training.tensorboard = True
+    asked = order_for(store, claim, settings)
+
+    assert plain.tensorboard_path == ""
+    assert Path(asked.tensorboard_path) == store.path(keys.job_tensorboard("local", claim.job.id))
+    assert Path(asked.tensorboard_path).is_dir()
 
 
 def test_a_data_set_and_a_checkpoint_are_given_as_absolute_paths(tmp_path: Path) -> None:

@@ -69,6 +69,7 @@ balance_classes = true
 precision = "bf16"
 compile = true
 deterministic = true
+tensorboard = true
 
 [training.schedule]
 kind = "one_cycle"

@@ -7,13 +7,13 @@ from contextlib import ExitStack, aclosing, contextmanager
 
 from google.protobuf import timestamp_pb2
 
-from trainer.api import paging
+from trainer.api import metrics, paging
 from trainer.api.desk import Desk
 from trainer.api.graphs import GraphDesk, MeasureGraph
 from trainer.api.models import pinned
 from trainer.api.streams import StreamSlots, until
 from trainer.datasets import datasets_of, need_dataset, need_rows
-from twofold import formats, names
+from twofold import formats, names, series_files
 from twofold.errors import InvalidField
 from twofold.internal.v1 import record_pb2
 from twofold.principal import Principal
@@ -158,6 +158,18 @@ class TrainingApi:
                 await asyncio.to_thread(need_dataset, self._desk.store, principal.tenant, sha256)
             job = await self._desk.ledger.retry(principal, job_id, request_id)
         return training_pb2.RetryTrainingJobResponse(job=job)
+
+    async def GetTrainingMetrics(
+        self, request: training_pb2.GetTrainingMetricsRequest, principal: Principal
+    ) -> training_pb2.GetTrainingMetricsResponse:
+        """A page of the job's metric series, by epoch."""
+        job_id = _job_id(request.name)
+        asked = metrics.asked(request)
+        await self._desk.ledger.get(principal, job_id)  # raises NotFound
+        found = await asyncio.to_thread(
+            series_files.read, self._desk.store, principal.tenant, job_id
+        )
+        return metrics.page(found, asked)
 
 
 def _without_graph(job: training_pb2.TrainingJob) -> training_pb2.TrainingJob:

@@ -15,6 +15,7 @@ from twofold.client.pulling import Pulled
 from twofold.client.retry import RetryPolicy
 from twofold.client.submission import Spec
 from twofold.client.uploads import Upload
+from twofold.series import MetricPoint
 
 __all__ = [
     "TERMINAL_STATES",
@@ -27,6 +28,7 @@ __all__ = [
     "JobFailed",
     "JobFilter",
     "JobHandle",
+    "MetricPoint",
     "Prediction",
     "Pulled",
     "RetryPolicy",

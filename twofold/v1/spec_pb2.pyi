@@ -226,7 +226,7 @@ class NetworkSpec(_message.Message):
     def __init__(self, family: _Optional[_Union[Family, str]] = ..., hidden: _Optional[_Iterable[int]] = ..., activation: _Optional[_Union[Activation, str]] = ..., dropout: _Optional[float] = ..., graph: _Optional[_Union[_graph_pb2.Graph, _Mapping]] = ..., weights: _Optional[str] = ..., warm_start: _Optional[str] = ..., frozen: _Optional[_Iterable[str]] = ..., head: _Optional[_Union[_graph_pb2.Head, str]] = ...) -> None: ...
 
 class TrainingOptions(_message.Message):
-    __slots__ = ("epochs", "batch_size", "loss", "optimizer", "learning_rate", "weight_decay", "momentum", "nesterov", "seed", "tolerance", "patience", "threads", "checkpoint_interval", "beta1", "beta2", "epsilon", "smoothing", "centered", "history", "iterations", "schedule", "ema_decay", "clip_norm", "clip_value", "micro_batch_size", "label_smoothing", "focal_gamma", "huber_delta", "quantile", "class_weights", "balance_classes", "precision", "compile", "deterministic")
+    __slots__ = ("epochs", "batch_size", "loss", "optimizer", "learning_rate", "weight_decay", "momentum", "nesterov", "seed", "tolerance", "patience", "threads", "checkpoint_interval", "beta1", "beta2", "epsilon", "smoothing", "centered", "history", "iterations", "schedule", "ema_decay", "clip_norm", "clip_value", "micro_batch_size", "label_smoothing", "focal_gamma", "huber_delta", "quantile", "class_weights", "balance_classes", "precision", "compile", "deterministic", "tensorboard")
     class ClassWeightsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -268,6 +268,7 @@ class TrainingOptions(_message.Message):
     PRECISION_FIELD_NUMBER: _ClassVar[int]
     COMPILE_FIELD_NUMBER: _ClassVar[int]
     DETERMINISTIC_FIELD_NUMBER: _ClassVar[int]
+    TENSORBOARD_FIELD_NUMBER: _ClassVar[int]
     epochs: int
     batch_size: int
     loss: Loss
@@ -302,7 +303,8 @@ class TrainingOptions(_message.Message):
     precision: Precision
     compile: bool
     deterministic: bool
-    def __init__(self, epochs: _Optional[int] = ..., batch_size: _Optional[int] = ..., loss: _Optional[_Union[Loss, str]] = ..., optimizer: _Optional[_Union[Optimizer, str]] = ..., learning_rate: _Optional[float] = ..., weight_decay: _Optional[float] = ..., momentum: _Optional[float] = ..., nesterov: _Optional[bool] = ..., seed: _Optional[int] = ..., tolerance: _Optional[float] = ..., patience: _Optional[int] = ..., threads: _Optional[int] = ..., checkpoint_interval: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., beta1: _Optional[float] = ..., beta2: _Optional[float] = ..., epsilon: _Optional[float] = ..., smoothing: _Optional[float] = ..., centered: _Optional[bool] = ..., history: _Optional[int] = ..., iterations: _Optional[int] = ..., schedule: _Optional[_Union[Schedule, _Mapping]] = ..., ema_decay: _Optional[float] = ..., clip_norm: _Optional[float] = ..., clip_value: _Optional[float] = ..., micro_batch_size: _Optional[int] = ..., label_smoothing: _Optional[float] = ..., focal_gamma: _Optional[float] = ..., huber_delta: _Optional[float] = ..., quantile: _Optional[float] = ..., class_weights: _Optional[_Mapping[str, float]] = ..., balance_classes: _Optional[bool] = ..., precision: _Optional[_Union[Precision, str]] = ..., compile: _Optional[bool] = ..., deterministic: _Optional[bool] = ...) -> None: ...
+    tensorboard: bool
+    def __init__(self, epochs: _Optional[int] = ..., batch_size: _Optional[int] = ..., loss: _Optional[_Union[Loss, str]] = ..., optimizer: _Optional[_Union[Optimizer, str]] = ..., learning_rate: _Optional[float] = ..., weight_decay: _Optional[float] = ..., momentum: _Optional[float] = ..., nesterov: _Optional[bool] = ..., seed: _Optional[int] = ..., tolerance: _Optional[float] = ..., patience: _Optional[int] = ..., threads: _Optional[int] = ..., checkpoint_interval: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., beta1: _Optional[float] = ..., beta2: _Optional[float] = ..., epsilon: _Optional[float] = ..., smoothing: _Optional[float] = ..., centered: _Optional[bool] = ..., history: _Optional[int] = ..., iterations: _Optional[int] = ..., schedule: _Optional[_Union[Schedule, _Mapping]] = ..., ema_decay: _Optional[float] = ..., clip_norm: _Optional[float] = ..., clip_value: _Optional[float] = ..., micro_batch_size: _Optional[int] = ..., label_smoothing: _Optional[float] = ..., focal_gamma: _Optional[float] = ..., huber_delta: _Optional[float] = ..., quantile: _Optional[float] = ..., class_weights: _Optional[_Mapping[str, float]] = ..., balance_classes: _Optional[bool] = ..., precision: _Optional[_Union[Precision, str]] = ..., compile: _Optional[bool] = ..., deterministic: _Optional[bool] = ..., tensorboard: _Optional[bool] = ...) -> None: ...
 
 class Choices(_message.Message):
     __slots__ = ("device", "threads", "threads_reason", "precision", "precision_reason", "execution", "execution_reason", "optimizer", "batch_size", "micro_batch_size", "batch_size_reason", "warm_start")

@@ -65,6 +65,11 @@ class TrainingServiceStub:
                 request_serializer=twofold_dot_v1_dot_training__pb2.RetryTrainingJobRequest.SerializeToString,
                 response_deserializer=twofold_dot_v1_dot_training__pb2.RetryTrainingJobResponse.FromString,
                 _registered_method=True)
+        self.GetTrainingMetrics = channel.unary_unary(
+                '/twofold.v1.TrainingService/GetTrainingMetrics',
+                request_serializer=twofold_dot_v1_dot_training__pb2.GetTrainingMetricsRequest.SerializeToString,
+                response_deserializer=twofold_dot_v1_dot_training__pb2.GetTrainingMetricsResponse.FromString,
+                _registered_method=True)
 
 
 class TrainingServiceServicer:
@@ -117,6 +122,14 @@ class TrainingServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetTrainingMetrics(self, request, context):
+        """Reads the figures of a job's epochs, also while it trains. INVALID_ARGUMENT, NOT_FOUND,
+        UNAVAILABLE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_TrainingServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -149,6 +162,11 @@ def add_TrainingServiceServicer_to_server(servicer, server):
                     servicer.RetryTrainingJob,
                     request_deserializer=twofold_dot_v1_dot_training__pb2.RetryTrainingJobRequest.FromString,
                     response_serializer=twofold_dot_v1_dot_training__pb2.RetryTrainingJobResponse.SerializeToString,
+            ),
+            'GetTrainingMetrics': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetTrainingMetrics,
+                    request_deserializer=twofold_dot_v1_dot_training__pb2.GetTrainingMetricsRequest.FromString,
+                    response_serializer=twofold_dot_v1_dot_training__pb2.GetTrainingMetricsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -314,6 +332,33 @@ class TrainingService:
             '/twofold.v1.TrainingService/RetryTrainingJob',
             twofold_dot_v1_dot_training__pb2.RetryTrainingJobRequest.SerializeToString,
             twofold_dot_v1_dot_training__pb2.RetryTrainingJobResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetTrainingMetrics(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/twofold.v1.TrainingService/GetTrainingMetrics',
+            twofold_dot_v1_dot_training__pb2.GetTrainingMetricsRequest.SerializeToString,
+            twofold_dot_v1_dot_training__pb2.GetTrainingMetricsResponse.FromString,
             options,
             channel_credentials,
             insecure,

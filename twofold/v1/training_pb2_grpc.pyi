@@ -53,6 +53,10 @@ class TrainingServiceStub:
     """Makes a new job from a terminal one's spec, with retry_of set. INVALID_ARGUMENT, NOT_FOUND,
     FAILED_PRECONDITION (not terminal), RESOURCE_EXHAUSTED, UNAVAILABLE.
     """
+    GetTrainingMetrics: _grpc.UnaryUnaryMultiCallable[_training_pb2.GetTrainingMetricsRequest, _training_pb2.GetTrainingMetricsResponse]
+    """Reads the figures of a job's epochs, also while it trains. INVALID_ARGUMENT, NOT_FOUND,
+    UNAVAILABLE.
+    """
 
 @_typing.type_check_only
 class TrainingServiceAsyncStub(TrainingServiceStub):
@@ -78,6 +82,10 @@ class TrainingServiceAsyncStub(TrainingServiceStub):
     RetryTrainingJob: _aio.UnaryUnaryMultiCallable[_training_pb2.RetryTrainingJobRequest, _training_pb2.RetryTrainingJobResponse]  # type: ignore[assignment]
     """Makes a new job from a terminal one's spec, with retry_of set. INVALID_ARGUMENT, NOT_FOUND,
     FAILED_PRECONDITION (not terminal), RESOURCE_EXHAUSTED, UNAVAILABLE.
+    """
+    GetTrainingMetrics: _aio.UnaryUnaryMultiCallable[_training_pb2.GetTrainingMetricsRequest, _training_pb2.GetTrainingMetricsResponse]  # type: ignore[assignment]
+    """Reads the figures of a job's epochs, also while it trains. INVALID_ARGUMENT, NOT_FOUND,
+    UNAVAILABLE.
     """
 
 class TrainingServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -137,6 +145,16 @@ class TrainingServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_training_pb2.RetryTrainingJobResponse, _abc.Awaitable[_training_pb2.RetryTrainingJobResponse]]:
         """Makes a new job from a terminal one's spec, with retry_of set. INVALID_ARGUMENT, NOT_FOUND,
         FAILED_PRECONDITION (not terminal), RESOURCE_EXHAUSTED, UNAVAILABLE.
+        """
+
+    @_abc_1.abstractmethod
+    def GetTrainingMetrics(
+        self,
+        request: _training_pb2.GetTrainingMetricsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_training_pb2.GetTrainingMetricsResponse, _abc.Awaitable[_training_pb2.GetTrainingMetricsResponse]]:
+        """Reads the figures of a job's epochs, also while it trains. INVALID_ARGUMENT, NOT_FOUND,
+        UNAVAILABLE.
         """
 
 def add_TrainingServiceServicer_to_server(servicer: TrainingServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

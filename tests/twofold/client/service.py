@@ -79,6 +79,9 @@ class FakeTraining(training_pb2_grpc.TrainingServiceServicer):
         # A watch stream breaks after so many events, with an error or (None) by ending early.
         self.breaks: list[tuple[int, errors.TwofoldError | None]] = []
         self.cursors: list[str] = []
+        # Metric series by job, and how many points were asked for.
+        self.points: dict[str, list[training_pb2.MetricPoint]] = {}
+        self.max_points: list[int] = []
         self.on_event: Callable[[int], object] = lambda _: None
 
     def add(self) -> training_pb2.TrainingJob:
@@ -185,6 +188,20 @@ class FakeTraining(training_pb2_grpc.TrainingServiceServicer):
         job = self.add()
         job.retry_of, job.request_id = old.name, request.request_id
         return training_pb2.RetryTrainingJobResponse(job=job)
+
+    def GetTrainingMetrics(
+        self, request: training_pb2.GetTrainingMetricsRequest, context: grpc.ServicerContext
+    ) -> training_pb2.GetTrainingMetricsResponse:
+        self.script.enter("GetTrainingMetrics", context)
+        self._find(request.name, context)
+        self.max_points.append(request.max_points)
+        found = self.points.get(request.name, [])
+        start = int(request.page_token or 0)
+        end = start + min(request.page_size, 2)
+        token = str(end) if end < len(found) else ""
+        return training_pb2.GetTrainingMetricsResponse(
+            points=found[start:end], next_page_token=token, stride=1
+        )
 
 
 class FakeDatasets(dataset_pb2_grpc.DatasetServiceServicer):

@@ -65,6 +65,7 @@ def test_every_rpc_has_a_call_with_its_path() -> None:
         jobs.watch("j", ""),
         jobs.cancel("j"),
         jobs.retry("j", ""),
+        jobs.metrics_page("j", None, 1, ""),
         datasets.upload(),
         datasets.committed_size("0" * 64),
         datasets.get("d"),

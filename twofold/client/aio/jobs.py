@@ -1,5 +1,6 @@
 """Jobs of the asyncio client."""
 
+import builtins
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
@@ -9,6 +10,7 @@ from twofold.client.calls import jobs
 from twofold.client.calls.jobs import CreateOptions, JobFilter
 from twofold.client.following import TERMINAL_STATES, JobEvent, outcome, version_number
 from twofold.client.submission import Spec, spec_of
+from twofold.series import MetricPoint
 from twofold.v1 import training_pb2 as pb
 
 
@@ -61,6 +63,10 @@ class AsyncJobHandle:
                 async for _ in events:
                     pass
         return outcome(self.job)
+
+    async def metrics(self, max_points: int | None = None) -> list[MetricPoint]:
+        """The figures of its epochs; see AsyncJobs.metrics."""
+        return await self._jobs.metrics(self.id, max_points)
 
     async def cancel(self) -> pb.TrainingJob:
         """Asks for its cancellation; idempotent."""
@@ -122,6 +128,22 @@ class AsyncJobs:
             Unavailable: the trainer has been out of reach for a minute.
         """
         return self._transport.follow(job, cursor, timeout_s)
+
+    async def metrics(
+        self, job: str, max_points: int | None = None, timeout_s: float | None = None
+    ) -> builtins.list[MetricPoint]:
+        """The figures of a job's epochs; `timeout_s` holds for each page.
+
+        Each epoch once, by epoch, also while it trains. `max_points` (2 to 10,000) keeps the first,
+        the last and the peaks of both losses; None: all that are kept, every epoch up to 10,000
+        and further apart beyond.
+        """
+        return await collect(
+            lambda size, token: self._transport.run(
+                jobs.metrics_page(job, max_points, size, token), timeout_s
+            ),
+            None,
+        )
 
     async def cancel(self, job: str, timeout_s: float | None = None) -> pb.TrainingJob:
         """Asks for cancellation; idempotent. A job that has ended stays what it is."""

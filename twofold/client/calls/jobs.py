@@ -6,6 +6,7 @@ from datetime import datetime
 from uuid import uuid4
 
 from twofold.client.calls.call import Call, Page, Serializable, named, to_trainer
+from twofold.series import MetricPoint
 from twofold.v1 import spec_pb2
 from twofold.v1 import training_pb2 as pb
 
@@ -94,6 +95,35 @@ def retry(job: str, request_id: str) -> Call[pb.TrainingJob]:
     request = pb.RetryTrainingJobRequest(name=named("jobs", job), request_id=request_id)
     return _call(
         "RetryTrainingJob", request, lambda data: pb.RetryTrainingJobResponse.FromString(data).job
+    )
+
+
+def metrics_page(
+    job: str, max_points: int | None, size: int, token: str
+) -> Call[Page[MetricPoint]]:
+    """Reads part of a job's metric series, by epoch; None: all points that are kept."""
+    request = pb.GetTrainingMetricsRequest(
+        name=named("jobs", job), max_points=max_points or 0, page_size=size, page_token=token
+    )
+    return to_trainer(_SERVICE + "GetTrainingMetrics", request, _points)
+
+
+def _points(data: bytes) -> Page[MetricPoint]:
+    answer = pb.GetTrainingMetricsResponse.FromString(data)
+    return Page(list(map(_point, answer.points)), answer.next_page_token)
+
+
+def _point(message: pb.MetricPoint) -> MetricPoint:
+    return MetricPoint(
+        epoch=message.epoch,
+        step=message.step,
+        time_s=message.time.ToMilliseconds() / 1000,
+        loss=message.loss,
+        validation_loss=message.validation_loss if message.HasField("validation_loss") else None,
+        metrics=dict(message.metrics),
+        learning_rate=message.learning_rate if message.HasField("learning_rate") else None,
+        rows_per_second=message.rows_per_second if message.HasField("rows_per_second") else None,
+        attempt=message.attempt,
     )
 
 

@@ -23,7 +23,7 @@ class ChildRequest(_message.Message):
     def __init__(self, train: _Optional[_Union[TrainRequest, _Mapping]] = ..., stop: _Optional[_Union[StopRequest, _Mapping]] = ..., check: _Optional[_Union[CheckRequest, _Mapping]] = ..., check_graph: _Optional[_Union[CheckGraphRequest, _Mapping]] = ...) -> None: ...
 
 class TrainRequest(_message.Message):
-    __slots__ = ("job", "attempt", "spec", "data_path", "data_format", "checkpoint_path", "resume_path", "artifact_path", "threads", "device", "store_path", "tenant", "weights_path")
+    __slots__ = ("job", "attempt", "spec", "data_path", "data_format", "checkpoint_path", "resume_path", "artifact_path", "threads", "device", "store_path", "tenant", "weights_path", "tensorboard_path")
     JOB_FIELD_NUMBER: _ClassVar[int]
     ATTEMPT_FIELD_NUMBER: _ClassVar[int]
     SPEC_FIELD_NUMBER: _ClassVar[int]
@@ -37,6 +37,7 @@ class TrainRequest(_message.Message):
     STORE_PATH_FIELD_NUMBER: _ClassVar[int]
     TENANT_FIELD_NUMBER: _ClassVar[int]
     WEIGHTS_PATH_FIELD_NUMBER: _ClassVar[int]
+    TENSORBOARD_PATH_FIELD_NUMBER: _ClassVar[int]
     job: str
     attempt: str
     spec: _spec_pb2.TrainingSpec
@@ -50,7 +51,8 @@ class TrainRequest(_message.Message):
     store_path: str
     tenant: str
     weights_path: str
-    def __init__(self, job: _Optional[str] = ..., attempt: _Optional[str] = ..., spec: _Optional[_Union[_spec_pb2.TrainingSpec, _Mapping]] = ..., data_path: _Optional[str] = ..., data_format: _Optional[_Union[_dataset_pb2.DatasetFormat, str]] = ..., checkpoint_path: _Optional[str] = ..., resume_path: _Optional[str] = ..., artifact_path: _Optional[str] = ..., threads: _Optional[int] = ..., device: _Optional[str] = ..., store_path: _Optional[str] = ..., tenant: _Optional[str] = ..., weights_path: _Optional[str] = ...) -> None: ...
+    tensorboard_path: str
+    def __init__(self, job: _Optional[str] = ..., attempt: _Optional[str] = ..., spec: _Optional[_Union[_spec_pb2.TrainingSpec, _Mapping]] = ..., data_path: _Optional[str] = ..., data_format: _Optional[_Union[_dataset_pb2.DatasetFormat, str]] = ..., checkpoint_path: _Optional[str] = ..., resume_path: _Optional[str] = ..., artifact_path: _Optional[str] = ..., threads: _Optional[int] = ..., device: _Optional[str] = ..., store_path: _Optional[str] = ..., tenant: _Optional[str] = ..., weights_path: _Optional[str] = ..., tensorboard_path: _Optional[str] = ...) -> None: ...
 
 class ProbeRequest(_message.Message):
     __slots__ = ("spec", "features", "batch_size", "threads", "device")
