@@ -6,13 +6,13 @@ from typing import Protocol, cast
 
 from twofold.client import uploads
 from twofold.client.uploads import Upload
-from twofold.errors import TwofoldError
+from twofold.errors import Unimplemented
 from twofold.names import TRUTH_TABLES
 from twofold.truth_tables import truth_table
 from twofold.v1 import dataset_pb2, graph_pb2, spec_pb2
 
 
-class NoTorch(TwofoldError):
+class NoTorch(Unimplemented):
     """Modules are traced with torch, which is not installed here."""
 
 
