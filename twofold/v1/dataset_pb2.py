@@ -23,45 +23,46 @@ _sym_db = _symbol_database.Default()
 
 
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
+from twofold.v1 import graph_pb2 as twofold_dot_v1_dot_graph__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18twofold/v1/dataset.proto\x12\ntwofold.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xd5\x01\n\x07\x44\x61taset\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x02 \x01(\t\x12)\n\x06\x66ormat\x18\x03 \x01(\x0e\x32\x19.twofold.v1.DatasetFormat\x12\x12\n\nsize_bytes\x18\x04 \x01(\x03\x12\x11\n\trow_count\x18\x05 \x01(\x03\x12#\n\x07\x63olumns\x18\x06 \x03(\x0b\x32\x12.twofold.v1.Column\x12/\n\x0b\x63reate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x98\x01\n\x06\x43olumn\x12\x0c\n\x04name\x18\x01 \x01(\t\x12$\n\x04kind\x18\x02 \x01(\x0e\x32\x16.twofold.v1.ColumnKind\x12\x16\n\x0e\x64istinct_count\x18\x03 \x01(\x03\x12\x14\n\x07minimum\x18\x04 \x01(\x01H\x00\x88\x01\x01\x12\x14\n\x07maximum\x18\x05 \x01(\x01H\x01\x88\x01\x01\x42\n\n\x08_minimumB\n\n\x08_maximum\"[\n\x14UploadDatasetRequest\x12*\n\x06header\x18\x01 \x01(\x0b\x32\x18.twofold.v1.UploadHeaderH\x00\x12\x0f\n\x05\x63hunk\x18\x02 \x01(\x0cH\x00\x42\x06\n\x04part\"\x83\x01\n\x0cUploadHeader\x12)\n\x06\x66ormat\x18\x01 \x01(\x0e\x32\x19.twofold.v1.DatasetFormat\x12\x12\n\nsize_bytes\x18\x02 \x01(\x03\x12\x0e\n\x06sha256\x18\x03 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x04 \x01(\t\x12\x0e\n\x06offset\x18\x05 \x01(\x03\"=\n\x15UploadDatasetResponse\x12$\n\x07\x64\x61taset\x18\x01 \x01(\x0b\x32\x13.twofold.v1.Dataset\"\"\n\x10GetUploadRequest\x12\x0e\n\x06sha256\x18\x01 \x01(\t\"1\n\x11GetUploadResponse\x12\x1c\n\x14\x63ommitted_size_bytes\x18\x01 \x01(\x03\"!\n\x11GetDatasetRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\":\n\x12GetDatasetResponse\x12$\n\x07\x64\x61taset\x18\x01 \x01(\x0b\x32\x13.twofold.v1.Dataset\"<\n\x13ListDatasetsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"V\n\x14ListDatasetsResponse\x12%\n\x08\x64\x61tasets\x18\x01 \x03(\x0b\x32\x13.twofold.v1.Dataset\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"$\n\x14\x44\x65leteDatasetRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"\x17\n\x15\x44\x65leteDatasetResponse*\xb3\x01\n\rDatasetFormat\x12\x1e\n\x1a\x44\x41TASET_FORMAT_UNSPECIFIED\x10\x00\x12\x16\n\x12\x44\x41TASET_FORMAT_CSV\x10\x01\x12\x1a\n\x16\x44\x41TASET_FORMAT_PARQUET\x10\x02\x12\x16\n\x12\x44\x41TASET_FORMAT_NPZ\x10\x03\x12\x16\n\x12\x44\x41TASET_FORMAT_NPY\x10\x04\x12\x1e\n\x1a\x44\x41TASET_FORMAT_SAFETENSORS\x10\x06*\x8b\x01\n\nColumnKind\x12\x1b\n\x17\x43OLUMN_KIND_UNSPECIFIED\x10\x00\x12\x14\n\x10\x43OLUMN_KIND_REAL\x10\x01\x12\x17\n\x13\x43OLUMN_KIND_INTEGER\x10\x02\x12\x17\n\x13\x43OLUMN_KIND_BOOLEAN\x10\x03\x12\x18\n\x14\x43OLUMN_KIND_CATEGORY\x10\x04\x32\xa8\x03\n\x0e\x44\x61tasetService\x12V\n\rUploadDataset\x12 .twofold.v1.UploadDatasetRequest\x1a!.twofold.v1.UploadDatasetResponse(\x01\x12H\n\tGetUpload\x12\x1c.twofold.v1.GetUploadRequest\x1a\x1d.twofold.v1.GetUploadResponse\x12K\n\nGetDataset\x12\x1d.twofold.v1.GetDatasetRequest\x1a\x1e.twofold.v1.GetDatasetResponse\x12Q\n\x0cListDatasets\x12\x1f.twofold.v1.ListDatasetsRequest\x1a .twofold.v1.ListDatasetsResponse\x12T\n\rDeleteDataset\x12 .twofold.v1.DeleteDatasetRequest\x1a!.twofold.v1.DeleteDatasetResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18twofold/v1/dataset.proto\x12\ntwofold.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16twofold/v1/graph.proto\"\xd5\x01\n\x07\x44\x61taset\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x02 \x01(\t\x12)\n\x06\x66ormat\x18\x03 \x01(\x0e\x32\x19.twofold.v1.DatasetFormat\x12\x12\n\nsize_bytes\x18\x04 \x01(\x03\x12\x11\n\trow_count\x18\x05 \x01(\x03\x12#\n\x07\x63olumns\x18\x06 \x03(\x0b\x32\x12.twofold.v1.Column\x12/\n\x0b\x63reate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xd0\x01\n\x06\x43olumn\x12\x0c\n\x04name\x18\x01 \x01(\t\x12$\n\x04kind\x18\x02 \x01(\x0e\x32\x16.twofold.v1.ColumnKind\x12\x16\n\x0e\x64istinct_count\x18\x03 \x01(\x03\x12\x14\n\x07minimum\x18\x04 \x01(\x01H\x00\x88\x01\x01\x12\x14\n\x07maximum\x18\x05 \x01(\x01H\x01\x88\x01\x01\x12\r\n\x05shape\x18\x06 \x03(\x03\x12\'\n\tdata_type\x18\x07 \x01(\x0e\x32\x14.twofold.v1.DataTypeB\n\n\x08_minimumB\n\n\x08_maximum\"[\n\x14UploadDatasetRequest\x12*\n\x06header\x18\x01 \x01(\x0b\x32\x18.twofold.v1.UploadHeaderH\x00\x12\x0f\n\x05\x63hunk\x18\x02 \x01(\x0cH\x00\x42\x06\n\x04part\"\x83\x01\n\x0cUploadHeader\x12)\n\x06\x66ormat\x18\x01 \x01(\x0e\x32\x19.twofold.v1.DatasetFormat\x12\x12\n\nsize_bytes\x18\x02 \x01(\x03\x12\x0e\n\x06sha256\x18\x03 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x04 \x01(\t\x12\x0e\n\x06offset\x18\x05 \x01(\x03\"=\n\x15UploadDatasetResponse\x12$\n\x07\x64\x61taset\x18\x01 \x01(\x0b\x32\x13.twofold.v1.Dataset\"\"\n\x10GetUploadRequest\x12\x0e\n\x06sha256\x18\x01 \x01(\t\"1\n\x11GetUploadResponse\x12\x1c\n\x14\x63ommitted_size_bytes\x18\x01 \x01(\x03\"!\n\x11GetDatasetRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\":\n\x12GetDatasetResponse\x12$\n\x07\x64\x61taset\x18\x01 \x01(\x0b\x32\x13.twofold.v1.Dataset\"<\n\x13ListDatasetsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"V\n\x14ListDatasetsResponse\x12%\n\x08\x64\x61tasets\x18\x01 \x03(\x0b\x32\x13.twofold.v1.Dataset\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"$\n\x14\x44\x65leteDatasetRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"\x17\n\x15\x44\x65leteDatasetResponse*\xb3\x01\n\rDatasetFormat\x12\x1e\n\x1a\x44\x41TASET_FORMAT_UNSPECIFIED\x10\x00\x12\x16\n\x12\x44\x41TASET_FORMAT_CSV\x10\x01\x12\x1a\n\x16\x44\x41TASET_FORMAT_PARQUET\x10\x02\x12\x16\n\x12\x44\x41TASET_FORMAT_NPZ\x10\x03\x12\x16\n\x12\x44\x41TASET_FORMAT_NPY\x10\x04\x12\x1e\n\x1a\x44\x41TASET_FORMAT_SAFETENSORS\x10\x06*\xa2\x01\n\nColumnKind\x12\x1b\n\x17\x43OLUMN_KIND_UNSPECIFIED\x10\x00\x12\x14\n\x10\x43OLUMN_KIND_REAL\x10\x01\x12\x17\n\x13\x43OLUMN_KIND_INTEGER\x10\x02\x12\x17\n\x13\x43OLUMN_KIND_BOOLEAN\x10\x03\x12\x18\n\x14\x43OLUMN_KIND_CATEGORY\x10\x04\x12\x15\n\x11\x43OLUMN_KIND_ARRAY\x10\x05\x32\xa8\x03\n\x0e\x44\x61tasetService\x12V\n\rUploadDataset\x12 .twofold.v1.UploadDatasetRequest\x1a!.twofold.v1.UploadDatasetResponse(\x01\x12H\n\tGetUpload\x12\x1c.twofold.v1.GetUploadRequest\x1a\x1d.twofold.v1.GetUploadResponse\x12K\n\nGetDataset\x12\x1d.twofold.v1.GetDatasetRequest\x1a\x1e.twofold.v1.GetDatasetResponse\x12Q\n\x0cListDatasets\x12\x1f.twofold.v1.ListDatasetsRequest\x1a .twofold.v1.ListDatasetsResponse\x12T\n\rDeleteDataset\x12 .twofold.v1.DeleteDatasetRequest\x1a!.twofold.v1.DeleteDatasetResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'twofold.v1.dataset_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_DATASETFORMAT']._serialized_start=1130
-  _globals['_DATASETFORMAT']._serialized_end=1309
-  _globals['_COLUMNKIND']._serialized_start=1312
-  _globals['_COLUMNKIND']._serialized_end=1451
-  _globals['_DATASET']._serialized_start=74
-  _globals['_DATASET']._serialized_end=287
-  _globals['_COLUMN']._serialized_start=290
-  _globals['_COLUMN']._serialized_end=442
-  _globals['_UPLOADDATASETREQUEST']._serialized_start=444
-  _globals['_UPLOADDATASETREQUEST']._serialized_end=535
-  _globals['_UPLOADHEADER']._serialized_start=538
-  _globals['_UPLOADHEADER']._serialized_end=669
-  _globals['_UPLOADDATASETRESPONSE']._serialized_start=671
-  _globals['_UPLOADDATASETRESPONSE']._serialized_end=732
-  _globals['_GETUPLOADREQUEST']._serialized_start=734
-  _globals['_GETUPLOADREQUEST']._serialized_end=768
-  _globals['_GETUPLOADRESPONSE']._serialized_start=770
-  _globals['_GETUPLOADRESPONSE']._serialized_end=819
-  _globals['_GETDATASETREQUEST']._serialized_start=821
-  _globals['_GETDATASETREQUEST']._serialized_end=854
-  _globals['_GETDATASETRESPONSE']._serialized_start=856
-  _globals['_GETDATASETRESPONSE']._serialized_end=914
-  _globals['_LISTDATASETSREQUEST']._serialized_start=916
-  _globals['_LISTDATASETSREQUEST']._serialized_end=976
-  _globals['_LISTDATASETSRESPONSE']._serialized_start=978
-  _globals['_LISTDATASETSRESPONSE']._serialized_end=1064
-  _globals['_DELETEDATASETREQUEST']._serialized_start=1066
-  _globals['_DELETEDATASETREQUEST']._serialized_end=1102
-  _globals['_DELETEDATASETRESPONSE']._serialized_start=1104
-  _globals['_DELETEDATASETRESPONSE']._serialized_end=1127
-  _globals['_DATASETSERVICE']._serialized_start=1454
-  _globals['_DATASETSERVICE']._serialized_end=1878
+  _globals['_DATASETFORMAT']._serialized_start=1210
+  _globals['_DATASETFORMAT']._serialized_end=1389
+  _globals['_COLUMNKIND']._serialized_start=1392
+  _globals['_COLUMNKIND']._serialized_end=1554
+  _globals['_DATASET']._serialized_start=98
+  _globals['_DATASET']._serialized_end=311
+  _globals['_COLUMN']._serialized_start=314
+  _globals['_COLUMN']._serialized_end=522
+  _globals['_UPLOADDATASETREQUEST']._serialized_start=524
+  _globals['_UPLOADDATASETREQUEST']._serialized_end=615
+  _globals['_UPLOADHEADER']._serialized_start=618
+  _globals['_UPLOADHEADER']._serialized_end=749
+  _globals['_UPLOADDATASETRESPONSE']._serialized_start=751
+  _globals['_UPLOADDATASETRESPONSE']._serialized_end=812
+  _globals['_GETUPLOADREQUEST']._serialized_start=814
+  _globals['_GETUPLOADREQUEST']._serialized_end=848
+  _globals['_GETUPLOADRESPONSE']._serialized_start=850
+  _globals['_GETUPLOADRESPONSE']._serialized_end=899
+  _globals['_GETDATASETREQUEST']._serialized_start=901
+  _globals['_GETDATASETREQUEST']._serialized_end=934
+  _globals['_GETDATASETRESPONSE']._serialized_start=936
+  _globals['_GETDATASETRESPONSE']._serialized_end=994
+  _globals['_LISTDATASETSREQUEST']._serialized_start=996
+  _globals['_LISTDATASETSREQUEST']._serialized_end=1056
+  _globals['_LISTDATASETSRESPONSE']._serialized_start=1058
+  _globals['_LISTDATASETSRESPONSE']._serialized_end=1144
+  _globals['_DELETEDATASETREQUEST']._serialized_start=1146
+  _globals['_DELETEDATASETREQUEST']._serialized_end=1182
+  _globals['_DELETEDATASETRESPONSE']._serialized_start=1184
+  _globals['_DELETEDATASETRESPONSE']._serialized_end=1207
+  _globals['_DATASETSERVICE']._serialized_start=1557
+  _globals['_DATASETSERVICE']._serialized_end=1981
 # @@protoc_insertion_point(module_scope)

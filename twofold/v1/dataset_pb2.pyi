@@ -1,6 +1,7 @@
 import datetime
 
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
+from twofold.v1 import graph_pb2 as _graph_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
@@ -26,6 +27,7 @@ class ColumnKind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     COLUMN_KIND_INTEGER: _ClassVar[ColumnKind]
     COLUMN_KIND_BOOLEAN: _ClassVar[ColumnKind]
     COLUMN_KIND_CATEGORY: _ClassVar[ColumnKind]
+    COLUMN_KIND_ARRAY: _ClassVar[ColumnKind]
 DATASET_FORMAT_UNSPECIFIED: DatasetFormat
 DATASET_FORMAT_CSV: DatasetFormat
 DATASET_FORMAT_PARQUET: DatasetFormat
@@ -37,6 +39,7 @@ COLUMN_KIND_REAL: ColumnKind
 COLUMN_KIND_INTEGER: ColumnKind
 COLUMN_KIND_BOOLEAN: ColumnKind
 COLUMN_KIND_CATEGORY: ColumnKind
+COLUMN_KIND_ARRAY: ColumnKind
 
 class Dataset(_message.Message):
     __slots__ = ("name", "display_name", "format", "size_bytes", "row_count", "columns", "create_time")
@@ -57,18 +60,22 @@ class Dataset(_message.Message):
     def __init__(self, name: _Optional[str] = ..., display_name: _Optional[str] = ..., format: _Optional[_Union[DatasetFormat, str]] = ..., size_bytes: _Optional[int] = ..., row_count: _Optional[int] = ..., columns: _Optional[_Iterable[_Union[Column, _Mapping]]] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class Column(_message.Message):
-    __slots__ = ("name", "kind", "distinct_count", "minimum", "maximum")
+    __slots__ = ("name", "kind", "distinct_count", "minimum", "maximum", "shape", "data_type")
     NAME_FIELD_NUMBER: _ClassVar[int]
     KIND_FIELD_NUMBER: _ClassVar[int]
     DISTINCT_COUNT_FIELD_NUMBER: _ClassVar[int]
     MINIMUM_FIELD_NUMBER: _ClassVar[int]
     MAXIMUM_FIELD_NUMBER: _ClassVar[int]
+    SHAPE_FIELD_NUMBER: _ClassVar[int]
+    DATA_TYPE_FIELD_NUMBER: _ClassVar[int]
     name: str
     kind: ColumnKind
     distinct_count: int
     minimum: float
     maximum: float
-    def __init__(self, name: _Optional[str] = ..., kind: _Optional[_Union[ColumnKind, str]] = ..., distinct_count: _Optional[int] = ..., minimum: _Optional[float] = ..., maximum: _Optional[float] = ...) -> None: ...
+    shape: _containers.RepeatedScalarFieldContainer[int]
+    data_type: _graph_pb2.DataType
+    def __init__(self, name: _Optional[str] = ..., kind: _Optional[_Union[ColumnKind, str]] = ..., distinct_count: _Optional[int] = ..., minimum: _Optional[float] = ..., maximum: _Optional[float] = ..., shape: _Optional[_Iterable[int]] = ..., data_type: _Optional[_Union[_graph_pb2.DataType, str]] = ...) -> None: ...
 
 class UploadDatasetRequest(_message.Message):
     __slots__ = ("header", "chunk")
