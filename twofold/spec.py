@@ -10,7 +10,7 @@ from twofold import names, reference, spec_fields, spec_gates, spec_module, spec
 from twofold.errors import InvalidField, shorten
 from twofold.field import MAX_LABELS
 from twofold.nets import bounds as graph_bounds
-from twofold.nets import catalogue, tables
+from twofold.nets import catalogue, catalogue_options, tables
 from twofold.spec_training import family_of, word
 from twofold.truth_tables import TruthTable, truth_table
 from twofold.v1 import dataset_pb2, spec_pb2
@@ -106,22 +106,8 @@ def _complete_family(network: spec_pb2.NetworkSpec) -> None:
     if network.family == spec_pb2.FAMILY_UNSPECIFIED:
         words = [word(name, "FAMILY_") for name in spec_pb2.Family.keys()[1:]]
         raise InvalidField.of("network.family", "unset", ", ".join(words))
-    is_mlp = network.family == spec_pb2.FAMILY_MLP
-    is_neuron = network.family == spec_pb2.FAMILY_NEURON
-    if network.hidden and not is_mlp:
-        raise InvalidField.of("network.hidden", list(network.hidden), "nothing but for mlp")
-    if network.dropout and not is_mlp:
-        raise InvalidField.of("network.dropout", network.dropout, "0 but for mlp")
-    activation = word(spec_pb2.Activation.Name(network.activation), "ACTIVATION_")
-    if network.activation and not (is_mlp or is_neuron):
-        allowed = "nothing but for neuron and mlp"
-        raise InvalidField.of("network.activation", activation, allowed)
-    if network.activation == spec_pb2.ACTIVATION_STEP and not is_neuron:
-        allowed = "a differentiable activation; step only for neuron"
-        raise InvalidField.of("network.activation", activation, allowed)
-    network.activation = catalogue.activation_of(network)
-    if is_mlp and not network.hidden:
-        network.hidden.extend(catalogue.DEFAULT_HIDDEN)
+    catalogue_options.check(network)
+    catalogue_options.fill(network)
 
 
 def _complete_data(spec: spec_pb2.TrainingSpec, columns: _Columns, row_count: int) -> None:
@@ -268,8 +254,7 @@ def _size(spec: spec_pb2.TrainingSpec, columns: _Columns, row_elements: int) -> 
         scaling=spec.data.standardize,
         loss=spec.training.loss,
     )
-    is_mlp = spec.network.family == spec_pb2.FAMILY_MLP
-    field = "network.hidden" if is_mlp else "data.features"
+    field = catalogue.deciding_field(spec.network)
     return _Size(field, graph_bounds.parameter_count(built.graph), built.row_elements)
 
 

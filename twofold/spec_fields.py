@@ -13,6 +13,7 @@ from google.protobuf.message import Message
 from twofold import training_fields
 from twofold.errors import InvalidField
 from twofold.field import DAY_S, MAX_LABELS, Field, required
+from twofold.nets import catalogue_options
 from twofold.v1 import spec_pb2
 
 #: Distinct values are counted up to this, so a category column must have fewer.
@@ -22,6 +23,9 @@ MAX_FROZEN = 4_096
 #: Most feature columns.
 MAX_FEATURES = 65_536
 _NANOS = 1_000_000_000
+#: The catalogue's options that stand before what belongs to modules, as in NetworkSpec.
+_FIRST_OPTIONS = ("hidden", "activation", "dropout")
+_LATER_OPTIONS = [name for name in catalogue_options.OPTIONS if name not in _FIRST_OPTIONS]
 
 
 #: Every leaf of TrainingSpec, by its dotted path.
@@ -64,22 +68,7 @@ FIELDS: Mapping[str, Field] = {
         default_rule="true; false for the truth tables",
     ),
     "network.family": required("choice", "What is trained."),
-    "network.hidden": Field(
-        "integer",
-        "MLP only: widths of the hidden layers.",
-        1,
-        65_536,
-        entries=64,
-        default_rule="[64]",
-    ),
-    "network.activation": Field(
-        "choice",
-        "NEURON and MLP only: the activation; STEP for NEURON only.",
-        default_rule="sigmoid for a neuron, relu for an MLP",
-    ),
-    "network.dropout": Field(
-        "real", "MLP only: dropout after each hidden activation.", 0, 0.95, default=0.0
-    ),
+    **{f"network.{name}": catalogue_options.field_of(name) for name in _FIRST_OPTIONS},
     "network.weights": Field(
         "text", "A module's first weights: a data set of safetensors.", default_rule="the client's"
     ),
@@ -97,6 +86,7 @@ FIELDS: Mapping[str, Field] = {
         "How a module's outputs become answers: raw, identity, sigmoid or softmax.",
         default_rule="what the loss implies; raw for several outputs",
     ),
+    **{f"network.{name}": catalogue_options.field_of(name) for name in _LATER_OPTIONS},
     **training_fields.FIELDS,
     "limits.max_duration": Field(
         "duration", "Wall-clock bound of one attempt.", 1, 30 * DAY_S, default=DAY_S

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 
 from twofold import names
 from twofold.errors import InvalidField
-from twofold.nets import bounds
+from twofold.nets import bounds, catalogue_options
 from twofold.v1 import graph_pb2, spec_pb2
 
 _MODULE = spec_pb2.FAMILY_MODULE
@@ -36,12 +36,7 @@ def is_module(network: spec_pb2.NetworkSpec) -> bool:
 
 def complete_network(network: spec_pb2.NetworkSpec) -> None:
     """Fills the family in; raises InvalidField for what a module has not, or lacks."""
-    for name, value in (("hidden", list(network.hidden)), ("dropout", network.dropout)):
-        if value:
-            raise InvalidField.of(f"network.{name}", value, "nothing for a module")
-    if network.activation:
-        name = spec_pb2.Activation.Name(network.activation).removeprefix("ACTIVATION_").lower()
-        raise InvalidField.of("network.activation", name, "nothing for a module")
+    catalogue_options.refuse_all(network)
     if network.family not in (spec_pb2.FAMILY_UNSPECIFIED, _MODULE):
         name = spec_pb2.Family.Name(network.family).removeprefix("FAMILY_").lower()
         raise InvalidField.of("network.family", name, "module, or nothing, for a module")

@@ -35,6 +35,16 @@ weights = "abababababababababababababababababababababababababababababababab"
 head = "softmax"
 warm_start = "digits@3"
 frozen = ["hidden.0"]
+channels = [8, 16]
+kernel_size = 5
+blocks = 3
+width = 24
+expansion = 4
+embedding_dim = 6
+layers = 2
+bidirectional = true
+pooling = "mean"
+normalization = "group"
 
 [training]
 epochs = 200

@@ -33,6 +33,27 @@ class Family(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     FAMILY_SOFTMAX: _ClassVar[Family]
     FAMILY_MLP: _ClassVar[Family]
     FAMILY_MODULE: _ClassVar[Family]
+    FAMILY_RESIDUAL_MLP: _ClassVar[Family]
+    FAMILY_EMBEDDING_MLP: _ClassVar[Family]
+    FAMILY_CNN: _ClassVar[Family]
+    FAMILY_RESNET: _ClassVar[Family]
+    FAMILY_CNN1D: _ClassVar[Family]
+    FAMILY_GRU: _ClassVar[Family]
+
+class Pooling(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    POOLING_UNSPECIFIED: _ClassVar[Pooling]
+    POOLING_MEAN: _ClassVar[Pooling]
+    POOLING_MAX: _ClassVar[Pooling]
+    POOLING_LAST: _ClassVar[Pooling]
+
+class Normalization(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    NORMALIZATION_UNSPECIFIED: _ClassVar[Normalization]
+    NORMALIZATION_NONE: _ClassVar[Normalization]
+    NORMALIZATION_BATCH: _ClassVar[Normalization]
+    NORMALIZATION_LAYER: _ClassVar[Normalization]
+    NORMALIZATION_GROUP: _ClassVar[Normalization]
 
 class Activation(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -114,6 +135,21 @@ FAMILY_LOGISTIC: Family
 FAMILY_SOFTMAX: Family
 FAMILY_MLP: Family
 FAMILY_MODULE: Family
+FAMILY_RESIDUAL_MLP: Family
+FAMILY_EMBEDDING_MLP: Family
+FAMILY_CNN: Family
+FAMILY_RESNET: Family
+FAMILY_CNN1D: Family
+FAMILY_GRU: Family
+POOLING_UNSPECIFIED: Pooling
+POOLING_MEAN: Pooling
+POOLING_MAX: Pooling
+POOLING_LAST: Pooling
+NORMALIZATION_UNSPECIFIED: Normalization
+NORMALIZATION_NONE: Normalization
+NORMALIZATION_BATCH: Normalization
+NORMALIZATION_LAYER: Normalization
+NORMALIZATION_GROUP: Normalization
 ACTIVATION_UNSPECIFIED: Activation
 ACTIVATION_STEP: Activation
 ACTIVATION_SIGMOID: Activation
@@ -204,7 +240,7 @@ class DataSpec(_message.Message):
     def __init__(self, dataset: _Optional[str] = ..., target: _Optional[str] = ..., features: _Optional[_Iterable[str]] = ..., task: _Optional[_Union[Task, str]] = ..., validation_fraction: _Optional[float] = ..., split: _Optional[_Union[Split, str]] = ..., standardize: _Optional[bool] = ...) -> None: ...
 
 class NetworkSpec(_message.Message):
-    __slots__ = ("family", "hidden", "activation", "dropout", "graph", "weights", "warm_start", "frozen", "head")
+    __slots__ = ("family", "hidden", "activation", "dropout", "graph", "weights", "warm_start", "frozen", "head", "channels", "kernel_size", "blocks", "width", "expansion", "embedding_dim", "layers", "bidirectional", "pooling", "normalization")
     FAMILY_FIELD_NUMBER: _ClassVar[int]
     HIDDEN_FIELD_NUMBER: _ClassVar[int]
     ACTIVATION_FIELD_NUMBER: _ClassVar[int]
@@ -214,6 +250,16 @@ class NetworkSpec(_message.Message):
     WARM_START_FIELD_NUMBER: _ClassVar[int]
     FROZEN_FIELD_NUMBER: _ClassVar[int]
     HEAD_FIELD_NUMBER: _ClassVar[int]
+    CHANNELS_FIELD_NUMBER: _ClassVar[int]
+    KERNEL_SIZE_FIELD_NUMBER: _ClassVar[int]
+    BLOCKS_FIELD_NUMBER: _ClassVar[int]
+    WIDTH_FIELD_NUMBER: _ClassVar[int]
+    EXPANSION_FIELD_NUMBER: _ClassVar[int]
+    EMBEDDING_DIM_FIELD_NUMBER: _ClassVar[int]
+    LAYERS_FIELD_NUMBER: _ClassVar[int]
+    BIDIRECTIONAL_FIELD_NUMBER: _ClassVar[int]
+    POOLING_FIELD_NUMBER: _ClassVar[int]
+    NORMALIZATION_FIELD_NUMBER: _ClassVar[int]
     family: Family
     hidden: _containers.RepeatedScalarFieldContainer[int]
     activation: Activation
@@ -223,7 +269,17 @@ class NetworkSpec(_message.Message):
     warm_start: str
     frozen: _containers.RepeatedScalarFieldContainer[str]
     head: _graph_pb2.Head
-    def __init__(self, family: _Optional[_Union[Family, str]] = ..., hidden: _Optional[_Iterable[int]] = ..., activation: _Optional[_Union[Activation, str]] = ..., dropout: _Optional[float] = ..., graph: _Optional[_Union[_graph_pb2.Graph, _Mapping]] = ..., weights: _Optional[str] = ..., warm_start: _Optional[str] = ..., frozen: _Optional[_Iterable[str]] = ..., head: _Optional[_Union[_graph_pb2.Head, str]] = ...) -> None: ...
+    channels: _containers.RepeatedScalarFieldContainer[int]
+    kernel_size: int
+    blocks: int
+    width: int
+    expansion: int
+    embedding_dim: int
+    layers: int
+    bidirectional: bool
+    pooling: Pooling
+    normalization: Normalization
+    def __init__(self, family: _Optional[_Union[Family, str]] = ..., hidden: _Optional[_Iterable[int]] = ..., activation: _Optional[_Union[Activation, str]] = ..., dropout: _Optional[float] = ..., graph: _Optional[_Union[_graph_pb2.Graph, _Mapping]] = ..., weights: _Optional[str] = ..., warm_start: _Optional[str] = ..., frozen: _Optional[_Iterable[str]] = ..., head: _Optional[_Union[_graph_pb2.Head, str]] = ..., channels: _Optional[_Iterable[int]] = ..., kernel_size: _Optional[int] = ..., blocks: _Optional[int] = ..., width: _Optional[int] = ..., expansion: _Optional[int] = ..., embedding_dim: _Optional[int] = ..., layers: _Optional[int] = ..., bidirectional: _Optional[bool] = ..., pooling: _Optional[_Union[Pooling, str]] = ..., normalization: _Optional[_Union[Normalization, str]] = ...) -> None: ...
 
 class TrainingOptions(_message.Message):
     __slots__ = ("epochs", "batch_size", "loss", "optimizer", "learning_rate", "weight_decay", "momentum", "nesterov", "seed", "tolerance", "patience", "threads", "checkpoint_interval", "beta1", "beta2", "epsilon", "smoothing", "centered", "history", "iterations", "schedule", "ema_decay", "clip_norm", "clip_value", "micro_batch_size", "label_smoothing", "focal_gamma", "huber_delta", "quantile", "class_weights", "balance_classes", "precision", "compile", "deterministic", "tensorboard")

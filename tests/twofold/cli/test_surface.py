@@ -24,6 +24,7 @@ SURFACE = {
     ],
     "predict": ["MODEL[@VERSION|:ALIAS]", "--rows", "--out", "--format", "--batch-size"],
     "evaluate": ["MODEL[@VERSION|@ALIAS]", "--data", "--target", "--out", "--json"],
+    "catalogue": ["FAMILY", "--json"],
     "up": [
         "--dir",
         "--train-address",
