@@ -26,16 +26,23 @@ def _networks() -> Iterator[spec_pb2.NetworkSpec]:
             yield network
 
 
-def _data(task: spec_pb2.Task) -> model_pb2.FeatureSpec:
+def _data(family: spec_pb2.Family, task: spec_pb2.Task) -> model_pb2.FeatureSpec:
     labels = ("no", "yes") if task == spec_pb2.TASK_CLASSIFICATION else ()
-    return graphs.features(numeric=3, vocabularies=(4,), labels=labels)
+    if family not in catalogue.ARRAY_FAMILIES:
+        return graphs.features(numeric=3, vocabularies=(4,), labels=labels)
+    data = graphs.features(numeric=0, labels=labels)
+    is_image = family in (spec_pb2.FAMILY_CNN, spec_pb2.FAMILY_RESNET)
+    shape = [-1, 2, 8, 8] if is_image else [-1, 8, 2]
+    data.array_columns.add(name="array", data_type=graph_pb2.DATA_TYPE_FP32, shape=shape)
+    return data
 
 
 def test_every_family_builds_a_valid_graph_for_each_of_its_losses() -> None:
     built = 0
     for network, task, scaling in itertools.product(_networks(), _TASKS, (False, True)):
         for loss in catalogue.losses(network, task):
-            graph = catalogue.build(network, _data(task), scaling=scaling, loss=loss)
+            data = _data(network.family, task)
+            graph = catalogue.build(network, data, scaling=scaling, loss=loss)
             bounds.check(graph)
             built += 1
             assert ("scale.mean" in bounds.state_shapes(graph)) == scaling
@@ -44,8 +51,9 @@ def test_every_family_builds_a_valid_graph_for_each_of_its_losses() -> None:
             assert list(graph.outputs[0].shape) == [-1, 2 if several else 1]
 
     # Scaled or not: a neuron's 24 activations classify (sigmoid by two losses) and 23 regress; an
-    # MLP's 24 (with the default) classify by three losses; regressions have four, softmax two.
-    assert built == 2 * ((25 + 2 + 24 * 4) + 24 * (4 + 3) + (1 + 4 + 1 + 2))
+    # MLP's 24 (with the default) classify by three losses; regressions have four, softmax two. Six
+    # more families do what an MLP does.
+    assert built == 2 * ((25 + 2 + 24 * 4) + 24 * (4 + 3) + (1 + 4 + 1 + 2) + 6 * (4 + 3))
 
 
 HEADS: list[tuple[spec_pb2.Family, spec_pb2.Activation, spec_pb2.Loss, graph_pb2.Head, float]] = [
