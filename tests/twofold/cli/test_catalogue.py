@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 from typing import cast
 
 import pytest
@@ -90,6 +91,14 @@ def test_a_family_that_is_none_is_a_usage_error() -> None:
 
     assert result.exit_code == 2
     assert "'transformer' is none of neuron, perceptron" in " ".join(result.stderr.split())
+
+
+@pytest.mark.parametrize("words", [[], ["cnn"]], ids=["all", "one"])
+def test_the_documentation_shows_what_is_printed(words: list[str]) -> None:
+    page = (Path(__file__).parents[3] / "docs" / "training.md").read_text(encoding="utf-8")
+
+    command = " ".join(["twofold catalogue", *words])
+    assert f"```\n$ {command}\n{run(*words)}```\n" in page
 
 
 def test_it_needs_neither_torch_nor_a_server() -> None:
