@@ -235,7 +235,7 @@ def _lineage(version: model_pb2.ModelVersion) -> dict[str, object]:
         "job": lineage.job.removeprefix("jobs/"),
         "attempt": lineage.attempt,
         "dataset": lineage.dataset.removeprefix("datasets/"),
-        "rows": f"{lineage.training_row_count} training, {lineage.validation_row_count} held out",
+        "rows": _rows(lineage),
         "spec": lineage.spec_sha256,
         "epoch": lineage.epoch,
         "metrics": render.metrics(manifest.metrics),
@@ -245,6 +245,13 @@ def _lineage(version: model_pb2.ModelVersion) -> dict[str, object]:
         "manifest": version.manifest_sha256,
         "created": render.time(manifest.create_time),
     }
+
+
+def _rows(lineage: model_pb2.Lineage) -> str:
+    training, held_out = lineage.training_row_count, lineage.validation_row_count
+    if not lineage.epoch:
+        return f"{held_out or training} measured, none trained on"
+    return f"{training} training, {held_out} held out"
 
 
 @app.command("rm")
