@@ -77,8 +77,8 @@ def test_the_series_is_there_and_has_no_epoch(tmp_path: Path) -> None:
 
 def test_rows_may_be_held_out_all_the_same(tmp_path: Path) -> None:
     reporter = FakeReporter()
-    tables = {"data": {"dataset": "xor", "validation_fraction": 0.5, "split": "random"}}
-    made = Session(request(tmp_path, **tables), reporter).run()
+    data = {"dataset": "xor", "validation_fraction": 0.5, "split": "random"}
+    made = Session(request(tmp_path, data=data), reporter).run()
 
     assert reporter.progress[-1].validation_loss == made.metrics["loss"]
     assert made.lineage.validation_row_count == 2
@@ -124,7 +124,7 @@ def test_no_parameters_need_no_optimizer() -> None:
     graph.head = graph_pb2.HEAD_RAW
     net = init(graph, 0)
     for parameter in net.parameters():
-        parameter.requires_grad_(requires_grad=False)
+        parameter.requires_grad = False
 
     options = spec_pb2.TrainingOptions(optimizer=spec_pb2.OPTIMIZER_LBFGS, learning_rate=1.0)
     none = optimizers.make(net, options, torch.device("cpu"))

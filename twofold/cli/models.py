@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from twofold.cli import reference, render
+from twofold.cli import push, reference, render
 from twofold.cli.group import client_of, connection_of, require_onnx
 from twofold.client import Pulled
 from twofold.v1 import model_pb2
@@ -129,7 +129,10 @@ def show_lineage(
     asked = reference.parse(version)
     with client_of(context) as client:
         found = client.models.version(asked.model, asked.selector)
-    typer.echo(render.to_json(found) if as_json else render.pairs(_lineage(found)))
+    typer.echo(render.to_json(found) if as_json else render.pairs(lineage_of(found)))
+
+
+app.command("push")(push.push)
 
 
 @app.command("pull")
@@ -226,7 +229,8 @@ def _pulled(pulled: Pulled) -> dict[str, object]:
     }
 
 
-def _lineage(version: model_pb2.ModelVersion) -> dict[str, object]:
+def lineage_of(version: model_pb2.ModelVersion) -> dict[str, object]:
+    """Where a version came from, by what a line of it is called."""
     manifest, lineage = version.manifest, version.manifest.lineage
     return {
         "version": render.version_of(version.name),
