@@ -351,7 +351,7 @@ def _seconds(text: str) -> int | float:
 
 def _lines(tree: Mapping[str, Value], path: str) -> list[str]:
     plain = {name: value for name, value in tree.items() if not isinstance(value, Mapping)}
-    lines = [f"{_key(name)} = {_literal(value)}" for name, value in plain.items()]
+    lines = [f"{_key(name)} = {literal(value)}" for name, value in plain.items()]
     for name, value in tree.items():
         if isinstance(value, Mapping):
             below = _join(path, _key(name))
@@ -361,13 +361,14 @@ def _lines(tree: Mapping[str, Value], path: str) -> list[str]:
 
 def _key(name: str) -> str:
     """Names of fields are bare keys; those of a map may be any text."""
-    return name if _BARE_KEY.fullmatch(name) else _literal(name)
+    return name if _BARE_KEY.fullmatch(name) else literal(name)
 
 
-def _literal(value: Value) -> str:
+def literal(value: Value) -> str:
+    """A value, but for tables, as TOML writes it."""
     if isinstance(value, str):
         # JSON's escapes are TOML's too, but for DEL and the surrogate pairs of ASCII output.
         return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
     if isinstance(value, Sequence):
-        return "[" + ", ".join(_literal(item) for item in value) + "]"
+        return "[" + ", ".join(literal(item) for item in value) + "]"
     return str(value).lower() if isinstance(value, bool) else repr(value)

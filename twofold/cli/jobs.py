@@ -130,6 +130,7 @@ def _choices(job: training_pb2.TrainingJob) -> dict[str, object]:
         "device": choices.device,
         "threads": f"{choices.threads} ({choices.threads_reason})",
         "precision": f"{choices.precision} ({choices.precision_reason})",
+        "warm start": choices.warm_start,
     }
     if not job.spec.training.epochs:  # nothing is trained
         return measured

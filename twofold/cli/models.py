@@ -238,6 +238,7 @@ def lineage_of(version: model_pb2.ModelVersion) -> dict[str, object]:
         "aliases": " ".join(version.aliases),
         "job": lineage.job.removeprefix("jobs/"),
         "attempt": lineage.attempt,
+        "parent": render.version_of(lineage.parent),
         "dataset": lineage.dataset.removeprefix("datasets/"),
         "rows": _rows(lineage),
         "spec": lineage.spec_sha256,
