@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from twofold.cli import progress, render
+from twofold.cli import compare, progress, render
 from twofold.cli.group import client_of
 from twofold.client import TERMINAL_STATES, JobEvent, JobFilter
 from twofold.errors import DeadlineExceeded
@@ -211,3 +211,6 @@ def retry_job(
         typer.echo(handle.id)
         if watch:
             progress.follow(handle)
+
+
+app.command("compare")(compare.compare)

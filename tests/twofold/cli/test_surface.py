@@ -39,6 +39,7 @@ SURFACE = {
     "jobs get": ["JOB", "--json"],
     "jobs watch": ["JOB"],
     "jobs logs": ["JOB", "--follow", "--json"],
+    "jobs compare": ["JOB|MODEL@VERSION...", "--json"],
     "jobs cancel": ["JOB"],
     "jobs retry": ["JOB", "--watch"],
     "datasets": [],
