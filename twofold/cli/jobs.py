@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from twofold.cli import compare, progress, render
+from twofold.cli import compare, plot, progress, render
 from twofold.cli.group import client_of
 from twofold.client import TERMINAL_STATES, JobEvent, JobFilter
 from twofold.errors import DeadlineExceeded
@@ -214,3 +214,4 @@ def retry_job(
 
 
 app.command("compare")(compare.compare)
+app.command("plot")(plot.plot)

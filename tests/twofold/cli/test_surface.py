@@ -40,6 +40,7 @@ SURFACE = {
     "jobs watch": ["JOB"],
     "jobs logs": ["JOB", "--follow", "--json"],
     "jobs compare": ["JOB|MODEL@VERSION...", "--json"],
+    "jobs plot": ["JOB|MODEL@VERSION...", "--metric", "--out", "--log", "--json"],
     "jobs cancel": ["JOB"],
     "jobs retry": ["JOB", "--watch"],
     "datasets": [],
