@@ -23,25 +23,33 @@ _WIDTH = 80
 _SUFFIXES = (".png", ".svg")
 
 
+_Jobs = Annotated[
+    list[str],
+    typer.Argument(metavar="JOB|MODEL@VERSION...", help="A version stands for its job."),
+]
+_Metric = Annotated[
+    str,
+    typer.Option(
+        metavar="NAME,...",
+        help="What to draw, a chart each: loss (training and validation), accuracy and other "
+        "metrics, learning_rate, rows_per_second.",
+    ),
+]
+_Out = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        dir_okay=False,
+        help="Draw to a .png or .svg file instead, all points. Needs twofold[plot].",
+    ),
+]
+
+
 def plot(
     context: typer.Context,
-    jobs: Annotated[list[str], typer.Argument(metavar="JOB|MODEL@VERSION...")],
-    metric: Annotated[
-        str,
-        typer.Option(
-            metavar="NAME,...",
-            help="What to draw, a chart each: loss (training and validation), accuracy and other "
-            "metrics, learning_rate, rows_per_second.",
-        ),
-    ] = curves.LOSS,
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE",
-            dir_okay=False,
-            help="Draw to a .png or .svg file instead, all points. Needs twofold[plot].",
-        ),
-    ] = None,
+    jobs: _Jobs,
+    metric: _Metric = curves.LOSS,
+    out: _Out = None,
     *,
     is_log: Annotated[bool, typer.Option("--log", help="Logarithmic values.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="The curves as JSON instead.")] = False,
