@@ -81,12 +81,12 @@ def _limits(values: Sequence[float]) -> tuple[float, float]:
 def _by_column(
     curve: Curve, limits: tuple[float, float], width: int
 ) -> tuple[list[float], list[float]]:
-    """The curve at the middle of every column that it reaches, between its points linear."""
+    """The curve's points, and between them, linear, the middle of every column that it crosses."""
     edges = np.linspace(*limits, width + 1)
     middles = (edges[:-1] + edges[1:]) / 2
-    step = edges[1] - edges[0]
-    reached = middles[(middles > curve.epochs[0] - step) & (middles < curve.epochs[-1] + step)]
-    return reached.tolist(), np.interp(reached, curve.epochs, curve.values).tolist()
+    crossed = middles[(middles > curve.epochs[0]) & (middles < curve.epochs[-1])]
+    between = np.interp(crossed, curve.epochs, curve.values)
+    return [*curve.epochs, *crossed.tolist()], [*curve.values, *between.tolist()]
 
 
 def _epoch_label(*, is_dense: bool) -> Callable[[object, object], str]:

@@ -92,6 +92,23 @@ def test_no_loss_below_0_is_suggested() -> None:
     assert any(line.lstrip().startswith("-0.5") for line in signed)
 
 
+def test_a_peak_between_two_columns_is_drawn_all_the_same() -> None:
+    """The curve has more epochs than the terminal has columns."""
+    epochs = tuple(range(1, 1001))
+    values = tuple(1.0 if epoch == 503 else 0.0 for epoch in epochs)
+
+    rows = canvas(plain(Chart("loss", (Curve("a", epochs, values),))))
+
+    assert any("a" in row for row in rows[:2])
+    assert rows[-1].count("a") > 50
+
+
+def test_a_curve_of_few_epochs_has_no_gaps() -> None:
+    rows = canvas(plain(Chart("loss", (Curve("a", (1, 10), (0.5, 0.5)),))))
+
+    assert max(row.count("a") for row in rows) == 56
+
+
 def test_one_epoch_and_equal_values_are_drawn() -> None:
     one = canvas(plain(Chart("loss", (Curve("a", (7,), (0.5,)),))))
     zero = canvas(plain(Chart("loss", (Curve("a", (1, 2), (0.0, 0.0)),))))
