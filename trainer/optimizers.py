@@ -104,6 +104,8 @@ def make(net: nn.Module, options: spec_pb2.TrainingOptions, device: torch.device
     """The optimizers of completed options over the parameters of `net`, which is on `device`."""
     parameters = [parameter for parameter in net.parameters() if parameter.requires_grad]
     rate = options.learning_rate
+    if not parameters:  # torch refuses to optimize nothing
+        return Optimizers((), rate)
     match options.optimizer:
         case spec_pb2.OPTIMIZER_LBFGS:
             lbfgs = torch.optim.LBFGS(

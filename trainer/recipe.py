@@ -21,7 +21,7 @@ from trainer.prepared import Prepared
 from trainer.rows import IMAGE_RANK, Rows
 from trainer.warm_start import Parent
 from trainer.weights import row_weights
-from twofold.errors import Corrupt
+from twofold.errors import Corrupt, InvalidField
 from twofold.nets import bounds, catalogue, tables
 from twofold.nets.losses import LossFunction, loss_function
 from twofold.nets.net import Net, init, load
@@ -115,6 +115,7 @@ def make(
         deterministic=options.deterministic,
     )
     net, choices.warm_start = _network(graph, spec, prepared, origin)
+    _require_parameters(net, options)
     _place(net, graph, device)
     average = None
     if options.HasField("ema_decay"):
@@ -203,6 +204,12 @@ def choose(
         batch_size=batch_size,
         micro_batch_size=micro_batch_size,
     )
+
+
+def _require_parameters(net: Net, options: spec_pb2.TrainingOptions) -> None:
+    if options.epochs and not any(one.requires_grad for one in net.parameters()):
+        allowed = "0: the network has no parameters to train"
+        raise InvalidField.of("training.epochs", options.epochs, allowed)
 
 
 def _place(net: Net, graph: graph_pb2.Graph, device: torch.device) -> None:

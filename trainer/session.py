@@ -26,6 +26,7 @@ from trainer import (
 )
 from trainer.curve import Curve
 from trainer.export import Trained, export
+from trainer.gates import NotBlessed
 from trainer.loop import Interrupted, Loop, forward, mean_loss, metrics
 from trainer.noise import NoiseScale
 from trainer.prepared import Prepared, prepare
@@ -116,6 +117,8 @@ class Session:
         self._reporter.progressed(training_pb2.JOB_PHASE_EVALUATING, self._progress(loop))
         loop.recipe.judged.load_weights(loop.best)
         figures = _final_metrics(loop)
+        if spec_training.publishes_as_is(spec.training):
+            self._measured_as_is(loop, figures)
         trained = Trained(loop.recipe, prepared, loop.best, figures, loop.position.best_epoch)
         manifest = export(trained, Path(request.artifact_path))
         # What was asked for, as the job has it: loop.recipe's may have a batch size of its own.
@@ -127,6 +130,15 @@ class Session:
         replay.require(manifest, Path(request.artifact_path))
         manifest.gates.extend(self._passed_gates(manifest, prepared))
         return manifest
+
+    def _measured_as_is(self, loop: Loop, figures: dict[str, float]) -> None:
+        """Tells what weights are worth that no epoch trained; raises NotBlessed for no number."""
+        loss = figures["loss"]
+        if not math.isfinite(loss):
+            raise NotBlessed(f"not published: the loss of the weights as they came is {loss}")
+        loop.position.loss = loop.position.validation_loss = loss
+        self._metrics = {name: value for name, value in figures.items() if name != "loss"}
+        self._reporter.progressed(training_pb2.JOB_PHASE_EVALUATING, self._progress(loop))
 
     def _passed_gates(
         self, manifest: model_pb2.Manifest, prepared: Prepared
@@ -272,7 +284,8 @@ class Session:
         progress = training_pb2.Progress(
             epoch=position.epoch,
             epoch_count=options.epochs,
-            loss=position.loss,
+            # Before the first epoch there is none, and none will come where nothing is trained.
+            loss=position.loss if math.isfinite(position.loss) else 0.0,
             resumed_epoch=self._resumed_epoch,
             resume_warning=self._resume_warning,
             learning_rate=loop.learning_rate,
@@ -280,7 +293,8 @@ class Session:
             warnings=self._warnings(loop),
             metrics=self._metrics,
         )
-        if loop.recipe.evaluation is not loop.recipe.training:
+        is_held_out = loop.recipe.evaluation is not loop.recipe.training
+        if is_held_out and math.isfinite(position.validation_loss):
             progress.validation_loss = position.validation_loss
         if self._noise is not None and self._noise.rows is not None:
             progress.gradient_noise_scale = self._noise.rows

@@ -97,7 +97,7 @@ def fitting(theirs: Mapping[str, Tensor], ours: Mapping[str, Tensor]) -> list[st
 def frozen_paths(graph: graph_pb2.Graph, prefixes: Sequence[str]) -> list[str]:
     """The parameters of a checked graph that `prefixes` stand for.
 
-    Raises InvalidField for one that stands for none, or where nothing is left to train.
+    Raises InvalidField for one that stands for none, or where they leave nothing to train.
     """
     learned = [path for path, state in bounds.state_shapes(graph).items() if state.is_trainable]
     found: list[str] = []
@@ -107,7 +107,7 @@ def frozen_paths(graph: graph_pb2.Graph, prefixes: Sequence[str]) -> list[str]:
             allowed = "the beginning of one of " + shorten(", ".join(learned))
             raise InvalidField.of(f"network.frozen[{index}]", prefix, allowed)
         found.extend(path for path in meant if path not in found)
-    if learned and set(learned) <= {*found, *graph.frozen}:
+    if prefixes and set(learned) <= {*found, *graph.frozen}:
         raise InvalidField.of("network.frozen", list(prefixes), "some parameters left to train")
     return found
 

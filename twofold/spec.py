@@ -122,7 +122,7 @@ def _complete_data(spec: spec_pb2.TrainingSpec, columns: _Columns, row_count: in
         raise InvalidField.of("data.target", data.target, _one_of(columns))
     _complete_features(data, columns)
     _complete_task(data, spec.network, columns[data.target])
-    _complete_split(data, row_count)
+    _complete_split(spec, row_count)
     is_module = spec_module.is_module(spec.network)
     if not data.HasField("standardize"):
         data.standardize = data.dataset not in names.TRUTH_TABLES and not is_module
@@ -195,9 +195,11 @@ def _check_labels(target: dataset_pb2.Column) -> None:
         raise InvalidField.of("data.target", shown, allowed)
 
 
-def _complete_split(data: spec_pb2.DataSpec, row_count: int) -> None:
+def _complete_split(spec: spec_pb2.TrainingSpec, row_count: int) -> None:
+    data = spec.data
     if not data.HasField("validation_fraction"):
-        data.validation_fraction = 0.2 if row_count >= SMALL_TABLE else 0.0
+        is_split = row_count >= SMALL_TABLE and not spec_training.publishes_as_is(spec.training)
+        data.validation_fraction = 0.2 if is_split else 0.0
     fraction = data.validation_fraction
     if fraction and not 1 <= round(row_count * fraction) < row_count:
         allowed = f"0, or what holds out 1 to {row_count - 1} of {row_count} rows"

@@ -55,7 +55,7 @@ FIELDS: Mapping[str, Field] = {
         "Fraction of rows held out for validation.",
         0,
         0.9,
-        default_rule="0.2; 0 for tables of fewer than 20 rows",
+        default_rule="0.2; 0 for tables of fewer than 20 rows, and where epochs is 0",
     ),
     "data.split": Field(
         "choice",

@@ -75,6 +75,8 @@ def complete(
     """
     _complete_loss(spec, columns)
     training = spec.training
+    if publishes_as_is(training):
+        _check_untrained(spec)
     is_rule = training.loss == spec_pb2.LOSS_PERCEPTRON
     training.optimizer = training.optimizer or (_SGD if is_rule else _ADAM)
     if is_rule and training.optimizer == _SGD and not training.HasField("learning_rate"):
@@ -99,6 +101,11 @@ def complete(
     _check_class_weights(spec)
 
 
+def publishes_as_is(training: spec_pb2.TrainingOptions) -> bool:
+    """Whether nothing is trained: a module's weights are published as they came."""
+    return training.HasField("epochs") and training.epochs == 0
+
+
 def is_automatic(training: spec_pb2.TrainingOptions) -> bool:
     """Whether the batch size is to be found by trying."""
     return training.HasField("batch_size") and training.batch_size == 0
@@ -116,6 +123,15 @@ def floats_per_parameter(training: spec_pb2.TrainingOptions) -> int:
     state = 2 * training.history + 4 if training.optimizer == _LBFGS else 0
     average = 1 if training.HasField("ema_decay") else 0
     return 2 + average + (state or _STATE_FLOATS[training.optimizer])
+
+
+def _check_untrained(spec: spec_pb2.TrainingSpec) -> None:
+    if not spec_module.is_module(spec.network):
+        allowed = "at least 1; 0 for a module only, whose weights are published as they came"
+        raise InvalidField.of("training.epochs", 0, f"{allowed}, not for {family_of(spec.network)}")
+    if is_automatic(spec.training):
+        allowed = "a number, or nothing, where training.epochs is 0"
+        raise InvalidField.of("training.batch_size", "auto", allowed)
 
 
 def _complete_loss(spec: spec_pb2.TrainingSpec, columns: Mapping[str, dataset_pb2.Column]) -> None:

@@ -1,4 +1,5 @@
 """The whole path, through the processes that users run."""
+# pyright: reportUnknownMemberType=false
 
 import asyncio
 import subprocess
@@ -9,15 +10,20 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from prometheus_client.parser import text_string_to_metric_families
+from safetensors.torch import save
 
 from tests.e2e import processes, specs
 from tests.e2e.conftest import ENVIRONMENT
-from twofold import errors
-from twofold.client import Client, CreateOptions, JobFailed
+from tests.twofold.modules import graph_of
+from twofold import errors, toml_spec
+from twofold.client import Client, CreateOptions, JobFailed, pushing, uploads
 from twofold.cluster import metrics
 from twofold.cluster.embedded import Embedded, running
+from twofold.nets.net import init, load
 from twofold.toml_spec import Tree
+from twofold.v1 import graph_pb2
 from twofold.v1 import training_pb2 as pb
 
 
@@ -54,6 +60,34 @@ def test_own_rows_are_uploaded_trained_and_predicted(client: Client) -> None:
     specs.until_served(client, "plane", 1)
 
     assert np.allclose(client.predict("plane", x).value[:, 0], y, atol=0.1)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(120)
+def test_weights_are_published_as_they_came_and_judged_by_their_gates(client: Client) -> None:
+    """The graph is hand-made, as the tracer makes them: the rows decide what it is worth."""
+    graph = graph_of(2, 1)
+    graph.head = graph_pb2.HEAD_RAW
+    weights = init(graph, seed=1).weights()
+    found = client.datasets.put(uploads.from_weights(save(weights)))
+    spec = toml_spec.from_dict(pushing.spec_of("as-is", {"data": {"dataset": "xor"}}))
+    spec.network.graph.CopyFrom(graph)
+    spec.network.weights = found.name.removeprefix("datasets/")
+
+    job = client.jobs.handle(client.jobs.create(spec)).wait(timeout_s=60)
+    specs.until_served(client, "as-is", 1)
+    spec.gates.min_metric = 1.0
+    with pytest.raises(JobFailed, match="NOT_BLESSED"):
+        client.jobs.handle(client.jobs.create(spec)).wait(timeout_s=60)
+
+    manifest = client.models.version("as-is", 1).manifest
+    assert (job.progress.epoch, job.progress.epoch_count, manifest.lineage.epoch) == (0, 0, 0)
+    assert job.progress.metrics["accuracy"] == manifest.metrics["accuracy"] < 1
+    with torch.inference_mode():
+        logits = load(graph, weights)(torch.from_numpy(specs.ROWS))
+    answered = client.predict("as-is", specs.ROWS).probabilities[:, 1]
+    assert np.allclose(answered, torch.sigmoid(logits)[:, 0].numpy(), atol=1e-6)
+    assert specs.versions(client, "as-is") == [1]
 
 
 def test_a_spec_that_is_refused_leaves_nothing_behind(client: Client) -> None:

@@ -332,6 +332,24 @@ def test_sets_without_key_or_value_are_refused(entry: str) -> None:
         toml_spec.apply_sets({}, [entry])
 
 
+@pytest.mark.parametrize(
+    ("entry", "expected"),
+    [
+        ("gates.not_worse_than=3", {"gates": {"not_worse_than": "3"}}),
+        ("data.target = 07", {"data": {"target": "07"}}),
+        ("model=true", {"model": "true"}),
+        ('model="3"', {"model": "3"}),
+        ("network.frozen=3", {"network": {"frozen": 3}}),
+        ("training.epochs=3", {"training": {"epochs": 3}}),
+    ],
+)
+def test_a_key_that_is_text_takes_a_number_for_its_text(
+    entry: str, expected: toml_spec.Tree
+) -> None:
+    """A version's number, a column called by one."""
+    assert toml_spec.apply_sets({}, [entry]) == expected
+
+
 def test_sets_below_what_is_no_table_are_refused() -> None:
     with pytest.raises(InvalidField, match="model is m; allowed: a table"):
         toml_spec.apply_sets({"model": "m"}, ["model.name=x"])

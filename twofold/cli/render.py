@@ -102,6 +102,11 @@ def reason(job: training_pb2.TrainingJob) -> str:
     return _word(training_pb2.JobReason.Name(job.reason).removeprefix("JOB_REASON_"))
 
 
+def epochs(progress: training_pb2.Progress) -> str:
+    """Epochs done of those asked for; empty where none are: the weights are published as is."""
+    return f"{progress.epoch}/{progress.epoch_count}" if progress.epoch_count else ""
+
+
 def column_kind(column: dataset_pb2.Column) -> str:
     """What a column holds, in one word."""
     return dataset_pb2.ColumnKind.Name(column.kind).removeprefix("COLUMN_KIND_").lower()

@@ -36,7 +36,7 @@ class AsyncClient:
         self._transport = AsyncTransport(connection or Connection(train=train, infer=infer))
         self.jobs = AsyncJobs(self._transport)
         self.datasets = AsyncDatasets(self._transport)
-        self.models = AsyncModels(self._transport)
+        self.models = AsyncModels(self._transport, self._submit)
         self.inference = AsyncInference(self._transport)
 
     @overload
@@ -84,6 +84,11 @@ class AsyncClient:
             InvalidModule: the module cannot become a graph; names file and line.
         """
         submission = await asyncio.to_thread(of_call, x, y, spec, data)
+        return await self._submit(submission, module, options)
+
+    async def _submit(
+        self, submission: Submission, module: object, options: CreateOptions | None
+    ) -> AsyncJobHandle:
         completed = await self._completed(submission)
         if module is not None:
             completed = await self._with_module(completed, module)

@@ -35,7 +35,7 @@ class Client:
         self._transport = Transport(connection or Connection(train=train, infer=infer))
         self.jobs = Jobs(self._transport)
         self.datasets = Datasets(self._transport)
-        self.models = Models(self._transport)
+        self.models = Models(self._transport, self._submit)
         self.inference = Inference(self._transport)
 
     @overload
@@ -82,7 +82,12 @@ class Client:
             InvalidData: the data are refused; fields `row` and `column` where known.
             InvalidModule: the module cannot become a graph; names file and line.
         """
-        completed = self._completed(of_call(x, y, spec, data))
+        return self._submit(of_call(x, y, spec, data), module, options)
+
+    def _submit(
+        self, submission: Submission, module: object, options: CreateOptions | None
+    ) -> JobHandle:
+        completed = self._completed(submission)
         if module is not None:
             completed = self._with_module(completed, module)
         return self.jobs.handle(self.jobs.create(completed, options))
