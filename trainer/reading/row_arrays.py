@@ -39,7 +39,7 @@ def row_array(name: str, array: NDArray[Any]) -> RowArray:
     is_whole = array.dtype.kind in "iu" and array.dtype != np.uint8
     kind = np.dtype(np.int64 if is_whole else np.float32)
     is_ready = array.dtype == kind and array.dtype.isnative and array.flags.c_contiguous
-    made = array if is_ready else np.empty(array.shape, kind)
+    made: NDArray[Any] = array if is_ready else np.empty(array.shape, kind)
     step = max(1, _BLOCK_NUMBERS // math.prod(array.shape[1:]))
     for start in range(0, len(array), step):
         block = array[start : start + step]

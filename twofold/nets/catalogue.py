@@ -47,6 +47,9 @@ LOSSES: Mapping[tuple[spec_pb2.Family, spec_pb2.Task], Sequence[spec_pb2.Loss]] 
     (spec_pb2.FAMILY_MLP, spec_pb2.TASK_CLASSIFICATION): (*_SOFTMAX, spec_pb2.LOSS_BCE),
 }
 
+#: Families that take one array of floats, such as an image, instead of columns.
+ARRAY_FAMILIES: frozenset[spec_pb2.Family] = frozenset()
+
 _HEADS: Mapping[spec_pb2.Loss, graph_pb2.Head] = {
     spec_pb2.LOSS_BCE: graph_pb2.HEAD_SIGMOID,
     **dict.fromkeys(_SOFTMAX, graph_pb2.HEAD_SOFTMAX),
@@ -73,6 +76,10 @@ class Sizes:
     category_counts: tuple[int, ...] = ()
     #: Labels; 0 for regression.
     label_count: int = 0
+    #: Shape of a row of the array input where there is exactly one; () otherwise.
+    array_shape: tuple[int, ...] = ()
+    #: Its name; "" where there is none.
+    array_name: str = ""
 
     @property
     def width(self) -> int:
@@ -82,10 +89,14 @@ class Sizes:
 
 def sizes_of(features: model_pb2.FeatureSpec) -> Sizes:
     """The widths of data prepared by `features`."""
+    arrays = features.array_columns
+    is_single = len(arrays) == 1
     return Sizes(
         numeric_count=len(features.numeric_columns),
         category_counts=tuple(len(column.vocabulary) for column in features.category_columns),
         label_count=len(features.labels),
+        array_shape=tuple(arrays[0].shape[1:]) if is_single else (),
+        array_name=arrays[0].name if is_single else "",
     )
 
 
