@@ -24,9 +24,10 @@ from twofold.nets.net import Net
 from twofold.tensors import Array
 from twofold.v1 import graph_pb2, model_pb2
 
-#: Warm-up: the larger batch size, and how often each is run. The fastest run counts: anything
-#: slower was a core taken away.
+#: Warm-up: the larger batch size, how long such a batch may take, and how often each is run. The
+#: fastest run counts: anything slower was a core taken away.
 _WARM_UP_ROWS = 64
+_WARM_UP_S = 0.1
 _WARM_UP_RUNS = 5
 
 
@@ -91,13 +92,17 @@ class TorchProgram:
         examples.check(answers, tolerance)
 
     def warm_up(self, examples: golden.Golden) -> None:
-        """See loading.Network; the usual batch sizes are one row and _WARM_UP_ROWS."""
+        """See loading.Network; the usual batch sizes are one row and _WARM_UP_ROWS.
+
+        Of a network that takes long for one row the larger size is smaller.
+        """
         one_s = self._fastest_s({name: rows[:1] for name, rows in examples.inputs.items()})
+        count = min(_WARM_UP_ROWS, max(2, int(_WARM_UP_S / one_s)))
         many = {
-            name: np.resize(rows, (_WARM_UP_ROWS, *rows.shape[1:]))
+            name: np.resize(rows, (count, *rows.shape[1:]))
             for name, rows in examples.inputs.items()
         }
-        self._row_s = max(self._fastest_s(many) - one_s, 0.0) / (_WARM_UP_ROWS - 1)
+        self._row_s = max(self._fastest_s(many) - one_s, 0.0) / (count - 1)
         self._fixed_s = one_s
         if self._device.type != "cpu":  # a device's answer is waited for, never on the loop
             self._fixed_s = float("inf")
