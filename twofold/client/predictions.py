@@ -1,7 +1,7 @@
 """Rows to input tensors and answers to numpy, without I/O.
 
-The server never casts; this client does: columns of numbers are always sent as float32, as are
-floats, and bytes and booleans such as pixels and masks; other whole numbers as int64, text as BYTES.
+The server never casts; this client does: columns of numbers are always sent as float32, and so are
+floats of any width, pixels of 8 bits and booleans; other whole numbers as int64, text as BYTES.
 """
 
 import json

@@ -42,12 +42,19 @@ def of_call(
     Raises:
         TypeError: neither of the two.
     """
-    if spec is not None and y is not None and data is None:
-        if not isinstance(x, spec_pb2.TrainingSpec):
-            return of_arrays(spec, cast("Arrays", x), y)
-    elif isinstance(x, Mapping | spec_pb2.TrainingSpec) and spec is None and y is None:
-        return of_data(cast("Spec", x), data)  # without y a mapping is a spec
+    if _is_spec(x):
+        if spec is None and y is None:
+            return of_data(x, data)
+    elif spec is not None and y is not None and data is None:
+        return of_arrays(spec, cast("Arrays", x), y)  # a guard says nothing where it fails
     raise TypeError("train takes (x, y, spec) or (spec, data=...)")
+
+
+def _is_spec(x: Arrays | Spec) -> TypeGuard[Spec]:
+    """Whether it is a spec, and not rows: also a mapping of arrays has neither tables nor text."""
+    if isinstance(x, Mapping):
+        return any(isinstance(value, Mapping | str) for value in x.values())
+    return isinstance(x, spec_pb2.TrainingSpec)
 
 
 def of_arrays(spec: Spec, x: Arrays, y: ArrayLike) -> Submission:
