@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from tests.inferer import artifacts
+from tests.twofold import arrays
 from tests.twofold.nets.test_registry import served
 from twofold import errors
 from twofold.nets import catalogue, onnx_export
@@ -61,8 +62,10 @@ def run(path: Path, inputs: Mapping[str, Array]) -> dict[str, Any]:
         artifacts.constant(3),
         binary(spec_pb2.FAMILY_LOGISTIC),
         binary(spec_pb2.FAMILY_PERCEPTRON),
+        artifacts.module(arrays.conv(maps=True), "a", "b"),
+        artifacts.module(arrays.tokens(), "a", "b"),
     ],
-    ids=["classes and categories", "regression", "sigmoid", "step"],
+    ids=["classes and categories", "regression", "sigmoid", "step", "raw images", "identifiers"],
 )
 def test_an_export_answers_like_the_version(made: Made, tmp_path: Path) -> None:
     spec, net = made
