@@ -4,20 +4,28 @@ import asyncio
 import subprocess
 import sys
 import time
+from collections import OrderedDict
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from prometheus_client.parser import text_string_to_metric_families
+from safetensors.torch import load_file, save
+from torch import nn
 
 from tests.e2e import processes, specs
 from tests.e2e.conftest import ENVIRONMENT
+from tests.twofold import arrays
 from twofold import errors
 from twofold.client import Client, CreateOptions, JobFailed
+from twofold.client.uploads import from_arrays, from_weights
 from twofold.cluster import metrics
 from twofold.cluster.embedded import Embedded, running
+from twofold.nets.net import init
 from twofold.toml_spec import Tree
+from twofold.v1 import graph_pb2, spec_pb2
 from twofold.v1 import training_pb2 as pb
 
 
@@ -54,6 +62,45 @@ def test_own_rows_are_uploaded_trained_and_predicted(client: Client) -> None:
     specs.until_served(client, "plane", 1)
 
     assert np.allclose(client.predict("plane", x).value[:, 0], y, atol=0.1)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(120)
+def test_images_train_a_module_whose_raw_outputs_are_served(client: Client, tmp_path: Path) -> None:
+    """What is predicted is what torch's own layers compute from the published weights."""
+    generator = np.random.default_rng(0)
+    image = generator.integers(0, 256, (80, 3, 6, 6), dtype=np.uint8)
+    label = np.where(image[:, 0].mean((1, 2)) > image[:, 1].mean((1, 2)), "red", "green")
+    graph = arrays.conv(maps=True)
+    spec = spec_pb2.TrainingSpec(model="maps")
+    spec.training.epochs = 3
+    spec.data.dataset = client.datasets.put(from_arrays({"image": image}, label)).name[9:]
+    spec.network.graph.CopyFrom(graph)
+    graph.head = graph_pb2.HEAD_RAW
+    weights = client.datasets.put(from_weights(save(init(graph, 1).weights())))
+    spec.network.weights = weights.name.removeprefix("datasets/")
+
+    client.jobs.handle(client.jobs.create(spec)).wait(timeout_s=60)
+    specs.until_served(client, "maps", 1)
+    prediction = client.predict("maps", {"image": image[:5]})
+
+    assert list(prediction.outputs) == ["logits", "maps", "best"]
+    client.models.pull("maps", 1, tmp_path / "maps")
+    body = nn.Sequential(
+        OrderedDict(conv=nn.Conv2d(3, 4, 3, padding=1), norm=nn.BatchNorm2d(4), active=nn.ReLU())
+    )
+    last = nn.Linear(144, 2)
+    whole = nn.ModuleDict({**body._modules, "last": last})  # pyright: ignore[reportArgumentType] - all are there
+    whole.load_state_dict(load_file(tmp_path / "maps" / "state_dict.safetensors"))
+    whole.eval()
+    with torch.inference_mode():
+        maps = body(torch.from_numpy(image[:5].astype(np.float32)))
+        logits = last(maps.flatten(1))
+    np.testing.assert_allclose(prediction.outputs["maps"], maps.numpy(), rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(prediction.outputs["logits"], logits.numpy(), rtol=1e-4, atol=1e-3)
+    assert prediction.outputs["best"].tolist() == logits.argmax(1).tolist()
+    with pytest.raises(errors.InvalidTensor, match=r"image of .* is FP32 \[5, 3, 6\]; expected"):
+        client.predict("maps", {"image": image[:5, :, :, 0]})
 
 
 def test_a_spec_that_is_refused_leaves_nothing_behind(client: Client) -> None:
