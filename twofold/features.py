@@ -51,6 +51,8 @@ class Features:
             )
             for name in names
         ]
+        #: Beside the message, which is slow to look into for each batch.
+        self._is_regression = spec.task == spec_pb2.TASK_REGRESSION
         #: Names of the outputs that are served as they are.
         self._raw = [tensor.name for tensor in raw_outputs(graph)]
         self._indices = [
@@ -91,13 +93,13 @@ class Features:
             outputs = scores if isinstance(scores, Sequence) else (scores,)
             return dict(zip(self._raw, outputs, strict=True))
         assert isinstance(scores, np.ndarray)  # noqa: S101 - only raw outputs are several
-        if self.spec.task == spec_pb2.TASK_REGRESSION:
+        if self._is_regression:
             return {"value": scores}
         if scores.shape[1] == 2:  # noqa: PLR2004 - two classes
             best = (scores[:, 1] >= scores[:, 0]).astype(np.int64)
         else:
             best = np.argmax(scores, axis=1)
-        best[np.isnan(scores).any(axis=1)] = len(self.spec.labels)
+        best[np.isnan(scores).any(axis=1)] = len(self._labels) - 1
         return {"probabilities": scores, "label": self._labels[best][:, np.newaxis]}
 
 

@@ -1,4 +1,5 @@
 """The whole path, through the processes that users run."""
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
 
 import asyncio
 import subprocess

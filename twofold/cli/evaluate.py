@@ -59,7 +59,6 @@ def evaluate(
     with client_of(context) as client:
         asking = bulk.Asking(client, references.parse(model), is_pinned=True)
         signature = asking.signature
-        _require_judged(signature)
         targets = _targets(target, signature)
         described = rows.describe(data)
         batches = rows.batches(data, _wanted(signature, targets), asking.batch_rows())
@@ -89,6 +88,7 @@ def _wanted(signature: Signature, targets: tuple[str, ...]) -> rows.Wanted:
 
 
 def _targets(named: Sequence[str] | None, signature: Signature) -> tuple[str, ...]:
+    _require_judged(signature)
     targets = tuple(named or filter(None, [signature.target]))
     if not targets:
         raise typer.BadParameter("the model does not say its target; name it: --target COLUMN")

@@ -3,6 +3,7 @@
 import io
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -77,7 +78,8 @@ def test_pixels_become_floats_and_identifiers_stay_whole(
 ) -> None:
     """Also where many blocks are looked at, one after the other."""
     monkeypatch.setattr(row_arrays, "_BLOCK_NUMBERS", 7)
-    array = np.array(np.arange(30).reshape(5, 2, 3) % 2, dtype=element, order=order)  # pyright: ignore[reportCallIssue, reportArgumentType] - any order
+    plain = (np.arange(30).reshape(5, 2, 3) % 2).astype(np.dtype(element))
+    array = np.asfortranarray(plain) if order == "F" else plain
 
     found = row_array("a", array)
 
@@ -112,7 +114,7 @@ def test_a_number_that_cannot_be_used_is_named_by_its_row(
     write: Write, monkeypatch: pytest.MonkeyPatch, value: float, dtype: type, found: str
 ) -> None:
     monkeypatch.setattr(row_arrays, "_BLOCK_NUMBERS", 4)
-    array = np.zeros((4, 3, 2), dtype=dtype)
+    array: NDArray[Any] = np.zeros((4, 3, 2), dtype=np.dtype(dtype))
     array[2, 1, 1] = value
 
     refusal = refusal_of(read_npz, write(savez(image=array)))
