@@ -28,6 +28,11 @@ from twofold.nets.net import Net, init, load
 from twofold.spec_module import HEADS
 from twofold.v1 import graph_pb2, spec_pb2
 
+#: Dimensions of a batch of columns.
+_TABLE_RANK = 2
+#: Bytes of an array that go to the device at a time.
+_PIECE_BYTES = 64 << 20
+
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
@@ -216,10 +221,23 @@ def _place(net: Net, graph: graph_pb2.Graph, device: torch.device) -> None:
         net.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue] - not in the stub
 
 
-def _resident(array: NDArray[np.generic], device: torch.device) -> Tensor:
-    tensor = torch.from_numpy(array).to(device)
-    is_image = tensor.dim() == IMAGE_RANK
-    return tensor.contiguous(memory_format=torch.channels_last) if is_image else tensor
+def _resident(array: NDArray[np.generic], rows: NDArray[np.int64], device: torch.device) -> Tensor:
+    """Rows of an input on the device; images stand channels last.
+
+    Arrays go there piece by piece: beside what was read and what is resident nothing is as large.
+    """
+    if array.ndim <= _TABLE_RANK:
+        return torch.from_numpy(array[rows]).to(device)
+    is_image = array.ndim == IMAGE_RANK
+    layout = torch.channels_last if is_image else torch.contiguous_format
+    kind = torch.from_numpy(array[:0]).dtype
+    shape = (len(rows), *array.shape[1:])
+    tensor = torch.empty(shape, dtype=kind, device=device, memory_format=layout)
+    step = max(1, _PIECE_BYTES // max(array[:1].nbytes, 1))
+    for start in range(0, len(rows), step):
+        piece = array[rows[start : start + step]]
+        tensor[start : start + step].copy_(torch.from_numpy(piece))
+    return tensor
 
 
 def _set_scale(net: Net, prepared: Prepared) -> None:
@@ -263,6 +281,6 @@ def _rows(
     rows: NDArray[np.int64],
     device: torch.device,
 ) -> Rows:
-    inputs = tuple(_resident(array[rows], device) for array in arrays)
+    inputs = tuple(_resident(array, rows, device) for array in arrays)
     weight = None if weight_N is None else torch.from_numpy(weight_N[rows]).to(device)
     return Rows(inputs, torch.from_numpy(prepared.target_N[rows]).to(device), weight)

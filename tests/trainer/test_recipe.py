@@ -117,12 +117,24 @@ def test_a_pass_has_fewer_rows_of_a_network_that_computes_much() -> None:
     assert rows_at_once(65_536, 1 << 40) == 1
 
 
-def test_images_stand_channels_last_and_a_gather_keeps_them_so() -> None:
-    images = np.arange(2 * 3 * 4 * 5, dtype=np.float32).reshape(2, 3, 4, 5)
-    tensor = recipe._resident(images, torch.device("cpu"))
-    taken = Rows((tensor,), torch.zeros(2)).take(torch.tensor([1, 0])).inputs[0]
+@pytest.mark.parametrize("piece_bytes", [1, 500, 64 << 20])
+def test_images_stand_channels_last_and_a_gather_keeps_them_so(
+    monkeypatch: pytest.MonkeyPatch, piece_bytes: int
+) -> None:
+    monkeypatch.setattr(recipe, "_PIECE_BYTES", piece_bytes)
+    images = np.arange(4 * 3 * 4 * 5, dtype=np.float32).reshape(4, 3, 4, 5)
+    tensor = recipe._resident(images, np.array([3, 0, 2]), torch.device("cpu"))
+    taken = Rows((tensor,), torch.zeros(3)).take(torch.tensor([1, 0])).inputs[0]
 
-    assert torch.equal(tensor, torch.from_numpy(images))
+    assert torch.equal(tensor, torch.from_numpy(images[[3, 0, 2]]))
     assert tensor.is_contiguous(memory_format=torch.channels_last)
     assert taken.is_contiguous(memory_format=torch.channels_last)
-    assert torch.equal(taken, torch.from_numpy(images[[1, 0]]))
+    assert torch.equal(taken, torch.from_numpy(images[[0, 3]]))
+
+
+def test_sequences_and_identifiers_stand_as_they_are() -> None:
+    for array in (np.ones((3, 4, 2), np.float32), np.ones((3, 5, 2, 2, 2), np.int64)):
+        tensor = recipe._resident(array, np.array([2, 1]), torch.device("cpu"))
+
+        assert tensor.is_contiguous()
+        assert torch.equal(tensor, torch.from_numpy(array[[2, 1]]))
