@@ -15,13 +15,13 @@ from torch import Tensor
 from trainer import schedules, scores
 from trainer.execution import make_step
 from trainer.recipe import Recipe, logits_of
-from trainer.rows import Rows
+from trainer.rows import Rows, rows_at_once
 from trainer.schedules import Extent, Plateau
 from trainer.steps import Step
 from twofold.nets.net import apply_head
 from twofold.v1 import spec_pb2
 
-#: Rows of one forward pass in evaluation: bounds the memory of activations.
+#: Rows of one forward pass in evaluation, at most: bounds the memory of activations.
 EVALUATION_ROWS = 65_536
 #: Steps of one epoch between two looks at its loss: each waits for the device, and an epoch of
 #: hours must not go on for nothing.
@@ -195,10 +195,10 @@ def forward(recipe: Recipe, rows: Rows) -> Tensor:
     """Logits [N, K] of rows in eval mode, without gradients, in bounded pieces."""
     net = recipe.judged.eval()
     with torch.inference_mode():
-        if len(rows) <= EVALUATION_ROWS:
+        most = rows_at_once(EVALUATION_ROWS, net.row_elements)
+        if len(rows) <= most:
             return logits_of(net, rows)
-        starts = range(0, len(rows), EVALUATION_ROWS)
-        pieces = (rows.piece(start, EVALUATION_ROWS) for start in starts)
+        pieces = (rows.piece(start, most) for start in range(0, len(rows), most))
         return torch.cat([logits_of(net, piece) for piece in pieces])
 
 

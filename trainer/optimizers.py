@@ -98,6 +98,19 @@ class Optimizers:
                 raise TypeError("an optimizer's state is no table")
             state = {int(key): _from_plain(entry, tensors) for key, entry in entries.items()}
             part.load_state_dict({**part.state_dict(), "state": state})
+            _lay_out(part)
+
+
+def _lay_out(optimizer: torch.optim.Optimizer) -> None:
+    """Puts an optimizer's tensors in memory as the parameters that they belong to.
+
+    A file has no layouts. Beside a parameter that stands channels last, tensors that do not are
+    computed with by another kernel, which rounds otherwise: no resume would be equal to the bit.
+    """
+    for parameter, entries in optimizer.state.items():
+        for name, value in entries.items():
+            if isinstance(value, Tensor) and value.shape == parameter.shape:
+                entries[name] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
 
 
 def make(net: nn.Module, options: spec_pb2.TrainingOptions, device: torch.device) -> Optimizers:

@@ -14,6 +14,7 @@ from dataclasses import replace
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from trainer import machine, recipe
 from trainer.child import die_with_parent
@@ -21,7 +22,7 @@ from trainer.loop import Loop
 from trainer.prepared import Prepared
 from trainer.wire import read_message, write_message
 from twofold.internal.v1 import child_pb2
-from twofold.v1 import model_pb2, spec_pb2
+from twofold.v1 import graph_pb2, model_pb2, spec_pb2
 
 _WARM_UP_STEPS = 2
 #: Steps are measured for this long, and at least this often.
@@ -44,6 +45,7 @@ def made_up(features: model_pb2.FeatureSpec, count: int, *, scaling: bool) -> Pr
         target = generator.integers(0, len(features.labels), count)
     else:
         target = generator.standard_normal((count, 1), dtype=np.float32)
+    arrays = {spec.name: _made_up(spec, count, generator) for spec in features.array_columns}
     has_scale = scaling and width
     return Prepared(
         features=features,
@@ -55,7 +57,19 @@ def made_up(features: model_pb2.FeatureSpec, count: int, *, scaling: bool) -> Pr
         validation_rows=np.arange(0),
         mean_D=np.zeros(width, np.float32) if has_scale else None,
         deviation_D=np.ones(width, np.float32) if has_scale else None,
+        arrays=arrays,
+        scales_arrays=scaling and any(array.dtype == np.float32 for array in arrays.values()),
     )
+
+
+def _made_up(
+    spec: graph_pb2.TensorSpec, count: int, generator: np.random.Generator
+) -> NDArray[np.float32] | NDArray[np.int64]:
+    """Rows of an array; identifiers are 0, which is one of any vocabulary."""
+    shape = (count, *spec.shape[1:])
+    if spec.data_type == graph_pb2.DATA_TYPE_INT64:
+        return np.zeros(shape, dtype=np.int64)
+    return generator.standard_normal(shape, dtype=np.float32)
 
 
 def measure(request: child_pb2.ProbeRequest) -> child_pb2.Probed:

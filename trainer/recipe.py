@@ -2,7 +2,7 @@
 # pyright: reportUnknownMemberType=false
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from trainer import machine, optimizers, precision, warm_start
 from trainer.average import Average
 from trainer.machine import settle_process
 from trainer.optimizers import Optimizers
-from trainer.prepared import Prepared
+from trainer.prepared import Prepared, measure_axis
 from trainer.rows import IMAGE_RANK, Rows
 from trainer.warm_start import Parent
 from trainer.weights import row_weights
@@ -27,6 +27,11 @@ from twofold.nets.losses import LossFunction, loss_function
 from twofold.nets.net import Net, init, load
 from twofold.spec_module import HEADS
 from twofold.v1 import graph_pb2, spec_pb2
+
+#: Dimensions of a batch of columns.
+_TABLE_RANK = 2
+#: Bytes of an array that go to the device at a time.
+_PIECE_BYTES = 64 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +126,8 @@ def make(
     if options.HasField("ema_decay"):
         average = Average(copy.deepcopy(net), net, options.ema_decay)
     weight_N = row_weights(options, prepared)
-    training = _rows(prepared, weight_N, prepared.training_rows, device)
+    inputs = _inputs(prepared, graph)
+    training = _rows(prepared, inputs, weight_N, prepared.training_rows, device)
     held_out = prepared.validation_rows
     return Recipe(
         spec=spec,
@@ -131,7 +137,9 @@ def make(
         optimizer=optimizers.make(net, options, device),
         average=average,
         training=training,
-        evaluation=_rows(prepared, weight_N, held_out, device) if len(held_out) else training,
+        evaluation=(
+            _rows(prepared, inputs, weight_N, held_out, device) if len(held_out) else training
+        ),
         device=device,
         threads=choices.threads,
         choices=choices,
@@ -154,8 +162,9 @@ def _graph(spec: spec_pb2.TrainingSpec, prepared: Prepared) -> graph_pb2.Graph:
     if spec.network.HasField("graph"):
         graph.CopyFrom(spec.network.graph)
     else:
-        scaling = prepared.mean_D is not None
-        built = catalogue.build(spec.network, prepared.features, scaling, spec.training.loss)
+        built = catalogue.build(
+            spec.network, prepared.features, prepared.is_scaled, spec.training.loss
+        )
         graph.CopyFrom(built)
     graph.frozen.extend(
         path
@@ -219,27 +228,66 @@ def _place(net: Net, graph: graph_pb2.Graph, device: torch.device) -> None:
         net.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue] - not in the stub
 
 
-def _resident(array: NDArray[np.generic], device: torch.device) -> Tensor:
-    tensor = torch.from_numpy(array).to(device)
-    is_image = tensor.dim() == IMAGE_RANK
-    return tensor.contiguous(memory_format=torch.channels_last) if is_image else tensor
+def _resident(array: NDArray[np.generic], rows: NDArray[np.int64], device: torch.device) -> Tensor:
+    """Rows of an input on the device; images stand channels last.
+
+    Arrays go there piece by piece: beside what was read and what is resident nothing is as large.
+    """
+    if array.ndim <= _TABLE_RANK:
+        return torch.from_numpy(array[rows]).to(device)
+    is_image = array.ndim == IMAGE_RANK
+    layout = torch.channels_last if is_image else torch.contiguous_format
+    kind = torch.from_numpy(array[:0]).dtype
+    shape = (len(rows), *array.shape[1:])
+    tensor = torch.empty(shape, dtype=kind, device=device, memory_format=layout)
+    step = max(1, _PIECE_BYTES // max(array[:1].nbytes, 1))
+    for start in range(0, len(rows), step):
+        piece = array[rows[start : start + step]]
+        tensor[start : start + step].copy_(torch.from_numpy(piece))
+    return tensor
 
 
 def _set_scale(net: Net, prepared: Prepared) -> None:
-    if prepared.mean_D is None or prepared.deviation_D is None:
+    """Sets what the net standardises by, which has its states' shape: see `_array_figures`."""
+    if not prepared.is_scaled:
         return
     state = net.state_dict()
-    state[tables.SCALE_MEAN].copy_(torch.from_numpy(prepared.mean_D))
-    state[tables.SCALE_DEVIATION].copy_(torch.from_numpy(prepared.deviation_D))
+    mean, deviation = state[tables.SCALE_MEAN], state[tables.SCALE_DEVIATION]
+    if prepared.mean_D is not None and prepared.deviation_D is not None:
+        figures = (prepared.mean_D, prepared.deviation_D)
+    else:
+        figures = _array_figures(prepared, tuple(mean.shape))
+    mean.copy_(torch.from_numpy(figures[0]).view(mean.shape))
+    deviation.copy_(torch.from_numpy(figures[1]).view(deviation.shape))
+
+
+def _array_figures(
+    prepared: Prepared, shape: tuple[int, ...]
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Mean and deviation of the one array of a net, for states of this shape.
+
+    A state is broadcast over rows: [C, 1, 1] over images, [F] over sequences [T, F]. The one
+    dimension that is not 1 says along which axis there are figures; without one there is one.
+    """
+    (array,) = prepared.arrays.values()
+    places = [place for place, size in enumerate(shape) if size != 1]
+    axis = array.ndim - len(shape) + places[0] if places else None
+    return measure_axis(array.astype(np.float32, copy=False), prepared.training_rows, axis)
+
+
+def _inputs(prepared: Prepared, graph: graph_pb2.Graph) -> list[NDArray[np.generic]]:
+    """The net's inputs, every row of them, in the order of its arguments."""
+    found = prepared.inputs()
+    return [found[spec.name] for spec in graph.inputs]
 
 
 def _rows(
     prepared: Prepared,
+    arrays: Sequence[NDArray[np.generic]],
     weight_N: NDArray[np.float32] | None,
     rows: NDArray[np.int64],
     device: torch.device,
 ) -> Rows:
-    arrays = (prepared.x_ND, prepared.category_NK)
-    inputs = tuple(_resident(array[rows], device) for array in arrays if array is not None)
+    inputs = tuple(_resident(array, rows, device) for array in arrays)
     weight = None if weight_N is None else torch.from_numpy(weight_N[rows]).to(device)
     return Rows(inputs, torch.from_numpy(prepared.target_N[rows]).to(device), weight)

@@ -122,6 +122,8 @@ def _require_same_columns(parent: Parent, features: model_pb2.FeatureSpec) -> No
     for one, other in zip(theirs.category_columns, ours.category_columns, strict=True):
         if list(one.vocabulary) != list(other.vocabulary):
             raise _differs(parent, f"values of {one.name}", list(one.vocabulary))
+    if list(theirs.array_columns) != list(ours.array_columns):
+        raise _differs(parent, "arrays", [bounds.spec_words(a) for a in theirs.array_columns])
     if theirs.task != ours.task:
         raise _differs(parent, "task", [theirs.task])
 

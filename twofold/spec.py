@@ -6,7 +6,16 @@ Completing is idempotent: a completed spec, as Retry sends it, completes to itse
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from twofold import names, reference, spec_fields, spec_gates, spec_module, spec_training, strict
+from twofold import (
+    names,
+    reference,
+    spec_fields,
+    spec_gates,
+    spec_inputs,
+    spec_module,
+    spec_training,
+    strict,
+)
 from twofold.errors import InvalidField, shorten
 from twofold.field import MAX_LABELS
 from twofold.nets import bounds as graph_bounds
@@ -24,8 +33,7 @@ SMALL_TABLE = 20
 _LEAST_BATCH = 1024
 #: Bytes per number in training, float32.
 _BYTES_PER_FLOAT = 4
-#: Bytes per number of the table or of an activation: float32 twice, for the permuted copy of a
-#: batch or its gradient.
+#: Bytes per number of an activation: float32 twice, for its gradient.
 _BYTES_PER_NUMBER = 8
 
 _LABEL_KINDS = (
@@ -120,7 +128,10 @@ def _complete_data(spec: spec_pb2.TrainingSpec, columns: _Columns, row_count: in
         data.target = (usual or list(columns))[-1 if not usual else 0]
     if data.target not in columns:
         raise InvalidField.of("data.target", data.target, _one_of(columns))
-    _complete_features(data, columns)
+    if spec_inputs.is_array(columns[data.target]):
+        allowed = "a column of one value a row; arrays are features"
+        raise InvalidField.of("data.target", f"{data.target}, an array", allowed)
+    _complete_features(spec, columns)
     _complete_task(data, spec.network, columns[data.target])
     _complete_split(spec, row_count)
     is_module = spec_module.is_module(spec.network)
@@ -135,18 +146,20 @@ def _one_of(columns: _Columns) -> str:
     return "one of the columns " + shorten(", ".join(columns))
 
 
-def _complete_features(data: spec_pb2.DataSpec, columns: _Columns) -> None:
+def _complete_features(spec: spec_pb2.TrainingSpec, columns: _Columns) -> None:
+    data = spec.data
     if not data.features:
-        data.features.extend(name for name in columns if name != data.target)
-    if not 1 <= len(data.features) <= spec_fields.MAX_FEATURES:
-        allowed = f"1 to {spec_fields.MAX_FEATURES:,} columns besides the target"
-        raise InvalidField.of("data.features", f"{len(data.features)} columns", allowed)
+        data.features.extend(spec_inputs.default(spec, columns))
     seen: set[str] = set()
     for index, name in enumerate(data.features):
         _check_feature(f"data.features[{index}]", data, columns, name)
         if name in seen:
             raise InvalidField.of(f"data.features[{index}]", name, "every column once")
         seen.add(name)
+    spec_inputs.check(spec, columns)
+    if not 1 <= len(data.features) <= spec_fields.MAX_FEATURES:
+        allowed = f"1 to {spec_fields.MAX_FEATURES:,} columns besides the target"
+        raise InvalidField.of("data.features", f"{len(data.features)} columns", allowed)
 
 
 def _check_feature(path: str, data: spec_pb2.DataSpec, columns: _Columns, name: str) -> None:
@@ -213,12 +226,14 @@ def _complete_split(spec: spec_pb2.TrainingSpec, row_count: int) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _Size:
-    """What a network takes, and the field that decides it."""
+    """What a network and its rows take, and the field that decides about the network."""
 
     field: str
     parameters: int
     #: Numbers that it computes per row.
     row_elements: int
+    #: Of the table, per row.
+    row_bytes: int
 
 
 def _check_size(spec: spec_pb2.TrainingSpec, row_count: int, bounds: Bounds, size: _Size) -> None:
@@ -230,7 +245,7 @@ def _check_size(spec: spec_pb2.TrainingSpec, row_count: int, bounds: Bounds, siz
     state_bytes = spec_training.floats_per_parameter(training) * _BYTES_PER_FLOAT
     parts = {
         size.field: size.parameters * state_bytes,
-        "data.dataset": row_count * (len(spec.data.features) + 1) * _BYTES_PER_NUMBER,
+        "data.dataset": row_count * size.row_bytes,
         "training.batch_size": batch * size.row_elements * _BYTES_PER_NUMBER,
     }
     if sum(parts.values()) > bounds.max_memory_bytes:
@@ -241,9 +256,10 @@ def _check_size(spec: spec_pb2.TrainingSpec, row_count: int, bounds: Bounds, siz
 
 
 def _size(spec: spec_pb2.TrainingSpec, columns: _Columns, row_elements: int) -> _Size:
+    row_bytes = spec_inputs.row_bytes(columns[name] for name in spec.data.features)
     if spec_module.is_module(spec.network):
         parameters = graph_bounds.parameter_count(spec.network.graph)
-        return _Size("network.graph", parameters, row_elements)
+        return _Size("network.graph", parameters, row_elements, row_bytes)
     sizes = _sizes(spec, columns)
     if sizes.width > tables.MAX_ROW_ELEMENTS:
         shown = f"columns that make {sizes.width:,} inputs"
@@ -257,7 +273,8 @@ def _size(spec: spec_pb2.TrainingSpec, columns: _Columns, row_elements: int) -> 
         loss=spec.training.loss,
     )
     field = catalogue.deciding_field(spec.network)
-    return _Size(field, graph_bounds.parameter_count(built.graph), built.row_elements)
+    parameters = graph_bounds.parameter_count(built.graph)
+    return _Size(field, parameters, built.row_elements, row_bytes)
 
 
 def _sizes(spec: spec_pb2.TrainingSpec, columns: _Columns) -> catalogue.Sizes:
@@ -266,4 +283,9 @@ def _sizes(spec: spec_pb2.TrainingSpec, columns: _Columns) -> catalogue.Sizes:
     counts = [max(1, column.distinct_count) for column in features if column.kind == category]
     is_classification = spec.data.task == spec_pb2.TASK_CLASSIFICATION
     labels = columns[spec.data.target].distinct_count if is_classification else 0
-    return catalogue.Sizes(len(features) - len(counts), tuple(counts), labels)
+    arrays = [column for column in features if spec_inputs.is_array(column)]
+    numeric = len(features) - len(counts) - len(arrays)
+    if len(arrays) != 1:
+        return catalogue.Sizes(numeric, tuple(counts), labels)
+    shape = tuple(arrays[0].shape)
+    return catalogue.Sizes(numeric, tuple(counts), labels, shape, arrays[0].name)

@@ -42,7 +42,7 @@ FIELDS: Mapping[str, Field] = {
         "text",
         "Feature columns, in order.",
         entries=MAX_FEATURES,
-        default_rule="every column but the target",
+        default_rule="every column but the target; of a module what its inputs need",
     ),
     "data.task": Field(
         "choice",
@@ -65,7 +65,7 @@ FIELDS: Mapping[str, Field] = {
     "data.standardize": Field(
         "boolean",
         "Whether numeric features are scaled to mean 0 and deviation 1.",
-        default_rule="true; false for the truth tables",
+        default_rule="true; false for the truth tables and modules",
     ),
     "network.family": required("choice", "What is trained."),
     **{f"network.{name}": catalogue_options.field_of(name) for name in _FIRST_OPTIONS},

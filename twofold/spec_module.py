@@ -65,6 +65,9 @@ def _check_graph(graph: graph_pb2.Graph) -> None:
     except InvalidField as error:
         field = f"network.{error.fields.get('field', 'graph')}"
         raise InvalidField(f"network.{error.message}", field=field) from error
+    if not bounds.has_rows(graph):
+        allowed = "outputs with -1, the batch, as dimension 0: an answer for each row"
+        raise InvalidField.of("network.graph.outputs", "an output without rows", allowed)
 
 
 def width(graph: graph_pb2.Graph) -> int | None:

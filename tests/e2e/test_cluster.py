@@ -1,10 +1,11 @@
 """The whole path, through the processes that users run."""
-# pyright: reportUnknownMemberType=false
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
 
 import asyncio
 import subprocess
 import sys
 import time
+from collections import OrderedDict
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -12,18 +13,21 @@ import numpy as np
 import pytest
 import torch
 from prometheus_client.parser import text_string_to_metric_families
-from safetensors.torch import save
+from safetensors.torch import load_file, save
+from torch import nn
 
 from tests.e2e import processes, specs
 from tests.e2e.conftest import ENVIRONMENT
+from tests.twofold import arrays
 from tests.twofold.modules import graph_of
 from twofold import errors, toml_spec
-from twofold.client import Client, CreateOptions, JobFailed, pushing, uploads
+from twofold.client import Client, CreateOptions, JobFailed, pushing
+from twofold.client.uploads import from_arrays, from_weights
 from twofold.cluster import metrics
 from twofold.cluster.embedded import Embedded, running
 from twofold.nets.net import init, load
 from twofold.toml_spec import Tree
-from twofold.v1 import graph_pb2
+from twofold.v1 import graph_pb2, spec_pb2
 from twofold.v1 import training_pb2 as pb
 
 
@@ -69,7 +73,7 @@ def test_weights_are_published_as_they_came_and_judged_by_their_gates(client: Cl
     graph = graph_of(2, 1)
     graph.head = graph_pb2.HEAD_RAW
     weights = init(graph, seed=1).weights()
-    found = client.datasets.put(uploads.from_weights(save(weights)))
+    found = client.datasets.put(from_weights(save(weights)))
     spec = toml_spec.from_dict(pushing.spec_of("as-is", {"data": {"dataset": "xor"}}))
     spec.network.graph.CopyFrom(graph)
     spec.network.weights = found.name.removeprefix("datasets/")
@@ -88,6 +92,43 @@ def test_weights_are_published_as_they_came_and_judged_by_their_gates(client: Cl
     answered = client.predict("as-is", specs.ROWS).probabilities[:, 1]
     assert np.allclose(answered, torch.sigmoid(logits)[:, 0].numpy(), atol=1e-6)
     assert specs.versions(client, "as-is") == [1]
+
+
+def test_images_train_a_module_whose_raw_outputs_are_served(client: Client, tmp_path: Path) -> None:
+    """What is predicted is what torch's own layers compute from the published weights."""
+    generator = np.random.default_rng(0)
+    image = generator.integers(0, 256, (80, 3, 6, 6), dtype=np.uint8)
+    label = np.where(image[:, 0].mean((1, 2)) > image[:, 1].mean((1, 2)), "red", "green")
+    graph = arrays.conv(maps=True)
+    spec = spec_pb2.TrainingSpec(model="maps")
+    spec.training.epochs = 3
+    spec.data.dataset = client.datasets.put(from_arrays({"image": image}, label)).name[9:]
+    spec.network.graph.CopyFrom(graph)
+    graph.head = graph_pb2.HEAD_RAW
+    weights = client.datasets.put(from_weights(save(init(graph, 1).weights())))
+    spec.network.weights = weights.name.removeprefix("datasets/")
+
+    client.jobs.handle(client.jobs.create(spec)).wait(timeout_s=60)
+    specs.until_served(client, "maps", 1)
+    prediction = client.predict("maps", {"image": image[:5]})
+
+    assert list(prediction.outputs) == ["logits", "maps", "best"]
+    client.models.pull("maps", 1, tmp_path / "maps")
+    body = nn.Sequential(
+        OrderedDict(conv=nn.Conv2d(3, 4, 3, padding=1), norm=nn.BatchNorm2d(4), active=nn.ReLU())
+    )
+    last = nn.Linear(144, 2)
+    whole = nn.ModuleDict({**body._modules, "last": last})  # pyright: ignore[reportArgumentType] - all are there
+    whole.load_state_dict(load_file(tmp_path / "maps" / "state_dict.safetensors"))
+    whole.eval()
+    with torch.inference_mode():
+        maps = body(torch.from_numpy(image[:5].astype(np.float32)))
+        logits = last(maps.flatten(1))
+    np.testing.assert_allclose(prediction.outputs["maps"], maps.numpy(), rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(prediction.outputs["logits"], logits.numpy(), rtol=1e-4, atol=1e-3)
+    assert prediction.outputs["best"].tolist() == logits.argmax(1).tolist()
+    with pytest.raises(errors.InvalidTensor, match=r"image of .* is FP32 \[5, 3, 6\]; expected"):
+        client.predict("maps", {"image": image[:5, :, :, 0]})
 
 
 def test_a_spec_that_is_refused_leaves_nothing_behind(client: Client) -> None:

@@ -233,6 +233,7 @@ async def test_metadata_say_how_to_fill_and_read_the_tensors(bench: Bench) -> No
         "manifest_sha256": "sha of 1",
         "numeric_columns": '["a"]',
         "category_columns": "[]",
+        "array_columns": "[]",
         "labels": "[]",
         "target": "y",
         "task": "regression",

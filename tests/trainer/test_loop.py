@@ -12,6 +12,7 @@ from trainer.prepared import prepare
 from trainer.reading.table import Table
 from trainer.rows import Rows
 from twofold import spec, toml_spec
+from twofold.nets.net import Net
 from twofold.v1 import dataset_pb2, spec_pb2
 
 
@@ -194,6 +195,23 @@ def test_evaluation_in_pieces_is_evaluation(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(training, "EVALUATION_ROWS", 7)
 
     assert torch.allclose(training.forward(loop.recipe, rows), whole, atol=1e-6)
+
+
+def test_evaluation_of_a_large_network_has_smaller_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    loop = plane_loop("mlp", {"epochs": 1})
+    sizes: list[int] = []
+    logits_of = training.logits_of
+
+    def counted(net: Net, rows: Rows) -> torch.Tensor:
+        sizes.append(len(rows))
+        return logits_of(net, rows)
+
+    monkeypatch.setattr(training, "logits_of", counted)
+    loop.recipe.net.row_elements = 1 << 24
+    training.forward(loop.recipe, loop.recipe.training)
+
+    assert set(sizes[:-1]) == {16}
+    assert sum(sizes) == len(loop.recipe.training)
 
 
 def test_standardised_inputs_are_in_the_artifact_not_in_the_rows() -> None:

@@ -19,7 +19,7 @@ from trainer.session import Session
 from twofold.internal.v1 import child_pb2
 from twofold.manifest import sha256_hex
 from twofold.toml_spec import Value
-from twofold.v1 import model_pb2, spec_pb2
+from twofold.v1 import graph_pb2, model_pb2, spec_pb2
 
 
 def asked_for(**training: Value) -> spec_pb2.TrainingSpec:
@@ -45,6 +45,19 @@ def test_a_size_has_a_speed_and_a_peak(monkeypatch: pytest.MonkeyPatch) -> None:
     assert found.batch_size == 300
     assert found.rows_per_second > 0
     assert found.peak_bytes > 1 << 20
+
+
+def test_made_up_arrays_are_too_and_identifiers_are_of_any_vocabulary() -> None:
+    spec = model_pb2.FeatureSpec(task=spec_pb2.TASK_REGRESSION)
+    spec.array_columns.add(name="image", data_type=graph_pb2.DATA_TYPE_FP32, shape=[-1, 3, 2])
+    spec.array_columns.add(name="ids", data_type=graph_pb2.DATA_TYPE_INT64, shape=[-1, 4])
+    made = probe.made_up(spec, 5, scaling=True)
+
+    assert made.x_ND is None
+    assert made.is_scaled
+    assert made.arrays["image"].shape == (5, 3, 2)
+    assert made.arrays["image"].std() > 0.5
+    assert made.arrays["ids"].tolist() == [[0] * 4] * 5
 
 
 def test_made_up_rows_are_of_the_shape_of_the_data() -> None:

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated, cast
 
@@ -30,7 +30,9 @@ def evaluate(
     ],
     data: Annotated[
         str,
-        typer.Option(metavar="FILE|-", help="Rows with their truth: .csv, .parquet, - for CSV."),
+        typer.Option(
+            metavar="FILE|-", help="Rows with their truth: .csv, .parquet, .npz, - for CSV."
+        ),
     ],
     target: Annotated[
         list[str] | None,
@@ -70,13 +72,23 @@ def evaluate(
     typer.echo(text if as_json else reports.text(measured))
 
 
+def _require_judged(signature: Signature) -> None:
+    """Raises InvalidField where answers are raw: nobody says what they mean."""
+    needed = ("probabilities", "label") if signature.labels else ("value",)
+    if signature.outputs and not set(needed) <= set(signature.outputs):
+        shown = f"{signature.model}, which answers {shorten(', '.join(signature.outputs))}"
+        raise InvalidField.of("model", shown, f"a model that answers {' and '.join(needed)}")
+
+
 def _wanted(signature: Signature, targets: tuple[str, ...]) -> rows.Wanted:
+    wanted = wanted_of(signature, targets if signature.labels else ())
     if signature.labels:
-        return wanted_of(signature, targets)
-    return rows.Wanted((*signature.numeric_columns, *targets), signature.category_columns)
+        return wanted
+    return replace(wanted, numeric=(*wanted.numeric, *targets))
 
 
 def _targets(named: Sequence[str] | None, signature: Signature) -> tuple[str, ...]:
+    _require_judged(signature)
     targets = tuple(named or filter(None, [signature.target]))
     if not targets:
         raise typer.BadParameter("the model does not say its target; name it: --target COLUMN")

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeAlias, TypeGuard
+from typing import TypeAlias, TypeGuard, cast
 
 from numpy.typing import ArrayLike
 
@@ -12,6 +12,8 @@ from twofold.client import uploads
 from twofold.client.uploads import Upload
 from twofold.v1 import spec_pb2
 
+#: Rows: [rows, columns], an array of a higher rank, or several arrays by name.
+Arrays: TypeAlias = ArrayLike | Mapping[str, ArrayLike]
 #: A spec: the message, or nested tables as in TOML.
 Spec: TypeAlias = spec_pb2.TrainingSpec | toml_spec.Tree
 _ALLOWED_DATA = "a file that exists, a data set's identifier, and, or, xor"
@@ -33,22 +35,29 @@ class Submission:
 
 
 def of_call(
-    x: ArrayLike | Spec, y: ArrayLike | None, spec: Spec | None, data: str | Path | None
+    x: Arrays | Spec, y: ArrayLike | None, spec: Spec | None, data: str | Path | None
 ) -> Submission:
     """What `train(x, y, spec)` or `train(spec, data=data)` asks for.
 
     Raises:
         TypeError: neither of the two.
     """
-    if isinstance(x, Mapping | spec_pb2.TrainingSpec):
+    if _is_spec(x):
         if spec is None and y is None:
             return of_data(x, data)
     elif spec is not None and y is not None and data is None:
-        return of_arrays(spec, x, y)
+        return of_arrays(spec, cast("Arrays", x), y)  # a guard says nothing where it fails
     raise TypeError("train takes (x, y, spec) or (spec, data=...)")
 
 
-def of_arrays(spec: Spec, x: ArrayLike, y: ArrayLike) -> Submission:
+def _is_spec(x: Arrays | Spec) -> TypeGuard[Spec]:
+    """Whether it is a spec, and not rows: also a mapping of arrays has neither tables nor text."""
+    if isinstance(x, Mapping):
+        return any(isinstance(value, Mapping | str) for value in x.values())
+    return isinstance(x, spec_pb2.TrainingSpec)
+
+
+def of_arrays(spec: Spec, x: Arrays, y: ArrayLike) -> Submission:
     """Training on rows in memory; the spec's data.dataset is replaced.
 
     Raises:

@@ -100,9 +100,9 @@ class Sizes:
     category_counts: tuple[int, ...] = ()
     #: Labels; 0 for regression.
     label_count: int = 0
-    #: Shape of a row of the single array input; () if there is none.
+    #: Shape of a row of the array input where there is exactly one; () otherwise.
     array_shape: tuple[int, ...] = ()
-    #: Name of the array input, which is the graph input's name.
+    #: Its name; "" where there is none.
     array_name: str = ""
 
     @property
@@ -113,13 +113,14 @@ class Sizes:
 
 def sizes_of(features: model_pb2.FeatureSpec) -> Sizes:
     """The widths of data prepared by `features`."""
-    array = next(iter(features.array_columns), None)
+    arrays = features.array_columns
+    is_single = len(arrays) == 1
     return Sizes(
         numeric_count=len(features.numeric_columns),
         category_counts=tuple(len(column.vocabulary) for column in features.category_columns),
         label_count=len(features.labels),
-        array_shape=tuple(array.shape[1:]) if array else (),
-        array_name=array.name if array else "",
+        array_shape=tuple(arrays[0].shape[1:]) if is_single else (),
+        array_name=arrays[0].name if is_single else "",
     )
 
 

@@ -1,4 +1,4 @@
-"""Versions as ONNX files that answer what the inferer answers: raw rows in, labels out.
+"""Versions as ONNX files that answer what the inferer answers: raw rows in, answers out.
 
 torch exports the network and its head; what torch knows no tensors for is added around them: text
 categories to indices (ai.onnx.ml.LabelEncoder) and scores to labels. Nothing is written that does
@@ -69,14 +69,13 @@ def export(manifest: model_pb2.Manifest, files: Mapping[str, bytes], out: Path) 
         raise InvalidField.of("out", str(out), "a file that is not there yet")
     net = registry.build(manifest, files)
     examples = Golden.parse(files[GOLDEN], signature.of_manifest(manifest))
-    arguments = features.Features(manifest.features).inputs(examples.inputs)
+    arguments = features.Features(manifest.features, net.graph).inputs(examples.inputs)
+    inputs = [spec.name for spec in net.graph.inputs]
     numeric = [name for name, array in examples.outputs.items() if array.dtype.kind != "O"]
-    model = to_proto(
-        _Served(net), [np.array(array) for array in arguments], list(examples.inputs), numeric
-    )
+    model = to_proto(_Served(net), [np.array(array) for array in arguments], inputs, numeric)
     _strip(model)
     _add_categories(model.graph, manifest.features)
-    if "label" in examples.outputs:
+    if not features.raw_outputs(net.graph) and manifest.features.labels:
         _add_labels(model.graph, list(manifest.features.labels))
     model.opset_import.append(helper.make_opsetid(_ML, _ML_OPSET))
     helper.set_model_props(
@@ -103,7 +102,7 @@ class _Served(torch.nn.Module):
         super().__init__()
         self.net = net
 
-    def forward(self, *inputs: torch.Tensor) -> torch.Tensor:
+    def forward(self, *inputs: torch.Tensor) -> torch.Tensor | tuple[torch.Tensor, ...]:
         """The head's answers; see Net.head."""
         return self.net.head(self.net(*inputs))
 

@@ -20,15 +20,15 @@ def written(form: Format, outputs: dict[str, Array]) -> list[str]:
     return lines
 
 
-def test_unknown_outputs_are_lists_and_numbered_columns() -> None:
+def test_raw_outputs_are_lists_of_lists_and_numbered_columns() -> None:
     raw = {"raw": np.array([[[1, 2], [3, 4]]], dtype=np.int64)}
 
     assert json.loads(written(Format.JSONL, raw)[0]) == {
         "row": 1,
-        "raw": [1, 2, 3, 4],
+        "raw": [[1, 2], [3, 4]],
         "version": 1,
     }
-    assert written(Format.CSV, raw) == ["raw.0,raw.1,raw.2,raw.3,version", "1,2,3,4,1"]
+    assert written(Format.CSV, raw) == ["raw.0.0,raw.0.1,raw.1.0,raw.1.1,version", "1,2,3,4,1"]
 
 
 def test_floats_have_no_digits_of_no_meaning() -> None:

@@ -58,7 +58,8 @@ def test_other_inputs_keep_their_kind() -> None:
         {
             "category": [["red", "grün"]],
             "half": np.array([[1.5]], dtype=np.float16),
-            "index": np.array([[3]], dtype=np.uint8),
+            "pixel": np.array([[3]], dtype=np.uint8),
+            "index": np.array([[3]], dtype=np.int16),
             "mask": [[True]],
             "raw": np.array([[b"\xff"]], dtype=np.object_),
         }
@@ -66,8 +67,9 @@ def test_other_inputs_keep_their_kind() -> None:
 
     assert inputs["category"].tolist() == [[b"red", "grün".encode()]]
     assert inputs["half"].dtype == np.float32
+    assert inputs["pixel"].dtype == np.float32
     assert inputs["index"].dtype == np.int64
-    assert inputs["mask"].dtype == np.bool_
+    assert inputs["mask"].dtype == np.float32
     assert inputs["raw"].tolist() == [[b"\xff"]]
 
 

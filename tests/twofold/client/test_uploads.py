@@ -1,6 +1,7 @@
 """What an upload sends."""
 
 import hashlib
+from collections.abc import Mapping
 from io import BytesIO
 from pathlib import Path
 
@@ -146,6 +147,22 @@ def test_targets_of_every_kind_are_packed_without_pickle(y: ArrayLike, tmp_path:
         assert archive["y"].tolist() == np.asarray(y).reshape(-1).tolist()
 
 
+@pytest.mark.parametrize(
+    "x", [np.ones((3, 2, 2)), {"image": np.ones((3, 2, 2)), "age": [1, 2, 3], "word": ["a"] * 3}]
+)
+def test_arrays_of_any_rank_are_members(
+    x: ArrayLike | Mapping[str, ArrayLike], tmp_path: Path
+) -> None:
+    file = tmp_path / "a.npz"
+    file.write_bytes(content(uploads.from_arrays(x, [0, 1, 0])))
+
+    expected = x if isinstance(x, Mapping) else {"x": x}
+    with np.load(file, allow_pickle=False) as archive:
+        assert set(archive) == {*expected, "y"}
+        for name, array in expected.items():
+            assert np.array_equal(archive[name], array)
+
+
 def test_same_arrays_make_the_same_bytes() -> None:
     first, second = (uploads.from_arrays(np.eye(3), ["a", "b", "c"]) for _ in range(2))
 
@@ -161,8 +178,16 @@ def test_same_arrays_make_the_same_bytes() -> None:
         ([[1.0], [2.0]], [[1, 2], [3, 4]], "y is int64"),
         ([[1.0], [2.0]], np.array([1, "a"], dtype=np.object_), "y is object"),
         ([[1.0], [2.0]], [b"a", b"b"], "y is |S1"),
+        ({"y": [[1.0]]}, [1], "'y' cannot be an array's name"),
+        ({"file": [[1.0]]}, [1], "'file' cannot be"),
+        ({"a b": [[1.0]]}, [1], "'a b' cannot be"),
+        ({"image": np.zeros((2, 3, 3))}, [1], "image has 2 rows, but y has 1"),
+        ({"image": [["a"]]}, [1], r"image is <U1 \[1, 1\]; expected numbers"),
+        ({"image": 1.0}, [1], r"image is float64 \[\]; expected"),
     ],
 )
-def test_other_arrays_are_refused(x: ArrayLike, y: ArrayLike, message: str) -> None:
+def test_other_arrays_are_refused(
+    x: ArrayLike | Mapping[str, ArrayLike], y: ArrayLike, message: str
+) -> None:
     with pytest.raises(errors.InvalidData, match=message):
         uploads.from_arrays(x, y)

@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from tests.inferer import artifacts
+from tests.twofold import arrays
 from tests.twofold.nets import families
 from tests.twofold.nets.test_registry import served
 from twofold import errors
@@ -71,8 +72,18 @@ def run(path: Path, inputs: Mapping[str, Array]) -> dict[str, Any]:
         binary(spec_pb2.FAMILY_LOGISTIC),
         binary(spec_pb2.FAMILY_PERCEPTRON),
         embedded(),
+        artifacts.module(arrays.conv(maps=True), "a", "b"),
+        artifacts.module(arrays.tokens(), "a", "b"),
     ],
-    ids=["classes and categories", "regression", "sigmoid", "step", "embeddings"],
+    ids=[
+        "classes and categories",
+        "regression",
+        "sigmoid",
+        "step",
+        "embeddings",
+        "raw images",
+        "identifiers",
+    ],
 )
 def test_an_export_answers_like_the_version(made: Made, tmp_path: Path) -> None:
     spec, net = made

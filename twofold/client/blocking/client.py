@@ -13,7 +13,7 @@ from twofold.client.blocking.transport import Transport
 from twofold.client.calls.jobs import CreateOptions
 from twofold.client.channels import INFER_ADDRESS, TRAIN_ADDRESS, Connection
 from twofold.client.predictions import Prediction, Rows
-from twofold.client.submission import Spec, Submission, of_call
+from twofold.client.submission import Arrays, Spec, Submission, of_call
 from twofold.v1 import spec_pb2
 
 
@@ -41,7 +41,7 @@ class Client:
     @overload
     def train(
         self,
-        x: ArrayLike,
+        x: Arrays,
         y: ArrayLike,
         spec: Spec,
         *,
@@ -59,7 +59,7 @@ class Client:
     ) -> JobHandle: ...
     def train(
         self,
-        x: ArrayLike | Spec,
+        x: Arrays | Spec,
         y: ArrayLike | None = None,
         spec: Spec | None = None,
         *,
@@ -70,8 +70,10 @@ class Client:
         """Submits a job and answers with its handle; `.wait()` follows it to its version.
 
         `train(x, y, spec)` uploads rows `x` [rows, columns] with targets `y` [rows], numbers or
-        text. `train(spec, data=...)` trains on a file (uploaded unless the server has it), on a
-        data set's identifier, on "and", "or" or "xor", or on what the spec names.
+        text; `x` may be an array of more dimensions, or several by name, such as
+        {"image": ..., "age": ...}. `train(spec, data=...)` trains on a file (uploaded unless the
+        server has it), on a data set's identifier, on "and", "or" or "xor", or on what the spec
+        names.
 
         `module` is a torch.nn.Module, or what twofold.nets.trace made of one, to train instead of a
         family of the catalogue. It goes as a graph with its weights, never as code. Its inputs are
@@ -116,9 +118,9 @@ class Client:
     ) -> Prediction:
         """Answers one batch by the model's current version, or by `version` or `alias`.
 
-        `rows` are numbers [rows, columns], sent as float32; or input tensors by name, such as
-        {"x": ..., "category": ...}, each [rows, columns]; or columns by name, each [rows], which
-        the model's own metadata put in order.
+        `rows` are numbers [rows, columns], sent as float32, or the array [rows, ...] of input x; or
+        input tensors by name, such as {"x": ..., "image": ...}, each of two dimensions or more; or
+        columns by name, at least one of them [rows], which the model's own metadata put in order.
 
         Raises:
             InvalidTensor: the rows do not fit the model.
