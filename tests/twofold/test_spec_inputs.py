@@ -128,7 +128,7 @@ def test_families_of_columns_refuse_arrays_and_say_who_takes_them() -> None:
     assert error.fields["field"] == "data.features"
     assert error.message == (
         "data.features is image, an array FP32[3, 6, 6]; allowed: columns of one value for mlp, "
-        "named in data.features; arrays are for modules of your own"
+        "named in data.features; arrays are for cnn, cnn1d, gru, resnet, modules of your own"
     )
     assert done(make_spec(data__features=["a", "b"]))
 
