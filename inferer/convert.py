@@ -274,9 +274,10 @@ def _wanted(
     if "classification" not in output.parameters:
         return Wanted(spec.name)
     classes = output.parameters["classification"].int64_param
-    if classes < 1 or spec.datatype == "BYTES":
+    is_table = len(spec.shape) == 2 and spec.datatype not in ("BOOL", "BYTES")  # noqa: PLR2004 - rows, classes
+    if classes < 1 or not is_table:
         field = f"outputs.{spec.name}.parameters.classification"
-        allowed = "an int64 of at least 1, on a numeric output"
+        allowed = "an int64 of at least 1, on a numeric output [rows, classes]"
         raise InvalidField.of(field, classes, allowed)
     return Wanted(spec.name, classes)
 

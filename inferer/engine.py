@@ -17,12 +17,12 @@ from inferer.lane import Executed, Turns
 from inferer.statistics import Timing
 from twofold import golden
 from twofold.errors import Corrupt
-from twofold.features import Features
+from twofold.features import Features, Scores, raw_outputs
 from twofold.features import signature as wire_signature
 from twofold.nets import registry
 from twofold.nets.net import Net
 from twofold.tensors import Array
-from twofold.v1 import model_pb2
+from twofold.v1 import graph_pb2, model_pb2
 
 #: Warm-up: the larger batch size, and how often each is run. The fastest run counts: anything
 #: slower was a core taken away.
@@ -35,7 +35,7 @@ class TorchProgram:
 
     def __init__(self, net: Net, spec: model_pb2.FeatureSpec, device: torch.device) -> None:
         self._net = net
-        self._features = Features(spec)
+        self._features = Features(spec, net.graph)
         self._device = device
         self._fixed_s = float("inf")
         self._row_s = 0.0
@@ -79,8 +79,8 @@ class TorchProgram:
         return [torch.from_numpy(rows).to(self._device) for rows in arguments]
 
     @torch.inference_mode()
-    def _scores(self, inputs: Sequence[torch.Tensor]) -> Array:
-        return self._net.head(self._net(*inputs)).cpu().numpy()
+    def _scores(self, inputs: Sequence[torch.Tensor]) -> Scores:
+        return registry.arrays_of(self._net.head(self._net(*inputs)))
 
     def replay(self, examples: golden.Golden, tolerance: model_pb2.Tolerance) -> None:
         """See loading.Network."""
@@ -164,13 +164,18 @@ class Engine:
             Corrupt: the files are not a network, or not this manifest's.
         """
         net = registry.parse(files)
-        score_count, label_count = _score_count(manifest), len(manifest.features.labels)
-        if label_count not in (0, score_count):
-            raise Corrupt(f"the manifest has {label_count} labels for {score_count} scores")
-        expected = wire_signature(manifest.features, score_count)
-        if (list(manifest.inputs), list(manifest.outputs)) != expected:
-            raise Corrupt("the manifest's signature is not that of its columns and labels")
+        _check_signature(manifest, net.graph)
         return TorchProgram(net.to(self._device), manifest.features, self._device)
+
+
+def _check_signature(manifest: model_pb2.Manifest, graph: graph_pb2.Graph) -> None:
+    """Raises Corrupt where a manifest's signature is not that of its columns, labels and graph."""
+    score_count, label_count = _score_count(manifest), len(manifest.features.labels)
+    if not raw_outputs(graph) and label_count not in (0, score_count):
+        raise Corrupt(f"the manifest has {label_count} labels for {score_count} scores")
+    expected = wire_signature(manifest.features, score_count, graph)
+    if (list(manifest.inputs), list(manifest.outputs)) != expected:
+        raise Corrupt("the manifest's signature is not that of its columns and labels")
 
 
 def _score_count(manifest: model_pb2.Manifest) -> int:

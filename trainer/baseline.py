@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 from trainer import scores
 from trainer.gates import Baseline, NotBlessed
 from trainer.prepared import Prepared
-from twofold import artifact, keys, manifest, versions
+from twofold import artifact, features, keys, manifest, versions
 from twofold.errors import Corrupt, NotFound
 from twofold.nets import registry
 from twofold.nets.net import Net
 from twofold.store import Store
-from twofold.v1 import model_pb2, spec_pb2
+from twofold.v1 import graph_pb2, model_pb2, spec_pb2
 
 #: Rows of one forward pass: bounds the memory of activations.
 _ROWS = 65_536
@@ -43,8 +43,8 @@ def measure(
         net = read_net(store, tenant, made)
     except (Corrupt, NotFound) as error:
         raise NotBlessed(f"not published: {who}, cannot be compared: {error.message}") from error
-    if made.features.task != prepared.features.task:
-        raise NotBlessed(f"not published: {who}, cannot be compared: it does another task")
+    if problem := _difference(net.graph, made.features, prepared.features):
+        raise NotBlessed(f"not published: {who}, cannot be compared: {problem}")
     rows = prepared.validation_rows if len(prepared.validation_rows) else prepared.training_rows
     places = _inputs(prepared, made.features, who)
     answers: list[Arrays] = []
@@ -53,6 +53,17 @@ def measure(
         wanted = {name: raw[name][:, columns] for name, columns in places.items()}
         answers.append(registry.answers(net, made.features, wanted))
     return Baseline(number, _metrics(prepared, rows, answers))
+
+
+def _difference(
+    graph: graph_pb2.Graph, theirs: model_pb2.FeatureSpec, ours: model_pb2.FeatureSpec
+) -> str:
+    """Why the answers of a version do not stand beside ours; empty where they do."""
+    if theirs.task != ours.task:
+        return "it does another task"
+    if list(theirs.targets) != list(ours.targets):
+        return "it predicts other columns"
+    return "it answers its outputs as they are" if features.raw_outputs(graph) else ""
 
 
 def resolve(store: Store, tenant: str, model: str, name: str) -> int | None:
@@ -111,6 +122,9 @@ def _metrics(
     if prepared.features.task == spec_pb2.TASK_REGRESSION:
         values = np.concatenate([part["value"] for part in answers])
         return scores.regression(values.astype(np.float32), target.astype(np.float32))
+    if prepared.features.task == spec_pb2.TASK_MULTILABEL:
+        flags = np.concatenate([part["label"] for part in answers]).astype(np.bool_)
+        return scores.multilabel(flags, target > 0)
     labels = [label.encode() for label in prepared.features.labels]
     index = {label: number for number, label in enumerate(labels)}
     given = np.concatenate([part["label"][:, 0] for part in answers]).tolist()

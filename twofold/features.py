@@ -5,10 +5,12 @@ and decodes answers with the same one. Every function treats rows independently.
 """
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from twofold import spec_targets
 from twofold.v1 import graph_pb2, model_pb2, spec_pb2
 
 Floats = NDArray[np.float32]
@@ -16,15 +18,24 @@ Integers = NDArray[np.int64]
 #: Object arrays of bytes, as tensors of type BYTES are held.
 Strings = NDArray[np.object_]
 
+#: What a net computes, float32 [B, C]; where raw outputs are served each of them, [B, ...].
+Scores = Floats | Sequence[NDArray[Any]]
+
 #: The index of a value that training did not see.
 UNKNOWN = -1
+_BYTES = graph_pb2.DATA_TYPE_BYTES
 
 
 class Features:
-    """A FeatureSpec made ready for many batches: its tables are built once."""
+    """A FeatureSpec made ready for many batches: its tables are built once.
 
-    def __init__(self, spec: model_pb2.FeatureSpec) -> None:
+    The graph says whether its outputs are served as they are; without one they are not.
+    """
+
+    def __init__(self, spec: model_pb2.FeatureSpec, graph: graph_pb2.Graph | None = None) -> None:
         self.spec = spec
+        #: Names of the outputs that are served as they are.
+        self._raw = [tensor.name for tensor in raw_outputs(graph)]
         self._indices = [
             {value.encode(): index for index, value in enumerate(column.vocabulary)}
             for column in spec.category_columns
@@ -51,15 +62,21 @@ class Features:
             arguments.append(self.category_indices(category))
         return arguments
 
-    def answers(self, scores: Floats) -> dict[str, NDArray[np.generic]]:
-        """The output tensors for the head's scores, float32 [B, C].
+    def answers(self, scores: Scores) -> dict[str, NDArray[np.generic]]:
+        """The output tensors for the head's scores, raw ones by their own names.
 
         The label of a row is that of its highest score; of two classes with equal scores it is
         the second, as the heads define it. A row with a score that is not a number has no label:
-        it gets b"".
+        it gets b"". A row of a multi-label has every label with a score of at least 0.5.
         """
+        if self._raw:
+            outputs = scores if isinstance(scores, Sequence) else (scores,)
+            return dict(zip(self._raw, outputs, strict=True))
+        assert isinstance(scores, np.ndarray)  # noqa: S101 - only raw outputs are several
         if self.spec.task == spec_pb2.TASK_REGRESSION:
             return {"value": scores}
+        if self.spec.task == spec_pb2.TASK_MULTILABEL:
+            return {"probabilities": scores, "label": has_label(scores)}
         if scores.shape[1] == 2:  # noqa: PLR2004 - two classes
             best = (scores[:, 1] >= scores[:, 0]).astype(np.int64)
         else:
@@ -78,20 +95,42 @@ def answers(spec: model_pb2.FeatureSpec, scores: Floats) -> dict[str, NDArray[np
     return Features(spec).answers(scores)
 
 
+def raw_outputs(graph: graph_pb2.Graph | None) -> list[graph_pb2.TensorSpec]:
+    """The outputs that a graph's answers are, where they are served as they are; else none."""
+    if graph is None or graph.head != graph_pb2.HEAD_RAW:
+        return []
+    return list(graph.outputs)
+
+
+def has_label(probabilities: Floats) -> NDArray[np.bool_]:
+    """Which labels rows have, of their probabilities [B, K]; one that is not a number says no."""
+    return np.greater_equal(probabilities, 0.5)
+
+
 def signature(
-    spec: model_pb2.FeatureSpec, score_count: int
+    spec: model_pb2.FeatureSpec, score_count: int, graph: graph_pb2.Graph | None = None
 ) -> tuple[list[graph_pb2.TensorSpec], list[graph_pb2.TensorSpec]]:
-    """Inputs and outputs on the wire, for a head of `score_count` classes or targets."""
+    """Inputs and outputs on the wire.
+
+    Args:
+        spec: gives the inputs and, by its task, the outputs.
+        score_count: classes or targets of the head.
+        graph: its own outputs are served instead, where its head says so.
+    """
     inputs: list[graph_pb2.TensorSpec] = []
     if spec.numeric_columns:
         inputs.append(_tensor("x", graph_pb2.DATA_TYPE_FP32, len(spec.numeric_columns)))
     if spec.category_columns:
         inputs.append(_tensor("category", graph_pb2.DATA_TYPE_BYTES, len(spec.category_columns)))
+    if raw := raw_outputs(graph):
+        return inputs, raw
     if spec.task == spec_pb2.TASK_REGRESSION:
         return inputs, [_tensor("value", graph_pb2.DATA_TYPE_FP32, score_count)]
+    is_multilabel = spec.task == spec_pb2.TASK_MULTILABEL
+    label = (graph_pb2.DATA_TYPE_BOOL, score_count) if is_multilabel else (_BYTES, 1)
     return inputs, [
         _tensor("probabilities", graph_pb2.DATA_TYPE_FP32, score_count),
-        _tensor("label", graph_pb2.DATA_TYPE_BYTES, 1),
+        _tensor("label", *label),
     ]
 
 
@@ -111,7 +150,10 @@ def fit(
             when serving.
         labels: of all rows of the target, in the order of the probabilities.
     """
-    spec = model_pb2.FeatureSpec(target=data.target, task=data.task)
+    targets = spec_targets.of(data)
+    spec = model_pb2.FeatureSpec(target=targets[0], task=data.task)
+    if len(targets) > 1:
+        spec.targets.extend(targets)
     for name in data.features:
         if name in vocabularies:
             spec.category_columns.add(name=name, vocabulary=vocabularies[name])
@@ -119,6 +161,8 @@ def fit(
             spec.numeric_columns.append(name)
     if data.task == spec_pb2.TASK_CLASSIFICATION:
         spec.labels.extend(labels)
+    if data.task == spec_pb2.TASK_MULTILABEL:
+        spec.labels.extend(targets)
     return spec
 
 

@@ -38,13 +38,14 @@ FIELDS: Mapping[str, Field] = {
         "text",
         "Feature columns, in order.",
         entries=MAX_FEATURES,
-        default_rule="every column but the target",
+        default_rule="every column but targets and weight",
     ),
     "data.task": Field(
         "choice",
         "What the target is.",
         default_rule="the family's where it does one alone; else classification for text, boolean "
-        f"and integer columns of at most {MAX_LABELS:,} values, else regression",
+        f"and integer columns of at most {MAX_LABELS:,} values, else regression; of several "
+        "columns multilabel where all are boolean or 0 and 1, else regression",
     ),
     "data.validation_fraction": Field(
         "real",
@@ -62,6 +63,17 @@ FIELDS: Mapping[str, Field] = {
         "boolean",
         "Whether numeric features are scaled to mean 0 and deviation 1.",
         default_rule="true; false for the truth tables",
+    ),
+    "data.targets": Field(
+        "text",
+        "Columns to predict together; not beside target.",
+        entries=MAX_LABELS,
+        default_rule="target alone",
+    ),
+    "data.weight": Field(
+        "text",
+        "Column that says how much each row counts in the loss; at least 0, not all 0.",
+        default_rule="all rows count alike",
     ),
     "network.family": required("choice", "What is trained."),
     "network.hidden": Field(
@@ -94,8 +106,8 @@ FIELDS: Mapping[str, Field] = {
     ),
     "network.head": Field(
         "choice",
-        "How a module's outputs become answers: raw, identity, sigmoid or softmax.",
-        default_rule="what the loss implies; raw for several outputs",
+        "How a module's outputs become answers: raw, identity, sigmoid, softmax or multilabel.",
+        default_rule="what the loss implies; raw for several outputs or a loss of the user's",
     ),
     **training_fields.FIELDS,
     "limits.max_duration": Field(
@@ -116,7 +128,9 @@ FIELDS: Mapping[str, Field] = {
     "gates.min_metric": Field(
         "real", "Least accuracy, macro_f1 or r2.", -(10**6), 10**6, default_rule="any"
     ),
-    "gates.max_metric": Field("real", "Largest loss, rmse or mae.", 0, 10**6, default_rule="any"),
+    "gates.max_metric": Field(
+        "real", "Largest loss, rmse, mae or hamming_loss.", 0, 10**6, default_rule="any"
+    ),
     "gates.not_worse_than": Field(
         "text", "Alias or number of the version to compare with.", default_rule="none"
     ),

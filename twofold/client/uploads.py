@@ -27,6 +27,8 @@ _FORMATS = {
     ".safetensors": pb.DATASET_FORMAT_SAFETENSORS,
 }
 _TABLE_DIMENSIONS = 2
+#: The column of the rows' weights.
+WEIGHT = "weight"
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,11 +118,14 @@ def from_file(path: Path, display_name: str | None = None) -> Upload:
     return Upload(header, lambda: path.open("rb"))
 
 
-def from_arrays(x: ArrayLike, y: ArrayLike, display_name: str = "arrays") -> Upload:
-    """The upload of rows `x` [rows, columns] and their targets `y` [rows], as an NPZ in memory.
+def from_arrays(
+    x: ArrayLike, y: ArrayLike, display_name: str = "arrays", weight: ArrayLike | None = None
+) -> Upload:
+    """The upload of rows `x` [rows, columns] and their targets `y`, as an NPZ in memory.
 
-    `x` may be of any numeric dtype; `y` numeric, boolean or text. The same arrays always make the
-    same bytes, so the server stores them once.
+    `x` may be of any numeric dtype; `y` numeric, boolean or text [rows], the column "y", or numeric
+    or boolean [rows, targets], the columns "y0", "y1" and so on; `weight` numeric [rows], the
+    column WEIGHT. The same arrays always make the same bytes, so the server stores them once.
 
     Raises:
         InvalidData: other shapes or types.
@@ -128,8 +133,11 @@ def from_arrays(x: ArrayLike, y: ArrayLike, display_name: str = "arrays") -> Upl
     rows, targets = _rows(np.asarray(x)), _targets(np.asarray(y))
     if len(rows) != len(targets):
         raise InvalidData(f"x has {len(rows)} rows, but y has {len(targets)}")
+    members = {"x": rows, "y": targets}
+    if weight is not None:
+        members[WEIGHT] = _weights(np.asarray(weight), len(rows))
     buffer = io.BytesIO()
-    np.savez(buffer, allow_pickle=False, x=rows, y=targets)
+    np.savez(buffer, allow_pickle=False, **members)
     return _in_memory(buffer.getvalue(), pb.DATASET_FORMAT_NPZ, display_name)
 
 
@@ -158,11 +166,30 @@ def _rows(x: Array) -> Array:
     return x
 
 
+def target_names(y: ArrayLike) -> list[str]:
+    """The columns that `y` becomes."""
+    shape = np.shape(y)
+    several = len(shape) == _TABLE_DIMENSIONS and shape[1] > 1
+    return [f"y{index}" for index in range(shape[1])] if several else ["y"]
+
+
+def _weights(weight: Array, row_count: int) -> Array:
+    if weight.shape != (row_count,) or weight.dtype.kind not in "biuf":
+        found = f"{weight.dtype} {list(weight.shape)}"
+        raise InvalidData(f"sample_weight is {found}; expected numbers [{row_count}]")
+    return weight
+
+
 def _targets(y: Array) -> Array:
+    if y.ndim == _TABLE_DIMENSIONS and y.shape[1] > 1 and y.dtype.kind in "biuf":
+        return y
     flat = y.reshape(-1) if y.ndim == _TABLE_DIMENSIONS and y.shape[1] == 1 else y
     values: list[object] = flat.tolist() if flat.dtype.kind == "O" else []
     if values and all(isinstance(value, str) for value in values):
         flat = flat.astype(np.str_)
     if flat.ndim != 1 or flat.dtype.kind not in "biufU":
-        raise InvalidData(f"y is {y.dtype} {list(y.shape)}; expected numbers or text [rows]")
+        raise InvalidData(
+            f"y is {y.dtype} {list(y.shape)}; expected numbers or text [rows], or numbers "
+            "[rows, targets]"
+        )
     return flat

@@ -42,14 +42,16 @@ LOSSES: Mapping[tuple[spec_pb2.Family, spec_pb2.Task], Sequence[spec_pb2.Loss]] 
     (spec_pb2.FAMILY_PERCEPTRON, spec_pb2.TASK_CLASSIFICATION): (spec_pb2.LOSS_PERCEPTRON,),
     (spec_pb2.FAMILY_LINEAR, spec_pb2.TASK_REGRESSION): _REGRESSION,
     (spec_pb2.FAMILY_LOGISTIC, spec_pb2.TASK_CLASSIFICATION): (spec_pb2.LOSS_BCE,),
+    (spec_pb2.FAMILY_LOGISTIC, spec_pb2.TASK_MULTILABEL): (spec_pb2.LOSS_BCE,),
     (spec_pb2.FAMILY_SOFTMAX, spec_pb2.TASK_CLASSIFICATION): _SOFTMAX,
     (spec_pb2.FAMILY_MLP, spec_pb2.TASK_REGRESSION): _REGRESSION,
     (spec_pb2.FAMILY_MLP, spec_pb2.TASK_CLASSIFICATION): (*_SOFTMAX, spec_pb2.LOSS_BCE),
+    (spec_pb2.FAMILY_MLP, spec_pb2.TASK_MULTILABEL): (spec_pb2.LOSS_BCE,),
 }
 
 _HEADS: Mapping[spec_pb2.Loss, graph_pb2.Head] = {
     spec_pb2.LOSS_BCE: graph_pb2.HEAD_SIGMOID,
-    **dict.fromkeys(_SOFTMAX, graph_pb2.HEAD_SOFTMAX),
+    **dict.fromkeys((*_SOFTMAX, spec_pb2.LOSS_CUSTOM), graph_pb2.HEAD_SOFTMAX),
     spec_pb2.LOSS_PERCEPTRON: graph_pb2.HEAD_STEP,
 }
 
@@ -73,6 +75,8 @@ class Sizes:
     category_counts: tuple[int, ...] = ()
     #: Labels; 0 for regression.
     label_count: int = 0
+    #: Target columns.
+    target_count: int = 1
 
     @property
     def width(self) -> int:
@@ -86,6 +90,7 @@ def sizes_of(features: model_pb2.FeatureSpec) -> Sizes:
         numeric_count=len(features.numeric_columns),
         category_counts=tuple(len(column.vocabulary) for column in features.category_columns),
         label_count=len(features.labels),
+        target_count=len(features.targets) or 1,
     )
 
 
@@ -148,7 +153,7 @@ def build_sized(
 ) -> Built:
     """As `build`, from the widths alone, and with what a row costs."""
     permitted = losses(network, task)
-    if not permitted or (loss and loss not in permitted):
+    if not permitted or (loss and loss not in (*permitted, spec_pb2.LOSS_CUSTOM)):
         raise InvalidField.of("training.loss", spec_pb2.Loss.Name(loss), _names(permitted))
     loss = loss or permitted[0]
     draft = _Draft()
@@ -169,6 +174,8 @@ def _names(permitted: Sequence[spec_pb2.Loss]) -> str:
 def _head(task: spec_pb2.Task, loss: spec_pb2.Loss) -> graph_pb2.Head:
     if task == spec_pb2.TASK_REGRESSION:
         return graph_pb2.HEAD_IDENTITY
+    if task == spec_pb2.TASK_MULTILABEL:
+        return graph_pb2.HEAD_MULTILABEL
     return _HEADS.get(loss, graph_pb2.HEAD_THRESHOLD)
 
 
@@ -269,12 +276,20 @@ def _layers(
 ) -> _Columns:
     if network.family == spec_pb2.FAMILY_MLP:
         operand = _hidden(draft, operand, list(network.hidden) or DEFAULT_HIDDEN, network)
-    outputs = sizes.label_count if loss in _SOFTMAX else 1
+    outputs = _output_count(sizes, loss)
     last = draft.linear("output", operand, outputs)
     is_logit = loss in (spec_pb2.LOSS_BCE, spec_pb2.LOSS_PERCEPTRON)
     if network.family == spec_pb2.FAMILY_NEURON and not is_logit:
         return draft.apply("activation", last, tables.ACTIVATIONS[activation_of(network)])
     return last
+
+
+def _output_count(sizes: Sizes, loss: spec_pb2.Loss) -> int:
+    """Columns of the last layer: a logit per label, or one per target."""
+    if loss in _SOFTMAX:
+        return sizes.label_count
+    has_logits = loss == spec_pb2.LOSS_CUSTOM and sizes.label_count
+    return sizes.label_count if has_logits else sizes.target_count
 
 
 def _hidden(
