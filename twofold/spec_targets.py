@@ -128,11 +128,12 @@ def _is_flag(column: dataset_pb2.Column) -> bool:
     """Whether a column is one of a multi-label by default."""
     if column.kind == dataset_pb2.COLUMN_KIND_BOOLEAN:
         return True
-    return column.kind == dataset_pb2.COLUMN_KIND_INTEGER and _lies_within_0_and_1(column)
+    is_whole = column.kind == dataset_pb2.COLUMN_KIND_INTEGER and column.HasField("maximum")
+    return is_whole and _lies_within_0_and_1(column)
 
 
 def _lies_within_0_and_1(column: dataset_pb2.Column) -> bool:
-    return column.minimum >= 0 and column.maximum <= 1
+    return column.minimum >= 0 and column.maximum <= 1  # of booleans neither is known
 
 
 def _check_labels(target: dataset_pb2.Column) -> None:

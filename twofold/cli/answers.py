@@ -12,6 +12,7 @@ import numpy as np
 
 from twofold.client.predictions import Prediction, Signature
 from twofold.errors import Conflict
+from twofold.features import label_of
 from twofold.tensors import Array
 
 Cell: TypeAlias = str | float | int | None
@@ -58,8 +59,8 @@ class JsonWriter:
 def _value(
     name: str, cells: Sequence[Cell], signature: Signature
 ) -> Cell | list[Cell] | dict[str, Cell]:
-    if name == "probabilities" and len(cells) == len(signature.labels):
-        return dict(zip(signature.labels, cells, strict=True))
+    if parts := parts_of(name, len(cells), signature):
+        return dict(zip(parts, cells, strict=True))
     return cells[0] if len(cells) == 1 else list(cells)
 
 
@@ -90,7 +91,8 @@ class CsvWriter:
 
     def _line(self, cells: Sequence[Cell]) -> None:
         line = StringIO()
-        csv.writer(line, lineterminator="").writerow(cells)
+        plain = [label_of(cell) if isinstance(cell, bool) else cell for cell in cells]
+        csv.writer(line, lineterminator="").writerow(plain)
         self._out(line.getvalue())
 
 
@@ -113,9 +115,16 @@ def column_names(name: str, width: int, signature: Signature) -> list[str]:
     """The columns of an output: one of its name, or one for each label or number."""
     if width == 1:
         return [name]
-    has_labels = name == "probabilities" and width == len(signature.labels)
-    parts = signature.labels if has_labels else range(width)
+    parts = parts_of(name, width, signature) or range(width)
     return [f"{name}.{part}" for part in parts]
+
+
+def parts_of(name: str, width: int, signature: Signature) -> Sequence[str]:
+    """What the numbers of an output stand for: labels, or targets; none where they have no name."""
+    if name == "value":
+        return signature.targets if width == len(signature.targets) > 1 else ()
+    is_labelled = name == "probabilities" or (name == "label" and width > 1)
+    return signature.labels if is_labelled and width == len(signature.labels) else ()
 
 
 def _rows(prediction: Prediction) -> Iterator[dict[str, list[Cell]]]:
