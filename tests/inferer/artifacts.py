@@ -13,14 +13,15 @@ import torch
 from twofold import keys, names, tensors
 from twofold.features import Features, signature
 from twofold.manifest import sha256_hex
-from twofold.nets import catalogue
+from twofold.nets import catalogue, values
 from twofold.nets.net import Net, init, load
+from twofold.nets.registry import arrays_of
 from twofold.principal import LOCAL
 from twofold.publish import Attempt, publish
 from twofold.seams import SystemClock
 from twofold.store import LocalStore
 from twofold.tensors import Array
-from twofold.v1 import model_pb2, spec_pb2
+from twofold.v1 import graph_pb2, model_pb2, spec_pb2
 
 CLASSES = model_pb2.FeatureSpec(
     numeric_columns=["width", "height"],
@@ -31,6 +32,13 @@ CLASSES = model_pb2.FeatureSpec(
     task=spec_pb2.TASK_CLASSIFICATION,
     labels=["cat", "dog", "owl"],
 )
+FLAGS = model_pb2.FeatureSpec(
+    numeric_columns=["a", "b"],
+    target="hot",
+    targets=["hot", "wet", "dry"],
+    task=spec_pb2.TASK_MULTILABEL,
+    labels=["hot", "wet", "dry"],
+)
 VALUE = model_pb2.FeatureSpec(numeric_columns=["a", "b"], target="y", task=spec_pb2.TASK_REGRESSION)
 _GOLDEN_ROWS = 4
 
@@ -40,6 +48,29 @@ def classifier(seed: int = 1) -> tuple[model_pb2.FeatureSpec, Net]:
     network = spec_pb2.NetworkSpec(family=spec_pb2.FAMILY_MLP, hidden=[8])
     graph = catalogue.build(network, CLASSES, scaling=True, loss=spec_pb2.LOSS_UNSPECIFIED)
     return CLASSES, init(graph, seed)
+
+
+def labels(seed: int = 1) -> tuple[model_pb2.FeatureSpec, Net]:
+    """Two numbers to three labels, any number of which a row may have."""
+    network = spec_pb2.NetworkSpec(family=spec_pb2.FAMILY_LOGISTIC)
+    graph = catalogue.build(network, FLAGS, scaling=True, loss=spec_pb2.LOSS_UNSPECIFIED)
+    return FLAGS, init(graph, seed)
+
+
+def pair() -> tuple[model_pb2.FeatureSpec, Net]:
+    """Two outputs that are served as they are: a row's numbers, and their sum, which is whole."""
+    spec = regression()
+    graph = graph_pb2.Graph(format_version=2, head=graph_pb2.HEAD_RAW)
+    graph.inputs.add(name="x", data_type=graph_pb2.DATA_TYPE_FP32, shape=[-1, 2])
+    graph.nodes.add(name="x", input="x")
+    total, integer = graph_pb2.FUNCTION_SUM, graph_pb2.FUNCTION_TO_TYPE
+    graph.nodes.add(name="sum", function=total, arguments=[values.node("x"), values.integers([1])])
+    whole = graph_pb2.Value(data_type=graph_pb2.DATA_TYPE_INT64)
+    graph.nodes.add(name="whole", function=integer, arguments=[values.node("sum"), whole])
+    graph.outputs.add(name="numbers", data_type=graph_pb2.DATA_TYPE_FP32, shape=[-1, 2])
+    graph.outputs.add(name="label", data_type=graph_pb2.DATA_TYPE_INT64, shape=[-1])
+    graph.results.extend(["x", "whole"])
+    return spec, init(graph, 0)
 
 
 def regression(columns: Sequence[str] = ("a", "b")) -> model_pb2.FeatureSpec:
@@ -88,11 +119,11 @@ def raw_inputs(spec: model_pb2.FeatureSpec, rows: int) -> dict[str, Array]:
 
 def answer(spec: model_pb2.FeatureSpec, net: Net, inputs: Mapping[str, Array]) -> dict[str, Array]:
     """What the network answers, computed apart from the inferer."""
-    features = Features(spec)
+    features = Features(spec, net.graph)
     with torch.inference_mode():
         net.eval()
         arguments = [torch.from_numpy(array.copy()) for array in features.inputs(inputs)]
-        scores = net.head(net(*arguments)).numpy()
+        scores = arrays_of(net.head(net(*arguments)))
     return dict(features.answers(scores))
 
 
@@ -123,7 +154,7 @@ def manifest_of(
     """The manifest as training hands it to publishing."""
     scores = answer(spec, net, raw_inputs(spec, 1))
     first = next(iter(scores.values()))
-    inputs, outputs = signature(spec, first.shape[1])
+    inputs, outputs = signature(spec, first.shape[1], net.graph)
     return model_pb2.Manifest(
         format_version=1,
         model=model,

@@ -31,7 +31,10 @@ def load(made: Made, **files: bytes) -> TorchProgram:
         return program
 
 
-@pytest.mark.parametrize("make", [artifacts.classifier, lambda: artifacts.constant(3)])
+@pytest.mark.parametrize(
+    "make",
+    [artifacts.classifier, lambda: artifacts.constant(3), artifacts.labels, artifacts.pair],
+)
 def test_each_request_of_a_batch_gets_its_own_rows(make: Callable[[], Made]) -> None:
     spec, net = made = make()
     program = load(made)

@@ -14,7 +14,6 @@ from safetensors.torch import save_file
 from tests.trainer.jobs import BOUNDS, FakeReporter, points, request_for, table_request
 from tests.twofold import losses
 from tests.twofold.modules import graph_of
-from trainer.checker import GraphChecker
 from trainer.child import check_graphs
 from trainer.loop import Diverged
 from trainer.session import Session
@@ -40,10 +39,10 @@ def train(
     data: Mapping[str, object],
     family: str = "linear",
     own: graph_pb2.Graph | None = None,
-    **training: toml_spec.Value,
+    training: Mapping[str, toml_spec.Value] | None = None,
 ) -> tuple[model_pb2.Manifest, Weights]:
     folder.mkdir(exist_ok=True)
-    options = {"epochs": 40, "learning_rate": 0.1, **training}
+    options = {"epochs": 40, "learning_rate": 0.1, **(training or {})}
     tree = {"data": data, "network": {"family": family}, "training": options}
     return run(table_request(points(), tree, folder, loss=own))
 
@@ -101,7 +100,7 @@ def test_smoothed_and_focal_losses_are_less_sure(
     family: str, options: dict[str, toml_spec.Value], tmp_path: Path
 ) -> None:
     plain, sure = train(tmp_path / "plain", UP, family)
-    made, weights = train(tmp_path / "other", UP, family, **options)
+    made, weights = train(tmp_path / "other", UP, family, training=options)
 
     assert made.metrics["accuracy"] > 0.85
     assert plain.metrics["accuracy"] > 0.85
@@ -141,13 +140,14 @@ def shares(folder: Path, **training: toml_spec.Value) -> list[float]:
 
 
 def test_several_labels_count_by_their_weights(tmp_path: Path) -> None:
-    close = {"abs": 0.01}
-    assert shares(tmp_path / "plain") == pytest.approx([0.2, 0.5], **close)
-    assert shares(tmp_path / "balanced", balance_classes=True) == pytest.approx([0.5, 0.5], **close)
+    assert shares(tmp_path / "plain") == pytest.approx([0.2, 0.5], abs=0.01)
+    assert shares(tmp_path / "balanced", balance_classes=True) == pytest.approx(
+        [0.5, 0.5], abs=0.01
+    )
     heavy = shares(tmp_path / "heavy", class_weights={"two": 3})
-    assert heavy == pytest.approx([0.2, 0.75], **close)
+    assert heavy == pytest.approx([0.2, 0.75], abs=0.01)
     smooth = shares(tmp_path / "smooth", label_smoothing=0.5)
-    assert smooth == pytest.approx([0.35, 0.5], **close)
+    assert smooth == pytest.approx([0.35, 0.5], abs=0.01)
 
 
 @pytest.mark.parametrize(
@@ -168,8 +168,8 @@ def test_a_loss_of_the_users_trains_as_the_built_in_one_that_it_is(
     tmp_path: Path,
 ) -> None:
     options: dict[str, toml_spec.Value] = {"epochs": 5, "batch_size": 32, "micro_batch_size": 20}
-    expected, theirs = train(tmp_path / "theirs", data, family, loss=named, **options)
-    made, ours = train(tmp_path / "ours", data, family, loss, **options)
+    expected, theirs = train(tmp_path / "theirs", data, family, training={**options, "loss": named})
+    made, ours = train(tmp_path / "ours", data, family, loss, options)
 
     assert dict(made.metrics) == pytest.approx(dict(expected.metrics), rel=1e-4)
     assert list(made.outputs) == list(expected.outputs)
@@ -274,13 +274,3 @@ def test_a_loss_that_does_not_fit_is_refused_by_its_field() -> None:
     checked = check_graphs(None, broken)
     assert checked.field.startswith("training.loss_graph.outputs")
     assert checked.refusal.startswith("training.loss_graph.outputs")
-
-
-async def test_the_checking_process_takes_losses() -> None:
-    checker = GraphChecker()
-    try:
-        assert await checker(None, losses.squared()) > 0
-        with pytest.raises(InvalidField, match=r"training\.loss_graph\.inputs\[0\]"):
-            await checker(raw(graph_of(2, 1)), losses.squared(2))
-    finally:
-        await checker.close()
