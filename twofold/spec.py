@@ -165,8 +165,7 @@ def _complete_data(spec: spec_pb2.TrainingSpec, columns: _Columns, row_count: in
 
 def _complete_features(data: spec_pb2.DataSpec, columns: _Columns) -> None:
     if not data.features:
-        used = spec_targets.used(data)
-        data.features.extend(name for name in columns if name not in used)
+        data.features.extend(spec_targets.others(data, columns))
     if not 1 <= len(data.features) <= spec_fields.MAX_FEATURES:
         allowed = f"1 to {spec_fields.MAX_FEATURES:,} columns besides the target"
         raise InvalidField.of("data.features", f"{len(data.features)} columns", allowed)

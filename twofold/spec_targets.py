@@ -27,8 +27,14 @@ def of(data: spec_pb2.DataSpec) -> list[str]:
 
 
 def used(data: spec_pb2.DataSpec) -> set[str]:
-    """Columns that are no features by default: targets and weight."""
+    """Columns of a completed spec that are no features: targets and weight."""
     return {*of(data), data.weight}
+
+
+def others(data: spec_pb2.DataSpec, columns: _Columns) -> list[str]:
+    """Columns that are the features where a spec names none; it need not be complete."""
+    targets = list(data.targets) or [data.target or _usual(data, columns)]
+    return [name for name in columns if name not in {*targets, data.weight}]
 
 
 def complete(data: spec_pb2.DataSpec, columns: _Columns) -> None:

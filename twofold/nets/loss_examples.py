@@ -16,7 +16,7 @@ _ROWS = 3
 
 
 class Traced(Protocol):
-    """See twofold.nets.trace."""
+    """What twofold.nets.trace_loss makes of a loss."""
 
     @property
     def graph(self) -> graph_pb2.Graph:
@@ -24,7 +24,7 @@ class Traced(Protocol):
         ...
 
 
-class _Trace(Protocol):
+class _Nets(Protocol):
     def trace_loss(
         self, function: object, outputs: Sequence[Tensor] | Tensor, target: Tensor
     ) -> Traced: ...
@@ -40,9 +40,9 @@ def trace(
         outputs: what the network computes.
         target: what it is compared with.
     """
-    tracer = cast("_Trace", importlib.import_module("twofold.nets.trace"))
+    nets = cast("_Nets", importlib.import_module("twofold.nets"))
     found = [example(spec) for spec in outputs]
-    traced = tracer.trace_loss(loss, found[0] if len(found) == 1 else found, example(target))
+    traced = nets.trace_loss(loss, found[0] if len(found) == 1 else found, example(target))
     return traced.graph
 
 

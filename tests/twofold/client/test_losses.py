@@ -2,7 +2,6 @@
 # pyright: reportUnknownMemberType=false
 
 import asyncio
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from types import SimpleNamespace
@@ -14,7 +13,7 @@ from tests.twofold import losses as made
 from tests.twofold.client.serving import Servers
 from tests.twofold.modules import network_of
 from tests.twofold.specs import COLUMNS, make_spec
-from twofold import toml_spec
+from twofold import nets, toml_spec
 from twofold.client import AsyncClient, Client, losses
 from twofold.errors import InvalidField
 from twofold.v1 import dataset_pb2, graph_pb2, spec_pb2
@@ -29,7 +28,7 @@ XOR = {
 
 @dataclass
 class Tracer:
-    """Stands for twofold.nets.trace: remembers what it is shown."""
+    """Stands for twofold.nets.trace_loss: remembers what it is shown."""
 
     shapes: list[list[int]] = field(default_factory=list[list[int]])
     graph: graph_pb2.Graph = field(default_factory=made.squared)
@@ -46,7 +45,7 @@ class Tracer:
 @pytest.fixture
 def tracer(monkeypatch: pytest.MonkeyPatch) -> Tracer:
     found = Tracer()
-    monkeypatch.setitem(sys.modules, "twofold.nets.trace", found)  # pyright: ignore[reportArgumentType]
+    monkeypatch.setattr(nets, "trace_loss", found.trace_loss, raising=False)
     return found
 
 
