@@ -27,7 +27,7 @@ from trainer import (
 from trainer.curve import Curve
 from trainer.export import Trained, export
 from trainer.gates import NotBlessed
-from trainer.loop import Interrupted, Loop, forward, mean_loss, metrics
+from trainer.loop import Interrupted, Loop, forward, mean_loss, metrics, metrics_by_target
 from trainer.noise import NoiseScale
 from trainer.prepared import Prepared, prepare
 from twofold import spec_training
@@ -308,5 +308,9 @@ class Session:
 def _final_metrics(loop: Loop) -> dict[str, float]:
     """Loss and metrics of the published epoch on the held-out rows, else the training rows."""
     rows = loop.recipe.evaluation
-    logits = forward(loop.recipe, rows)
-    return {"loss": mean_loss(loop.recipe, rows, logits), **metrics(loop.recipe, rows, logits)}
+    results = forward(loop.recipe, rows)
+    return {
+        "loss": mean_loss(loop.recipe, rows, results),
+        **metrics(loop.recipe, rows, results),
+        **metrics_by_target(loop.recipe, rows, results),
+    }

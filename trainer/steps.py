@@ -97,7 +97,7 @@ class EagerStep:
             part = self._loss_of(piece)
             if len(piece) < self._count(rows):
                 weight = len(piece) if piece.weight is None else piece.weight.sum()
-                part = part * (weight / whole)
+                part = part * _share(weight, whole)
             part.backward()
             losses.append(part.detach())
         return losses[0] if len(losses) == 1 else torch.stack(losses).sum()
@@ -143,3 +143,10 @@ class EagerStep:
                 yield training if size >= count else training.piece(start, size)
             else:
                 yield training.take(rows if size >= count else rows[start : start + size])
+
+
+def _share(weight: Tensor | int, whole: Tensor | int) -> Tensor | float:
+    """What part of a batch a piece is; of rows that together weigh nothing it is none."""
+    if isinstance(whole, Tensor):
+        return weight / whole.clamp(min=torch.finfo(whole.dtype).tiny)
+    return weight / whole
