@@ -204,7 +204,7 @@ def test_several_targets_and_weights_go_up_beside_the_rows() -> None:
 
     found = members(uploads.from_arrays(x, y, weight=weight))
 
-    assert list(found) == ["x", "y", uploads.WEIGHT]
+    assert list(found) == ["x", uploads.WEIGHT, "y"]
     assert found["y"].tolist() == y.tolist()
     assert found["weight"].tolist() == weight
     assert uploads.target_names(y) == ["y0", "y1"]
