@@ -35,9 +35,10 @@ class Net(nn.Module):
     #: What was published of it; None where it was not loaded by twofold.nets.load.
     manifest: model_pb2.Manifest | None = None
 
-    def __init__(self, graph: graph_pb2.Graph, *, is_lean: bool) -> None:
+    def __init__(self, graph: graph_pb2.Graph, *, row_elements: int) -> None:
         super().__init__()
-        self._is_lean = is_lean
+        #: Numbers that training computes per row, as measured.
+        self.row_elements = row_elements
         #: A number beside the message, which torch.compile cannot look into.
         self._input_count = len(graph.inputs)
         self.graph = graph_pb2.Graph.FromString(graph.SerializeToString())
@@ -109,7 +110,7 @@ class Net(nn.Module):
         parts = steps.Parts(leaves, self._holder, one_hots)
         for is_training in (True, False):
             plan = steps.plan(self.graph, parts, is_training=is_training)
-            plan.is_lean = self._is_lean
+            plan.is_lean = self.row_elements > _SMALL
             self._plans.append(plan)
 
     def _settle(self) -> None:
@@ -167,7 +168,7 @@ def load(graph: graph_pb2.Graph, state: Mapping[str, Tensor]) -> Net:
         leaves = modules.make_all(graph)
     measured = meta.measure(graph, leaves)
     copies = {path: tensor.detach().to("cpu", copy=True) for path, tensor in state.items()}
-    net = Net(graph, is_lean=measured.row_elements > _SMALL)
+    net = Net(graph, row_elements=measured.row_elements)
     tied = {tie.path for tie in graph.ties}
     spare = {spec.path: _fresh(spec) for spec in graph.states if spec.path in tied}
     net._grow(leaves, {**copies, **spare})  # noqa: SLF001 - ours
@@ -188,7 +189,7 @@ def init(graph: graph_pb2.Graph, seed: int) -> Net:
     """
     bounds.check(graph)
     measured = meta.measure(graph)
-    net = Net(graph, is_lean=measured.row_elements > _SMALL)
+    net = Net(graph, row_elements=measured.row_elements)
     with torch.random.fork_rng(devices=[]), torch.device("cpu"):
         torch.default_generator.manual_seed(seed)
         leaves = modules.make_all(graph)
