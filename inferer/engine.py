@@ -19,7 +19,7 @@ from twofold import golden
 from twofold.errors import Corrupt
 from twofold.features import Features
 from twofold.features import signature as wire_signature
-from twofold.nets import registry
+from twofold.nets import pieces, registry
 from twofold.nets.net import Net
 from twofold.tensors import Array
 from twofold.v1 import model_pb2
@@ -80,7 +80,7 @@ class TorchProgram:
 
     @torch.inference_mode()
     def _scores(self, inputs: Sequence[torch.Tensor]) -> Array:
-        return self._net.head(self._net(*inputs)).cpu().numpy()
+        return self._net.head(pieces.run(self._net, inputs)).cpu().numpy()
 
     def replay(self, examples: golden.Golden, tolerance: model_pb2.Tolerance) -> None:
         """See loading.Network."""

@@ -12,6 +12,7 @@ from tests.inferer import artifacts
 from twofold import config
 from twofold.errors import Corrupt
 from twofold.golden import Golden, tolerance_for
+from twofold.nets import pieces
 from twofold.nets.net import Net
 from twofold.v1 import model_pb2
 
@@ -50,6 +51,21 @@ def test_each_request_of_a_batch_gets_its_own_rows(make: Callable[[], Made]) -> 
             else:
                 np.testing.assert_allclose(rows, expected[name][cut], rtol=1e-5, atol=1e-6)
     assert executed.timing.infer_ns > 0
+
+
+def test_a_large_batch_of_a_large_net_runs_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    spec, net = made = artifacts.classifier()
+    program = load(made)
+    whole = artifacts.raw_inputs(spec, 6)
+    seen: list[int] = []
+    program._net.register_forward_hook(lambda _, rows, __: seen.append(len(rows[0])))
+    monkeypatch.setattr(pieces, "PASS_NUMBERS", 4 * net.row_elements)
+    (result,) = program.run([whole]).results
+
+    assert seen == [4, 2]
+    assert not isinstance(result, Exception)
+    expected = artifacts.answer(spec, net, whole)["probabilities"]
+    np.testing.assert_allclose(result["probabilities"], expected, rtol=1e-5, atol=1e-6)
 
 
 def test_not_a_number_stays_in_its_own_row() -> None:
