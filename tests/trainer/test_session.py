@@ -8,7 +8,8 @@ import torch
 from safetensors.torch import load_file
 
 from tests.trainer.jobs import FakeReporter, request_for, truth_spec
-from trainer.loop import Interrupted
+from trainer import checkpoint
+from trainer.loop import Interrupted, Loop
 from trainer.session import Session
 from twofold import manifest
 from twofold.features import Features
@@ -152,6 +153,28 @@ def test_a_resume_elsewhere_is_reported_to_the_user(
 
     warning = second.progress[-1].resume_warning
     assert warning.startswith("resumed, but not equal to the bit: torch version was 2")
+
+
+@pytest.mark.parametrize("name", ["precision", "execution"])
+def test_a_resume_that_computes_in_another_way_is_reported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """The same kind of device may have no bf16, or no compiler."""
+    first = FakeReporter(lambda seen: seen.looks == 20)
+    with pytest.raises(Interrupted):
+        Session(request_for(xor(30), tmp_path, "first"), first).run()
+    path, _ = first.checkpoints[-1]
+    resumed_in = checkpoint._surroundings
+
+    def otherwise(loop: Loop) -> dict[str, object]:
+        setattr(loop.recipe.choices, name, "other")
+        return resumed_in(loop)
+
+    monkeypatch.setattr(checkpoint, "_surroundings", otherwise)
+    second = FakeReporter()
+    Session(request_for(xor(30), tmp_path, "second", str(path)), second).run()
+
+    assert f"{name} was " in second.progress[-1].resume_warning
 
 
 def test_the_learning_rate_is_reported_as_its_schedule_has_it(tmp_path: Path) -> None:

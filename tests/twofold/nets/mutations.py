@@ -149,7 +149,7 @@ def _messages(message: Message) -> list[Message]:
 
 def _entries(field: Any, value: Any) -> list[Message]:  # noqa: ANN401 - a field of protobuf
     if field.message_type.GetOptions().map_entry:
-        return list(value.values())
+        return [value[key] for key in sorted(value)]  # a map's own order is of no seed
     return list(value) if field.is_repeated else [value]
 
 
