@@ -36,6 +36,11 @@ class Leaf:
     writes: bool
 
 
+#: Masks of stacks, and what says that they are causal. torch looks into a mask where it is not said;
+#: a graph has it computed as any other.
+_CAUSAL = (("mask", "is_causal"), ("src_mask", "src_is_causal"), ("tgt_mask", "tgt_is_causal"))
+
+
 class Leaves:
     """The permitted modules that are called, by path."""
 
@@ -87,6 +92,10 @@ def _positional(
         names = ", ".join(each.name for each in wanted)
         raise refused(f"{path} with {', '.join(unknown) or 'more arguments'}", f"allowed: {names}")
     found |= named
+    for mask, causal in _CAUSAL:
+        is_open = any(each.name == causal and each.default is None for each in wanted)
+        if is_open and found.get(mask) is not None and found.get(causal) is None:
+            found[causal] = False
     last = max((i for i, each in enumerate(wanted) if each.name in found), default=-1)
     lacking = [each.name for each in wanted[: last + 1] if each.name not in found]
     for name in lacking:

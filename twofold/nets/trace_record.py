@@ -8,9 +8,10 @@ will call: so whatever does not fit is known at the line that says it.
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
 # pyright: reportUnknownArgumentType=false
 
+import contextlib
 import threading
 import weakref
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -107,7 +108,8 @@ class Recorder(fx.Tracer):
         """A permitted module is a node; what a user wrote is gone through."""
         if self.is_foreign():
             return forward(*args, **kwargs)
-        leaf = self._leaves.leaf(m, args, kwargs, is_training=self.is_training)
+        with self._apart():
+            leaf = self._leaves.leaf(m, args, kwargs, is_training=self.is_training)
         if leaf is None:
             return forward(*args, **kwargs)
         self._check_surroundings()
@@ -217,9 +219,8 @@ class Recorder(fx.Tracer):
         self, what: str, call: Callable[[Any, Any], Any], given: Any, copies: bool
     ) -> Pair:  # noqa: FBT001 - by keyword or a leaf's
         """What a call gives for both batches."""
-        self._is_computing = True
         try:
-            with torch.no_grad():
+            with self._apart(), torch.no_grad():
                 few, many = (
                     call(*(_copied(worth(given, which)) if copies else worth(given, which)))
                     for which in (0, 1)
@@ -227,9 +228,16 @@ class Recorder(fx.Tracer):
         except TORCH_ERRORS as error:
             problem = f"{what} does not run on the example: {first_line(error)}"
             raise refused(problem, "make its operands fit") from error
+        return few, many
+
+    @contextlib.contextmanager
+    def _apart(self) -> Generator[None]:
+        """For computations that are none of forward()'s."""
+        self._is_computing = True
+        try:
+            yield
         finally:
             self._is_computing = False
-        return few, many
 
     def _add(self, node: graph_pb2.Node, base: str, found: Pair) -> Any:
         """The node under a name of its own, and what stands for its result."""

@@ -78,7 +78,7 @@ def trace_loss(
     Raises:
         InvalidModule: as `trace`, and where it answers anything else.
     """
-    names = _argument_names(loss)[:2]
+    names = argument_names(loss)[:2]
     examples = dict(zip(names, (output, target), strict=False))
     wire = dict(zip(names, ("output", "target"), strict=False))
     found = _traced(loss, examples, wire, is_loss=True)
@@ -148,7 +148,7 @@ def _examples(module: nn.Module, given: Examples) -> dict[str, Tensor]:
     """The example by argument name."""
     if not isinstance(module, nn.Module):
         raise refused(f"it is {type(module).__name__}", "give a torch.nn.Module")
-    names = _argument_names(module)
+    names = argument_names(module)
     if isinstance(given, Mapping):
         found = dict(given)
     else:
@@ -162,7 +162,7 @@ def _examples(module: nn.Module, given: Examples) -> dict[str, Tensor]:
     return found
 
 
-def _argument_names(called: nn.Module | Callable[..., Any]) -> list[str]:
+def argument_names(called: nn.Module | Callable[..., Any]) -> list[str]:
     """Names of the arguments of forward(); raises InvalidModule for *args."""
     function = called.forward if isinstance(called, nn.Module) else called
     parameters = inspect.signature(function).parameters.values()
