@@ -104,5 +104,5 @@ def _functions(root: nn.Module | Callable[..., Any]) -> Iterator[FunctionType]:
         yield root
     elif isinstance(root, nn.Module):
         classes = {of for module in root.modules() for of in type(module).__mro__}
-        for of in classes:
-            yield from (each for each in vars(of).values() if isinstance(each, FunctionType))
+        for holder in (*classes, *root.modules()):
+            yield from (each for each in vars(holder).values() if isinstance(each, FunctionType))
