@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
+from twofold.errors import InvalidField
 from twofold.nets import bounds, meta, tables, values
 from twofold.nets.trace_errors import refused
 from twofold.nets.trace_leaves import Leaves
@@ -22,7 +23,12 @@ _DRAWING = ("DROPOUT", "RAND", "RRELU")
 
 
 def graph(
-    passes: Sequence[Passed], inputs: Mapping[str, Pair], states: States, leaves: Leaves
+    passes: Sequence[Passed],
+    inputs: Mapping[str, Pair],
+    states: States,
+    leaves: Leaves,
+    *,
+    is_loss: bool,
 ) -> graph_pb2.Graph:
     """The graph; raises InvalidModule for what may not be answered."""
     training, answering = passes
@@ -34,8 +40,7 @@ def graph(
     outputs = named(answering.returned)
     rows = tuple(len(value) for value in next(iter(inputs.values())))
     for name, stand in outputs.items():
-        few, many = zip(stand.values, rows, strict=True)
-        found.outputs.append(meta.spec(f"output {name}", name, few, many))
+        found.outputs.append(_spec(name, stand, rows, is_loss=is_loss))
     results = [stand.name for stand in in_order(named(training.returned), outputs)]
     counting = {path for path, each in leaves.called.items() if _counts(each)}
     found.nodes.extend(needed(training.nodes, results, counting))
@@ -47,6 +52,21 @@ def graph(
         found.eval_results.extend(eval_results)
     _add_states(found, states)
     return found
+
+
+def _spec(name: str, stand: Stand, rows: Sequence[int], *, is_loss: bool) -> graph_pb2.TensorSpec:
+    """Type and shape of an output, whose dimension 0 is the batch; of a loss it may have none."""
+    few, many = zip(stand.values, rows, strict=True)
+    try:
+        found = meta.spec(name, name, few, many)
+    except InvalidField as error:
+        raise refused(
+            f"forward() returns {error.message}", "keep the batch as dimension 0"
+        ) from error
+    if found.shape[:1] == [bounds.BATCH] or (is_loss and not found.shape):
+        return found
+    problem = f"forward() returns {name} as {bounds.spec_words(found)} for any batch"
+    raise refused(problem, "keep the batch as dimension 0, and reduce over the others")
 
 
 def by_name(returned: Any) -> dict[str, Any]:
@@ -72,7 +92,8 @@ def _name(key: object) -> str:
 def _output(value: Any, what: str) -> Stand:
     if type(value) is Stand and isinstance(value.few, Tensor):
         if value.stale is not None:
-            raise refused(f"forward() returns a view of what {value.stale} wrote over", "copy it")
+            problem = f"forward() returns a view of what {value.stale} wrote over"
+            raise refused(problem, "write y = x + 1 instead of x += 1")
         return value
     raise _unanswerable(what, value)
 

@@ -32,8 +32,8 @@ class Leaf:
     #: In the order of the table, without trailing ones that were not given.
     arguments: Sequence[Any]
     wanted: Sequence[tables.Parameter]
-    #: Whether it writes over its first argument.
-    writes: bool
+    #: Whether it was asked to write over its first argument; not every class then does.
+    may_write: bool
 
 
 #: Masks of stacks, and what says that they are causal. torch looks into a mask where it is not said;

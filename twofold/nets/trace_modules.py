@@ -63,11 +63,18 @@ def _of_torch(of: type, path: str) -> None:
     name = of.__name__
     if name in tables.CONTAINERS:
         return
-    if issubclass(of, torch.jit.ScriptModule):
-        raise refused(f"{path} is compiled", "give the module that it was made of")
-    if name == "OptimizedModule":
-        raise refused(f"{path} is compiled", "give it before torch.compile; training.compile asks")
     raise unsupported(f"{name} at {path}", tables.REFUSED.get(name, ""))
+
+
+def check_plain(root: nn.Module) -> None:
+    """Raises InvalidModule for parts that are compiled: their forward() is no Python any more."""
+    for path, module in root.named_modules():
+        shown = path or "the module"
+        if isinstance(module, torch.jit.ScriptModule):
+            raise refused(f"{shown} is compiled", "give the module that it was made of")
+        if type(module).__name__ == "OptimizedModule":
+            way_out = "give it before torch.compile; training.compile asks for it"
+            raise refused(f"{shown} is compiled", way_out)
 
 
 def check_whole(module: nn.Module, path: str) -> None:
@@ -198,6 +205,10 @@ def _check_states(
     module: nn.Module, path: str, kind: graph_pb2.ModuleKind, given: Mapping[str, Any]
 ) -> None:
     """Raises InvalidModule where parameters and buffers are not those of the class."""
+    for name, tensor in _tensors(module):
+        if tensor.dtype not in (torch.float32, torch.int64):  # a count of batches is whole
+            shown = str(tensor.dtype).removeprefix("torch.")
+            raise refused(f"{path}.{name} is {shown}, not float32", "call module.float() first")
     wanted = {name: each.shape for name, each in tables.MODULES[kind].states(given).items()}
     found = {name: tuple(tensor.shape) for name, tensor in _tensors(module)}
     for name in sorted(wanted.keys() | found.keys()):

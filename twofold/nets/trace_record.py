@@ -114,12 +114,17 @@ class Recorder(fx.Tracer):
             return forward(*args, **kwargs)
         self._check_surroundings()
         encoded = encode(leaf.path, leaf.arguments, leaf.wanted, self._name_of)
-        found = self._computed(
-            leaf.path, lambda a, k: forward(*a, **k), (args, kwargs), leaf.writes
-        )
+        firsts: list[Any] = []
+
+        def call(given: Any, named: Any) -> Any:
+            firsts.extend(given[:1])
+            return forward(*given, **named)
+
+        found = self._computed(leaf.path, call, (args, kwargs), copies=leaf.may_write)
+        writes = leaf.may_write and firsts and _memory(found[0]) == _memory(firsts[0])
         node = graph_pb2.Node(module=leaf.path, arguments=encoded)
         result = self._add(node, leaf.path.replace(".", "_"), found)
-        return self._overwrite(leaf.arguments[0], result) if leaf.writes else result
+        return self._overwrite(leaf.arguments[0], result) if writes else result
 
     # What stand-ins and torch's function mode call.
 

@@ -68,7 +68,9 @@ def _scaled(function: str, *, is_reverse: bool = False) -> Special:
 
     def run(at: Emitter, input: Any, other: Any, *, alpha: Any = 1, out: Any = None) -> Any:  # noqa: A002 - torch's name
         _no(out=out)
-        scaled = other if alpha == 1 else at.emit(of("mul"), other, alpha)
+        is_node = type(other) is Stand or isinstance(other, Tensor)
+        scaled = at.emit(of("mul"), other, alpha) if is_node and alpha != 1 else other
+        scaled = scaled if is_node else other * alpha
         pair = (scaled, input) if is_reverse else (input, scaled)
         return at.emit(of(function), *pair)
 

@@ -41,11 +41,19 @@ class Recorder(Protocol):
 PLACE = torch.device("cpu")
 
 
+class _Node:
+    """What fx notes of functions that it wraps, and nobody reads."""
+
+    def __init__(self) -> None:
+        self.meta: dict[str, Any] = {}
+
+
 class Stand(fx.Proxy):
     """A stand-in; see the module's docstring."""
 
     def __init__(self, recorder: Recorder, name: str, values: Pair) -> None:
         self.tracer: Any = recorder  # as fx has it
+        self.node: Any = _Node()  # likewise
         self.recorder = recorder
         #: The node that computes it.
         self.name = name
@@ -131,11 +139,6 @@ class Stand(fx.Proxy):
     def is_cuda(self) -> bool:
         """No: what a graph computes does not depend on where it runs."""
         return False
-
-    @property
-    def requires_grad(self) -> bool:
-        """As in training."""
-        return self.few.is_floating_point()
 
     @property
     def T(self) -> Any:  # noqa: ANN401, N802 - torch's name
@@ -227,6 +230,7 @@ for _name in ("add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "and_", 
     setattr(Stand, f"__i{_name.strip('_')}__", _in_place(_name))
 
 _PROPERTIES = {
+    "requires_grad": "gradients are the trainer's; use x.detach() or torch.no_grad()",
     "grad": "gradients are the trainer's",
     "H": "use .mH or transpose of real tensors",
     "imag": "complex numbers are not among the types of a graph",

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from twofold.nets import trace_build, trace_compare, trace_untouched
 from twofold.nets.trace_errors import InvalidModule, line_of, refused
 from twofold.nets.trace_leaves import Leaves
-from twofold.nets.trace_modules import kind_of
+from twofold.nets.trace_modules import check_plain, kind_of
 from twofold.nets.trace_record import Passed, Recorder
 from twofold.nets.trace_stand import Pair
 from twofold.nets.trace_states import States
@@ -78,10 +78,11 @@ def trace_loss(
     Raises:
         InvalidModule: as `trace`, and where it answers anything else.
     """
-    names = argument_names(loss)[:2]
+    root = loss if isinstance(loss, nn.Module) else _plain(loss)
+    names = argument_names(root)[:2]
     examples = dict(zip(names, (output, target), strict=False))
     wire = dict(zip(names, ("output", "target"), strict=False))
-    found = _traced(loss, examples, wire, is_loss=True)
+    found = _traced(root, examples, wire, is_loss=True)
     spec = found.graph.outputs[0]
     if len(found.graph.outputs) > 1 or list(spec.shape) not in ([], [-1]):
         shown = ", ".join(str(list(each.shape)) for each in found.graph.outputs)
@@ -98,8 +99,8 @@ def _traced(
 ) -> Traced:
     """Both passes, the graph of them, and its comparison with the module."""
     module = root if isinstance(root, nn.Module) else nn.Module()
-    called = root if isinstance(root, nn.Module) else _plain(root)
     inputs = {name: pair(name, tensor) for name, tensor in examples.items()}
+    check_plain(module)
     with _ONE, trace_untouched.module(module), torch.random.fork_rng(devices=[]):
         states = States(module)
         leaves = Leaves(module, has_losses=is_loss)
@@ -107,10 +108,10 @@ def _traced(
         for is_training in (True, False):
             module.train(is_training)
             recorder = Recorder(inputs, states, leaves, is_training=is_training)
-            passes.append(_passed(recorder, called))
-        graph = trace_build.graph(passes, inputs, states, leaves)
+            passes.append(_passed(recorder, root))
+        graph = trace_build.graph(passes, inputs, states, leaves, is_loss=is_loss)
         state = trace_build.state(graph, states)
-        trace_compare.check(graph, state, called, module, inputs)
+        trace_compare.check(graph, state, root, module, inputs)
     for spec in graph.inputs:
         spec.name = names.get(spec.name, spec.name)
     for node in (*graph.nodes, *graph.eval_nodes):
@@ -159,6 +160,12 @@ def _examples(module: nn.Module, given: Examples) -> dict[str, Tensor]:
         found = dict(zip(names, several, strict=False))
     if unknown := [name for name in found if name not in names]:
         raise refused(f"forward() has no argument {unknown[0]}", f"it has {', '.join(names)}")
+    parameters = inspect.signature(module.forward).parameters
+    for name in names:
+        if name not in found and parameters[name].default is inspect.Parameter.empty:
+            raise refused(
+                f"forward() has an argument {name}", "give an example of it, or a default"
+            )
     return found
 
 

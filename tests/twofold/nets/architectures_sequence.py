@@ -193,12 +193,14 @@ class GPT(nn.Module):
 
     def __init__(self, dim: int = 8) -> None:
         super().__init__()
-        self.transformer = nn.ModuleDict({
-            "wte": nn.Embedding(VOCABULARY, dim),
-            "wpe": nn.Embedding(16, dim),
-            "h": nn.ModuleList(GPTBlock(dim, 2) for _ in range(2)),
-            "ln_f": nn.LayerNorm(dim),
-        })
+        self.transformer = nn.ModuleDict(
+            {
+                "wte": nn.Embedding(VOCABULARY, dim),
+                "wpe": nn.Embedding(16, dim),
+                "h": nn.ModuleList(GPTBlock(dim, 2) for _ in range(2)),
+                "ln_f": nn.LayerNorm(dim),
+            }
+        )
         self.lm_head = nn.Linear(dim, VOCABULARY, bias=False)
         self.lm_head.weight = self.embedding.weight
 
