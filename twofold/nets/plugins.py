@@ -1,4 +1,4 @@
-"""Networks that installed packages offer by name: entry points of the group `twofold.nets`. No torch.
+"""Networks that installed packages offer by name, as entry points of `twofold.nets`. No torch.
 
 An entry point is a function that takes a dictionary of arguments and returns a torch.nn.Module.
 Names are looked up in what is installed on the machine that traces, and nowhere else: a server

@@ -52,9 +52,9 @@ def row(
 
 
 _UNARY = (
-    "neg abs exp expm1 log log2 log10 log1p sqrt rsqrt square reciprocal sin cos tan asin acos atan "
-    "sinh cosh tanh erf sign floor ceil trunc logical_not bitwise_not isnan isinf isfinite sigmoid "
-    "relu selu numel clone contiguous detach zeros_like ones_like rand_like randn_like"
+    "neg abs exp expm1 log log2 log10 log1p sqrt rsqrt square reciprocal sin cos tan asin acos "
+    "atan sinh cosh tanh erf sign floor ceil trunc logical_not bitwise_not isnan isinf isfinite "
+    "sigmoid relu selu numel clone contiguous detach zeros_like ones_like rand_like randn_like"
 )
 _BINARY = (
     "floor_divide remainder pow eq ne lt le gt ge logical_and logical_or logical_xor bitwise_and "
@@ -235,14 +235,15 @@ pad: input pad mode value
 }
 
 #: Functions of torch.nn.functional whose order Python knows.
-SIGNED = (
+_SIGNED = (
     "relu relu6 elu selu celu silu mish leaky_relu softsign hardsigmoid hardswish hardtanh "
     "tanhshrink threshold glu softmax log_softmax softmin embedding layer_norm group_norm rms_norm "
     "local_response_norm normalize dropout dropout1d dropout2d dropout3d alpha_dropout "
     "feature_alpha_dropout lp_pool1d lp_pool2d lp_pool3d adaptive_avg_pool2d adaptive_avg_pool3d "
     "interpolate grid_sample affine_grid fold unfold mse_loss l1_loss smooth_l1_loss huber_loss "
     "cross_entropy nll_loss binary_cross_entropy binary_cross_entropy_with_logits kl_div"
-).split()
+)
+SIGNED = tuple(_SIGNED.split())
 
 _ASSIGN = "make a new tensor with torch.where, torch.cat, torch.stack or x.masked_fill"
 _LEAVES = "what leaves the graph is not followed; compute with torch"

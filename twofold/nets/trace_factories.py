@@ -67,7 +67,11 @@ def eye(at: Emitter, n: Any, m: Any = None, **named: Any) -> Any:
 
 def like(function: str) -> Special:
     """torch.zeros_like and its like."""
-    return lambda at, input, **named: at.emit(of(function), input, _settled(named))
+
+    def run(at: Emitter, input: Any, **named: Any) -> Any:  # noqa: A002 - torch's name
+        return at.emit(of(function), input, _settled(named))
+
+    return run
 
 
 def full_like(at: Emitter, input: Any, fill_value: Any, **named: Any) -> Any:  # noqa: A002 - torch's name

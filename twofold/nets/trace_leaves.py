@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from torch import nn
-from torch.nn.modules.loss import _Loss  # noqa: PLC2701 - the base class of all losses
+from torch.nn.modules.loss import _Loss
 
 from twofold.nets import tables
 from twofold.nets.trace_errors import refused
@@ -36,8 +36,8 @@ class Leaf:
     may_write: bool
 
 
-#: Masks of stacks, and what says that they are causal. torch looks into a mask where it is not said;
-#: a graph has it computed as any other.
+#: Masks of stacks, and what says that they are causal. torch looks into a mask where it is not
+#: said; a graph has it computed as any other.
 _CAUSAL = (("mask", "is_causal"), ("src_mask", "src_is_causal"), ("tgt_mask", "tgt_is_causal"))
 
 

@@ -20,11 +20,12 @@ _KINDS: Mapping[type, graph_pb2.ModuleKind] = {
     modules.Embedding: graph_pb2.MODULE_KIND_EMBEDDING,
 }
 #: What a class derived from a permitted one may define and still be that class.
-_HARMLESS = frozenset(
+_HARMLESS_NAMES = (
     "__init__ __module__ __doc__ __qualname__ __annotations__ __repr__ __firstlineno__ "
     "__static_attributes__ __parameters__ __orig_bases__ extra_repr reset_parameters "
-    "_reset_parameters init_weights".split()
+    "_reset_parameters init_weights"
 )
+_HARMLESS = frozenset(_HARMLESS_NAMES.split())
 _STACKS = (
     graph_pb2.MODULE_KIND_TRANSFORMER_ENCODER_LAYER,
     graph_pb2.MODULE_KIND_TRANSFORMER_ENCODER,
@@ -79,7 +80,7 @@ def check_plain(root: nn.Module) -> None:
 
 def check_whole(module: nn.Module, path: str) -> None:
     """Raises InvalidModule for hooks, parametrizations and what has no shape yet."""
-    if nn.parameter.is_lazy(next(module.parameters(recurse=False), None)):
+    if any(nn.parameter.is_lazy(each) for each in module.parameters(recurse=False)):
         raise refused(f"{path} has no shape yet", "run the module once before it is traced")
     if parametrize.is_parametrized(module):
         way_out = "torch.nn.utils.parametrize.remove_parametrizations makes plain weights of them"
@@ -114,12 +115,12 @@ def module_of(module: nn.Module, path: str, kind: graph_pb2.ModuleKind) -> graph
     return found
 
 
-def _fitted(value: Any, argument: Argument) -> Any:
+def _fitted(found: Any, argument: Argument) -> Any:
     """A number as the table's type; torch takes 1 for 1.0."""
-    if isinstance(value, (list, torch.Size)):
-        value = tuple(value)
-    if isinstance(value, tuple) and "reals" in argument.kinds:
-        return tuple(float(entry) for entry in value)
+    value: Any = tuple(found) if isinstance(found, (list, torch.Size)) else found
+    if isinstance(found, (list, tuple)) and "reals" in argument.kinds:
+        numbers: Any = found
+        return tuple(float(number) for number in numbers)
     is_whole = isinstance(value, int) and not isinstance(value, bool)
     if is_whole and "real" in argument.kinds and "integer" not in argument.kinds:
         return float(value)
@@ -167,6 +168,14 @@ def _activation(layer: Any) -> Any:
     return "gelu" if found is functional.gelu or is_gelu else str(found)
 
 
+def _layer_count(stack: Any) -> int:
+    return len(stack.layers)
+
+
+def _has_norm(stack: Any) -> bool:
+    return stack.norm is not None
+
+
 _Read = Callable[[Any], Any]
 _LAYER_READS: Mapping[str, _Read] = {
     "d_model": lambda layer: layer.self_attn.embed_dim,
@@ -189,8 +198,8 @@ _READ: Mapping[tuple[graph_pb2.ModuleKind, str], _Read] = {
             graph_pb2.MODULE_KIND_TRANSFORMER_DECODER,
         )
         for name, read in (
-            ("num_layers", lambda stack: len(stack.layers)),
-            ("norm", lambda stack: stack.norm is not None),
+            ("num_layers", _layer_count),
+            ("norm", _has_norm),
         )
     },
     (graph_pb2.MODULE_KIND_TRANSFORMER, "num_encoder_layers"): (lambda m: len(m.encoder.layers)),

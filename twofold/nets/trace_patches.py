@@ -20,7 +20,7 @@ from twofold.nets.trace_stand import Stand, find
 class Pass(Protocol):
     """See trace_record."""
 
-    def function(self, called: Callable[..., Any], args: Any, kwargs: Any) -> Any:  # noqa: ANN401 - as the function
+    def function(self, called: Callable[..., Any], args: Any, kwargs: Any) -> Any:
         """Records a function."""
         ...
 

@@ -180,19 +180,15 @@ class Recorder(fx.Tracer):
             raise refused(f"{name} with {len(args)} arguments", "see torch's own")
         pairs = [(row.names[i], row.targets[i], argument) for i, argument in enumerate(args)]
         pairs += [(key, row.target(key), argument) for key, argument in named.items()]
-        found: dict[str, Any] = {}
-        kind = None
-        for key, target, argument in pairs:
-            if target:
-                found[target] = argument
-            elif key == "dtype":
-                kind = argument
-            elif not _is_default(argument, row.defaults.get(key)):
-                raise unsupported(f"the argument {key} of {name}", "leave it out")
+        found = {target: argument for _, target, argument in pairs if target}
+        others = {key: argument for key, target, argument in pairs if not target}
         wanted = tables.FUNCTIONS[row.function]
-        if kind is not None:  # such as sum(dtype=...)
+        if (kind := others.pop("dtype", None)) is not None:  # such as sum(dtype=...)
             first = wanted[0].name
             found[first] = self.method("to", (found[first], kind), {})
+        for key, argument in others.items():
+            if not _is_default(argument, row.defaults.get(key)):
+                raise unsupported(f"the argument {key} of {name}", "leave it out")
         if found.get("training") == self.is_training:
             del found["training"]
         for each in wanted:
@@ -221,8 +217,8 @@ class Recorder(fx.Tracer):
         return lambda *arguments: make(like, *arguments)
 
     def _computed(
-        self, what: str, call: Callable[[Any, Any], Any], given: Any, copies: bool
-    ) -> Pair:  # noqa: FBT001 - by keyword or a leaf's
+        self, what: str, call: Callable[[Any, Any], Any], given: Any, *, copies: bool
+    ) -> Pair:
         """What a call gives for both batches."""
         try:
             with self._apart(), torch.no_grad():

@@ -3,7 +3,7 @@
 # pyright: reportUnknownArgumentType=false
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import torch
 from torch import Tensor
@@ -18,7 +18,7 @@ class Emitter(Protocol):
 
     is_training: bool
 
-    def emit(self, function: Any, *arguments: Any) -> Any:  # noqa: ANN401 - as the function
+    def emit(self, function: Any, *arguments: Any) -> Any:
         """The result of a function of the tables."""
         ...
 
@@ -26,7 +26,7 @@ class Emitter(Protocol):
 Special = Callable[..., Any]  # called with an emitter, then as torch's function is
 
 
-def numbers(first: Any, rest: Sequence[Any]) -> Any:  # noqa: ANN401 - numbers, or a sequence
+def numbers(first: Any, rest: Sequence[Any]) -> Any:
     """What may be given as f(1, 2) or as f((1, 2))."""
     if rest or isinstance(first, int) or type(first) is Stand:
         return (first, *rest)
@@ -45,19 +45,19 @@ def _varied(function: str) -> Special:
     return run
 
 
-def size(at: Emitter, x: Stand, dim: int | None = None) -> Any:  # noqa: ANN401 - numbers
+def size(at: Emitter, x: Stand, dim: int | None = None) -> Any:
     """x.size(): plain numbers, but nodes for what depends on the batch."""
     if dim is not None:
         return _size(at, x, dim)
     return tuple(_size(at, x, index) for index in range(x.ndim))
 
 
-def _size(at: Emitter, x: Stand, dim: int) -> Any:  # noqa: ANN401 - a number
+def _size(at: Emitter, x: Stand, dim: int) -> Any:
     few, many = (value.shape[dim] for value in x.values)
     return few if few == many else at.emit(of("size"), x, dim)
 
 
-def numel(at: Emitter, x: Stand) -> Any:  # noqa: ANN401 - a number
+def numel(at: Emitter, x: Stand) -> Any:
     """x.numel()."""
     few, many = (value.numel() for value in x.values)
     return few if few == many else at.emit(of("numel"), x)
@@ -68,16 +68,17 @@ def _scaled(function: str, *, is_reverse: bool = False) -> Special:
 
     def run(at: Emitter, input: Any, other: Any, *, alpha: Any = 1, out: Any = None) -> Any:  # noqa: A002 - torch's name
         _no(out=out)
-        is_node = type(other) is Stand or isinstance(other, Tensor)
+        is_node = isinstance(other, Tensor) or type(other) is Stand
         scaled = at.emit(of("mul"), other, alpha) if is_node and alpha != 1 else other
-        scaled = scaled if is_node else other * alpha
+        if not is_node:
+            scaled = cast("float", other) * alpha
         pair = (scaled, input) if is_reverse else (input, scaled)
         return at.emit(of(function), *pair)
 
     return run
 
 
-def div(at: Emitter, input: Any, other: Any, *, rounding_mode: str | None = None) -> Any:  # noqa: A002, ANN401 - as torch
+def div(at: Emitter, input: Any, other: Any, *, rounding_mode: str | None = None) -> Any:  # noqa: A002 - as torch
     """torch.div."""
     if rounding_mode == "floor":
         return at.emit(of("floor_divide"), input, other)
@@ -85,12 +86,12 @@ def div(at: Emitter, input: Any, other: Any, *, rounding_mode: str | None = None
     return at.emit(of("trunc"), found) if rounding_mode == "trunc" else found
 
 
-def view_as(at: Emitter, x: Any, other: Stand) -> Any:  # noqa: ANN401 - a tensor
+def view_as(at: Emitter, x: Any, other: Stand) -> Any:
     """x.view_as(other)."""
     return at.emit(of("reshape"), x, size(at, other))
 
 
-def transposed(at: Emitter, x: Stand) -> Any:  # noqa: ANN401 - a tensor
+def transposed(at: Emitter, x: Stand) -> Any:
     """x.t()."""
     return x if x.ndim < 2 else at.emit(of("transpose"), x, 0, 1)  # noqa: PLR2004 - a matrix
 
@@ -110,30 +111,35 @@ def to(at: Emitter, x: Stand, *args: Any, **named: Any) -> Any:
     return found
 
 
-def _to_type(at: Emitter, x: Stand, kind: torch.dtype) -> Any:  # noqa: ANN401 - a tensor
+def _to_type(at: Emitter, x: Stand, kind: torch.dtype) -> Any:
     return x if x.dtype == kind else at.emit(of("to_type"), x, kind)
 
 
-def cast(kind: torch.dtype) -> Special:
+def type_cast(kind: torch.dtype) -> Special:
     """x.float() and its like."""
-    return lambda at, x, memory_format=None: _to_type(at, x, kind)
+
+    def run(at: Emitter, x: Stand, memory_format: Any = None) -> Any:
+        del memory_format
+        return _to_type(at, x, kind)
+
+    return run
 
 
-def type_of(at: Emitter, x: Stand, kind: Any = None) -> Any:  # noqa: ANN401 - a tensor
+def type_of(at: Emitter, x: Stand, kind: Any = None) -> Any:
     """x.type(torch.float32)."""
     if not isinstance(kind, torch.dtype):
         raise unsupported(f"x.type({kind!r})", "use x.to(torch.float32)")
     return _to_type(at, x, kind)
 
 
-def check_device(place: Any) -> None:  # noqa: ANN401 - whatever was given as a device
+def check_device(place: Any) -> None:
     """Raises InvalidModule for a device by name: a graph runs where the service runs."""
     if place is not None and torch.device(place) != PLACE:
         way_out = "leave it out, or hand on x.device"
         raise refused(f"a graph runs where the service runs, not on {place!r}", way_out)
 
 
-def getitem(at: Emitter, x: Any, index: Any) -> Any:  # noqa: ANN401 - a tensor
+def getitem(at: Emitter, x: Any, index: Any) -> Any:
     """x[index]."""
     entries = index if isinstance(index, tuple) else (index,)
     if any(isinstance(entry, bool) for entry in entries):
@@ -148,7 +154,7 @@ def getitem(at: Emitter, x: Any, index: Any) -> Any:  # noqa: ANN401 - a tensor
 _MASKS = "how many rows it picks depends on the data: multiply by the mask, or use torch.where"
 
 
-def _index(index: Any) -> Any:  # noqa: ANN401 - an index
+def _index(index: Any) -> Any:
     """A list of integers is several rows; the tables have it as a list in a tuple."""
     if isinstance(index, list):
         return (index,)
@@ -247,7 +253,7 @@ def select(at: Emitter, x: Stand, dim: int, index: Any) -> Any:
     return at.emit(of("getitem"), x, (*before, index))
 
 
-def one_hot(at: Emitter, tensor: Any, num_classes: int = -1) -> Any:
+def one_hot(at: Emitter, tensor: Any, num_classes: Any = -1) -> Any:
     """functional.one_hot by comparison, for indices of any shape."""
     if not isinstance(num_classes, int) or num_classes < 1:
         raise unsupported("one_hot without num_classes", "give num_classes")
@@ -271,7 +277,22 @@ def flip(at: Emitter, x: Any, *dims: Any, **named: Any) -> Any:
 
 def stacked(dim: int) -> Special:
     """torch.hstack and torch.vstack of tensors of two dimensions or more."""
-    return lambda at, tensors: at.emit(of("cat"), list(tensors), dim)
+
+    def run(at: Emitter, tensors: Sequence[Any]) -> Any:
+        return at.emit(of("cat"), list(tensors), dim)
+
+    return run
+
+
+def itself(at: Emitter, x: Any) -> Any:
+    """What changes nothing in a graph."""
+    del at
+    return x
+
+
+def ravel(at: Emitter, x: Any) -> Any:
+    """x.ravel()."""
+    return at.emit(of("flatten"), x, 0, -1)
 
 
 def zero_(at: Emitter, x: Any) -> Any:
@@ -286,7 +307,11 @@ def fill(at: Emitter, x: Any, value: Any) -> Any:
 
 def swapped(function: str) -> Special:
     """Methods that operators call with their operands the other way round."""
-    return lambda at, x, other: at.emit(of(function), other, x)
+
+    def run(at: Emitter, x: Any, other: Any) -> Any:
+        return at.emit(of(function), other, x)
+
+    return run
 
 
 def spread_out(at: Emitter, x: Any, first: Any = None, *rest: Any, **named: Any) -> Any:
@@ -320,15 +345,15 @@ SPECIAL: Mapping[str, Special] = {
     **dict.fromkeys(("div", "divide", "true_divide"), div),
     **dict.fromkeys(("view_as", "reshape_as"), view_as),
     "t": transposed,
-    "ravel": lambda at, x: at.emit(of("flatten"), x, 0, -1),
+    "ravel": ravel,
     "to": to,
     "type": type_of,
-    "float": cast(torch.float32),
-    "double": cast(torch.float64),
-    "int": cast(torch.int32),
-    "long": cast(torch.int64),
-    "bool": cast(torch.bool),
-    **dict.fromkeys(("cpu", "pos"), lambda at, x: x),
+    "float": type_cast(torch.float32),
+    "double": type_cast(torch.float64),
+    "int": type_cast(torch.int32),
+    "long": type_cast(torch.int64),
+    "bool": type_cast(torch.bool),
+    **dict.fromkeys(("cpu", "pos"), itself),
     "getitem": getitem,
     "max": extreme("max", "maximum"),
     "min": extreme("min", "minimum"),

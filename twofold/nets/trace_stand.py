@@ -28,11 +28,11 @@ _BRANCH = (
 class Recorder(Protocol):
     """Where stand-ins leave what is done with them; see trace_record."""
 
-    def method(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:  # noqa: ANN401 - as the method
+    def method(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Records x.name(...), x being the first of `args`."""
         ...
 
-    def function(self, called: Callable[..., Any], args: tuple[Any, ...], kwargs: Any) -> Any:  # noqa: ANN401 - as the function
+    def function(self, called: Callable[..., Any], args: tuple[Any, ...], kwargs: Any) -> Any:
         """Records a function."""
         ...
 
@@ -65,7 +65,7 @@ class Stand(fx.Proxy):
         return f"<{self.name} of the graph>"
 
     @property
-    def few(self) -> Any:  # noqa: ANN401 - a tensor or a number
+    def few(self) -> Any:
         """Its value for the small batch."""
         return self.values[0]
 
@@ -86,7 +86,7 @@ class Stand(fx.Proxy):
         types: tuple[type, ...],
         args: tuple[Any, ...] | None = None,
         kwargs: dict[str, Any] | None = None,
-    ) -> Any:  # noqa: ANN401 - as the function
+    ) -> Any:
         del types
         found = next(find([args, kwargs]))
         return found.recorder.function(orig_method, args or (), kwargs or {})
@@ -102,7 +102,7 @@ class Stand(fx.Proxy):
         return self.recorder.method(method, (self, *args), kwargs)
 
     @property
-    def shape(self) -> Any:  # noqa: ANN401 - a tuple of numbers, some of which stand for one
+    def shape(self) -> Any:
         """Every size; those that depend on the batch are nodes."""
         return self._method("size")
 
@@ -141,17 +141,17 @@ class Stand(fx.Proxy):
         return False
 
     @property
-    def T(self) -> Any:  # noqa: ANN401, N802 - torch's name
+    def T(self) -> Any:  # noqa: N802 - torch's name
         """Dimensions the other way round."""
         return self._method("permute", tuple(range(self.ndim))[::-1])
 
     @property
-    def mT(self) -> Any:  # noqa: ANN401, N802 - torch's name
+    def mT(self) -> Any:  # noqa: N802 - torch's name
         """Matrices the other way round."""
         return self._method("transpose", -2, -1)
 
     @property
-    def data(self) -> Any:  # noqa: ANN401 - a stand-in
+    def data(self) -> Any:
         """Without its gradient."""
         return self._method("detach")
 
@@ -199,26 +199,27 @@ class Stand(fx.Proxy):
         raise refused("a branch that depends on the data", _BRANCH)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Raises TypeError, as a tensor."""
         del args, kwargs
         raise TypeError("a tensor is not callable")
 
-    def __round__(self, ndigits: int | None = None) -> Any:  # noqa: ANN401 - a stand-in
+    def __round__(self, ndigits: int | None = None) -> Any:
         return self._method("round", *(() if ndigits is None else (ndigits,)))
 
-    def __floor__(self) -> Any:  # noqa: ANN401 - a stand-in
+    def __floor__(self) -> Any:
         return self._method("floor")
 
-    def __ceil__(self) -> Any:  # noqa: ANN401 - a stand-in
+    def __ceil__(self) -> Any:
         return self._method("ceil")
 
-    def __trunc__(self) -> Any:  # noqa: ANN401 - a stand-in
+    def __trunc__(self) -> Any:
         return self._method("trunc")
 
 
 def _in_place(name: str) -> Callable[[Stand, Any], Any]:
-    """x += y and its like."""
+    """X += y and its like."""
 
-    def run(self: Stand, other: Any) -> Any:  # noqa: ANN401 - an operand
+    def run(self: Stand, other: Any) -> Any:
         if self.is_tensor:
             return self.recorder.method(f"{name}_", (self, other), {})
         return getattr(operator, name)(self, other)  # a name of the list below
@@ -237,7 +238,7 @@ _PROPERTIES = {
 }
 
 
-def find(value: Any) -> Iterator[Stand]:  # noqa: ANN401 - arguments of any kind
+def find(value: Any) -> Iterator[Stand]:
     """Every stand-in in nested lists, tuples and dictionaries."""
     if type(value) is Stand:
         yield value
@@ -251,7 +252,7 @@ def find(value: Any) -> Iterator[Stand]:  # noqa: ANN401 - arguments of any kind
         yield from find((value.start, value.stop, value.step))
 
 
-def worth(value: Any, which: int) -> Any:  # noqa: ANN401 - as `value`
+def worth(value: Any, which: int) -> Any:
     """Nested arguments with every stand-in replaced by its value for one of the batches."""
     if type(value) is Stand:
         return value.values[which]

@@ -56,7 +56,8 @@ def trace(
     Raises:
         InvalidModule: it cannot be a graph; says which line, why, and what to write instead.
     """
-    if isinstance(module, nn.Module) and kind_of(module, "the module") is not None:
+    _check_given(module, nn.Module)
+    if kind_of(module, "the module") is not None:
         name = type(module).__name__
         raise refused(f"{name} alone is traced", "wrap it: torch.nn.Sequential(module)")
     return _traced(module, _examples(module, example_inputs), names or {})
@@ -145,10 +146,15 @@ def _plain(function: Callable[..., Any]) -> Callable[..., Any]:
     return call
 
 
+def _check_given(
+    value: object, kind: type, what: str = "it", wanted: str = "a torch.nn.Module"
+) -> None:
+    if not isinstance(value, kind):
+        raise refused(f"{what} is {type(value).__name__}", f"give {wanted}")
+
+
 def _examples(module: nn.Module, given: Examples) -> dict[str, Tensor]:
     """The example by argument name."""
-    if not isinstance(module, nn.Module):
-        raise refused(f"it is {type(module).__name__}", "give a torch.nn.Module")
     names = argument_names(module)
     if isinstance(given, Mapping):
         found = dict(given)
@@ -181,9 +187,10 @@ def argument_names(called: nn.Module | Callable[..., Any]) -> list[str]:
 
 def pair(name: str, example: Tensor) -> Pair:
     """An example for two sizes of a batch, neither of which is what the other one is by chance."""
-    if not isinstance(example, Tensor) or example.dim() < 1 or not len(example):
-        shown = f"{tuple(example.shape)}" if isinstance(example, Tensor) else type(example).__name__
-        raise refused(f"the example of {name} is {shown}", "give a tensor of a few rows")
+    _check_given(example, Tensor, f"the example of {name}", "a tensor of a few rows")
+    if example.dim() < 1 or not len(example):
+        shown = f"the example of {name} is {tuple(example.shape)}"
+        raise refused(shown, "give a tensor of a few rows")
     data_type(example.dtype, name)
     few = example.detach().clone()
     few = few if len(few) > 1 else torch.cat([few, few])

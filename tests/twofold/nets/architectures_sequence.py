@@ -1,5 +1,6 @@
-"""Networks of the literature over sequences, tiny, as one would write them; for tests of tracing."""
-# pyright: reportUnknownMemberType=false
+"""Networks of the literature over sequences, tiny, as one would write them, for tests."""
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportUnknownArgumentType=false
 
 import math
 

@@ -1,5 +1,5 @@
 """Networks of the literature over images, tiny, as one would write them; for tests of tracing."""
-# pyright: reportUnknownMemberType=false
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
 
 import torch
 from torch import Tensor, nn

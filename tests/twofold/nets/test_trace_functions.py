@@ -43,7 +43,7 @@ class Calls(nn.Module):
         return found.unsqueeze(0).expand(x.shape[0], *[-1] * found.dim())
 
 
-def used(arguments: Any) -> int:  # noqa: ANN401 - of a case
+def used(arguments: Any) -> int:
     """How many of x, y, z a call has; x is there always."""
     if isinstance(arguments, list):
         return max((1, *map(used, arguments)))

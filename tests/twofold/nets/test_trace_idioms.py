@@ -42,7 +42,7 @@ def _loop(_: Does, x: Tensor) -> Tensor:
 
 
 def _ranks(_: Does, x: Tensor) -> Tensor:
-    if x.dim() == 4 and x.ndim == len(x.shape) and isinstance(x, Tensor):
+    if x.dim() == 4 and x.ndim == len(x.shape) and isinstance(x, Tensor):  # pyright: ignore[reportUnnecessaryIsInstance]
         x = x.flatten(2)
     assert x.shape[1:] == (2, 12), "sizes that no batch changes are plain numbers"
     assert x.dtype == torch.float32
@@ -108,7 +108,7 @@ IDIOMS: dict[str, Callable[..., Any]] = {
     "star sizes": lambda _, x: x.view(*x.shape[:-2], -1),
     "sizes with minus one": lambda _, x: x.reshape(x.size(0), -1, x.shape[-1]),
     "a list of sizes": lambda _, x: x.reshape([*list(x.size())[:2], 12]),
-    "sizes added": lambda _, x: x.view(x.shape[:2] + (12,)),
+    "sizes added": lambda _, x: x.view(x.shape[:2] + (12,)),  # noqa: RUF005 - as people do
     "view_as": lambda _, x: x.flatten(1).view_as(x),
     "T and mT": lambda _, x: (x.mT, x[:, 0, 0] @ x[:, 0, 0].T.new_ones(4, 2), x[:, 0].mT.mT),
     "t": lambda m, x: x.flatten(2) @ torch.outer(m.table, m.table)[:3].repeat(4, 1)[:, :2],

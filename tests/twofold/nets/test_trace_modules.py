@@ -68,8 +68,10 @@ def test_a_live_module_gives_its_arguments_back(case: Case) -> None:
 
 @pytest.mark.parametrize(
     "make",
-    [nn.ReLU, nn.ELU, nn.SELU, nn.CELU, nn.SiLU, nn.Mish, nn.ReLU6, nn.Hardsigmoid, nn.Hardswish]
-    + [nn.Hardtanh, nn.LeakyReLU, nn.RReLU, nn.Dropout, nn.AlphaDropout],
+    [
+        *(nn.ReLU, nn.ELU, nn.SELU, nn.CELU, nn.SiLU, nn.Mish, nn.ReLU6, nn.Hardsigmoid),
+        *(nn.Hardswish, nn.Hardtanh, nn.LeakyReLU, nn.RReLU, nn.Dropout, nn.AlphaDropout),
+    ],
 )
 def test_what_writes_over_its_operand_is_a_data_flow(make: Any) -> None:
     """What it wrote over is read again later, as forward() says."""
@@ -108,9 +110,13 @@ def test_a_class_derived_from_a_permitted_one_is_that_or_gone_through() -> None:
     assert {state.path for state in graph.states} == {"1.weight", "1.bias"}
 
 
+def _nothing(*given: object) -> None:
+    del given
+
+
 def _hooked() -> nn.Module:
     module = nn.Linear(3, 3)
-    module.register_forward_hook(lambda *_: None)
+    module.register_forward_hook(_nothing)
     return module
 
 
@@ -122,14 +128,14 @@ def _parametrized() -> nn.Module:
 
 def _deep_hook() -> nn.Module:
     module = nn.TransformerEncoderLayer(4, 2, 4, batch_first=True)
-    module.linear1.register_forward_pre_hook(lambda *_: None)
+    module.linear1.register_forward_pre_hook(_nothing)
     return module
 
 
 def _uneven() -> nn.Module:
     layer = nn.TransformerEncoderLayer(4, 2, 4, dropout=0.1, batch_first=True)
     stack = nn.TransformerEncoder(layer, 2, enable_nested_tensor=False)
-    stack.layers[1].dropout1.p = 0.5  # pyright: ignore[reportAttributeAccessIssue]
+    stack.layers[1].dropout1.p = 0.5  # pyright: ignore[reportAttributeAccessIssue, reportArgumentType]
     return stack
 
 
@@ -187,7 +193,7 @@ def test_a_refused_class_has_its_reason_from_the_table() -> None:
             continue
         module = nn.Sequential(nn.Linear(3, 3))
         module.add_module("odd", object.__new__(of))
-        nn.Module.__init__(module.odd)
+        nn.Module.__init__(module[1])
         with pytest.raises(InvalidModule) as caught:
             trace(module, torch.randn(2, 3))
         assert reason in caught.value.message
@@ -223,7 +229,7 @@ def test_ties_frozen_parts_and_unsaved_buffers_are_shipped() -> None:
             self.first, self.out = nn.Linear(3, 3), nn.Linear(3, 5, bias=False)
             self.again = self.first
             self.out.weight = self.embed.weight
-            self.first.bias.requires_grad_(requires_grad=False)
+            self.first.bias.requires_grad = False
             self.register_buffer("mask", torch.tensor([True, False, True]), persistent=False)
             self.never_read = nn.Parameter(torch.ones(2))
 

@@ -66,7 +66,7 @@ def _view(_: Does, x: Tensor) -> Tensor:
 
 
 def _buffer(m: Does, x: Tensor) -> Tensor:
-    m.norm.running_mean.add_(1)
+    m.norm.running_mean.add_(1)  # pyright: ignore[reportOptionalMemberAccess]
     return x
 
 
@@ -127,10 +127,10 @@ REFUSED: dict[str, tuple[Callable[..., Any], str, str]] = {
         "its backward would be lost",
     ),
     "Python's random numbers": (
-        lambda _, x: x * random.random(),
+        lambda _, x: x * random.random(),  # noqa: S311 - refused
         "draws from random",
         "torch.rand",
-    ),  # noqa: S311 - refused
+    ),
     "numpy's random numbers": (
         lambda _, x: x * float(np.random.rand()),  # noqa: NPY002 - refused
         "draws from numpy",
