@@ -11,12 +11,14 @@ import numpy as np
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.e2e import processes, specs
+from tests.e2e import own_module, processes, specs
 from tests.e2e.conftest import ENVIRONMENT
 from twofold import errors
 from twofold.client import Client, CreateOptions, JobFailed
 from twofold.cluster import metrics
 from twofold.cluster.embedded import Embedded, running
+from twofold.nets import load
+from twofold.nets.registry import answers
 from twofold.toml_spec import Tree
 from twofold.v1 import training_pb2 as pb
 
@@ -189,3 +191,29 @@ def test_nothing_outlives_a_cluster_that_is_killed(tmp_path: Path) -> None:
         pids = processes.descendants(embedded.process.pid)
         processes.kill(embedded.process.pid)
         processes.assert_all_end(pids)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(120)
+def test_a_module_of_one_s_own_is_trained_and_served(
+    cluster: Embedded, client: Client, root: Path, tmp_path: Path
+) -> None:
+    """The example, by the command line; what is served is what its version computes here."""
+    marker = tmp_path / "imported"
+    file = own_module.marked(root, tmp_path, marker)
+
+    command = own_module.command(cluster, root, f"{file}:DigitsCnn")
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)  # noqa: S603 - our own
+    output, _ = process.communicate(timeout=90)
+
+    assert process.returncode == 0
+    assert output.splitlines()[1] == "digits_cnn@1"
+    assert marker.read_text(encoding="utf-8").split() == [str(process.pid)]
+    specs.until_served(client, "digits_cnn", 1)
+    rows = np.random.default_rng(0).uniform(0, 16, (20, 64)).astype(np.float32)
+    net = load("digits_cnn@1", server=cluster.train, cache=tmp_path / "cache")
+    assert net.manifest is not None
+    wanted = answers(net, net.manifest.features, {"x": rows})
+    served = client.predict("digits_cnn", rows).probabilities
+    assert np.allclose(served, wanted["probabilities"], atol=1e-6)
+    assert "blocks.0.first_norm.running_mean" in net.state_dict()
