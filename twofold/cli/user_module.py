@@ -1,4 +1,7 @@
-"""`--module FILE.py:NAME`: a torch module of the user's, imported on the user's machine alone."""
+"""`--module FILE.py:NAME`: a torch module of the user's, imported on the user's machine alone.
+
+`--module plugin:NAME` is one that a package installed on this machine offers.
+"""
 
 import importlib.util
 import sys
@@ -8,8 +11,13 @@ from typing import cast
 
 from twofold import toml_spec
 from twofold.errors import InvalidField
+from twofold.nets import plugins
 
-_ALLOWED = "FILE.py:NAME, NAME being a class, a function that returns a module, or a module"
+_ALLOWED = (
+    "FILE.py:NAME, NAME being a class, a function that returns a module, or a module; or "
+    "plugin:NAME"
+)
+_PLUGIN = "plugin:"
 
 
 def load(reference: str, arguments: Sequence[str]) -> object:
@@ -18,12 +26,14 @@ def load(reference: str, arguments: Sequence[str]) -> object:
     The file's folder is put on the import path, so that it finds its neighbours.
 
     Raises:
-        InvalidField: there is no such file or name, or the file or the class raises; says which.
+        InvalidField: there is no such file, plugin or name, or it raises; says which.
     """
+    if reference.startswith(_PLUGIN):
+        return plugins.plugin(reference.removeprefix(_PLUGIN), **_arguments(arguments))
     path_text, colon, name = reference.rpartition(":")
     path = Path(path_text)
     if not colon or path.suffix != ".py" or not path.is_file() or not name.isidentifier():
-        raise InvalidField.of("--module", reference, _ALLOWED + "; the file must exist")
+        raise InvalidField.of("--module", reference, f"{_ALLOWED}; the file must exist")
     found = vars(_imported(path)).get(name)
     if found is None:
         raise InvalidField.of("--module", name, f"a name that {path.name} defines")

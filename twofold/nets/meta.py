@@ -295,7 +295,7 @@ def _training_results(
 def _specs(where: str, names: Sequence[str], runs: Sequence[_Run]) -> list[graph_pb2.TensorSpec]:
     few, many = runs
     return [
-        _spec(
+        spec(
             f"{where}[{index}]",
             name,
             (few.values[index], few.batch),
@@ -305,7 +305,7 @@ def _specs(where: str, names: Sequence[str], runs: Sequence[_Run]) -> list[graph
     ]
 
 
-def _spec(
+def spec(
     where: str, name: str, few: tuple[Any, int], many: tuple[Any, int]
 ) -> graph_pb2.TensorSpec:
     """Type and shape, whose first dimension may be the batch and no other may depend on it."""
