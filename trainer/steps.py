@@ -82,7 +82,11 @@ class EagerStep:
     def _finish(self, rows: Tensor | None, loss: Tensor) -> None:
         if self._recipe.average is not None:
             self._recipe.average.update()
-        self._total += loss.detach() * self._weight(rows)
+        weight = self._weight(rows)
+        if isinstance(weight, int):
+            self._total.add_(loss.detach(), alpha=weight)  # one kernel instead of two
+        else:
+            self._total += loss.detach() * weight
 
     def gradients(self, rows: Tensor | None) -> Tensor:
         """Puts the gradients of the batch's mean loss into the parameters; that loss, 0-D.
