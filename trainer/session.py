@@ -260,8 +260,8 @@ class Session:
     def _report(self, loop: Loop) -> None:
         self._has_news = False
         self._sign_s = self._clock()
-        held_out = forward(loop.recipe, loop.recipe.evaluation)
-        self._metrics = metrics(loop.recipe, loop.recipe.evaluation, held_out)
+        if loop.logits is not None:
+            self._metrics = metrics(loop.recipe, loop.recipe.evaluation, loop.logits)
         self._curve.measured(self._metrics)
         self._reporter.progressed(training_pb2.JOB_PHASE_TRAINING, self._progress(loop))
 

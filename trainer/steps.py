@@ -12,6 +12,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from trainer import memory
 from trainer.recipe import Recipe
 from trainer.rows import Rows
 
@@ -38,6 +39,11 @@ class Step(Protocol):
         ...
 
 
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether a smaller piece may help: memory of the device is at its end."""
+    return isinstance(error, torch.OutOfMemoryError) or memory.is_exhausted(error)
+
+
 class EagerStep:
     """The step as torch runs it, operation by operation."""
 
@@ -62,7 +68,7 @@ class EagerStep:
     def __call__(self, rows: Tensor | None) -> None:
         """See Step.
 
-        Raises torch.OutOfMemoryError where even pieces do not fit.
+        Raises what `is_out_of_memory` knows where even pieces do not fit.
         """
         optimizer = self._recipe.optimizer
         if optimizer.needs_closure:
@@ -82,7 +88,11 @@ class EagerStep:
     def _finish(self, rows: Tensor | None, loss: Tensor) -> None:
         if self._recipe.average is not None:
             self._recipe.average.update()
-        self._total += loss.detach() * self._weight(rows)
+        weight = self._weight(rows)
+        if isinstance(weight, int):
+            self._total.add_(loss.detach(), alpha=weight)  # one kernel instead of two
+        else:
+            self._total += loss.detach() * weight
 
     def gradients(self, rows: Tensor | None) -> Tensor:
         """Puts the gradients of the batch's mean loss into the parameters; that loss, 0-D.
@@ -115,7 +125,9 @@ class EagerStep:
         while True:
             try:
                 return self.gradients(rows)
-            except torch.OutOfMemoryError:
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error):
+                    raise
                 size = min(self._micro_batch_size, self._count(rows)) // 2
                 if not size or not self._halvings_left:
                     raise
