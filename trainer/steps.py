@@ -140,7 +140,7 @@ class EagerStep:
             logger.warning("out of memory, going on with smaller pieces", extra={"rows": size})
 
     def _count(self, rows: Tensor | None) -> int:
-        return len(self._recipe.training) if rows is None else len(rows)
+        return len(self._recipe.training) if rows is None else rows.shape[0]
 
     def _weight(self, rows: Tensor | None) -> Tensor | int:
         weight = self._recipe.training.weight

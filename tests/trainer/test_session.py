@@ -8,8 +8,10 @@ import torch
 from safetensors.torch import load_file
 
 from tests.trainer.jobs import FakeReporter, request_for, truth_spec
-from trainer import checkpoint
+from trainer import checkpoint, loop, session
 from trainer.loop import Interrupted, Loop
+from trainer.recipe import Recipe
+from trainer.rows import Rows
 from trainer.session import Session
 from twofold import manifest
 from twofold.features import Features
@@ -50,6 +52,27 @@ def test_reports_are_bounded_by_time_not_by_epochs(tmp_path: Path) -> None:
 
     training = reporter.phases.count(training_pb2.JOB_PHASE_TRAINING)
     assert 2 < training < 20
+
+
+def test_a_report_takes_the_answers_that_its_epoch_was_judged_by(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    passes: list[int] = []
+
+    def counted(made: Recipe, rows: Rows) -> torch.Tensor:
+        passes.append(len(rows))
+        return real(made, rows)
+
+    real = loop.forward
+    monkeypatch.setattr(loop, "forward", counted)
+    monkeypatch.setattr(session, "forward", counted)
+    monkeypatch.setattr(session, "REPORT_GAP_S", 0.0)
+    reporter = FakeReporter()
+    Session(request_for(xor(5), tmp_path), reporter).run()
+
+    assert reporter.trained_epochs == [1, 2, 3, 4, 5]
+    assert reporter.progress[-1].metrics["accuracy"] >= 0
+    assert len(passes) == 5 + 1  # and once for what is published
 
 
 def test_a_long_epoch_shows_that_its_steps_end(tmp_path: Path) -> None:
