@@ -88,15 +88,23 @@ def _length(value: Any) -> Any:
 
 
 def _namespaces(root: nn.Module | Callable[..., Any]) -> list[dict[str, Any]]:
-    """The globals of all functions of the user's that a pass may come through."""
+    """The globals of methods of the module's parts, of what these call, and of what that calls."""
     found: dict[int, dict[str, Any]] = {}
-    waiting: list[FunctionType] = list(_functions(root))
-    while waiting:
-        names = inspect.unwrap(waiting.pop()).__globals__
-        if id(names) not in found and not is_foreign(str(names.get("__file__", ""))):
-            found[id(names)] = names
-            waiting.extend(each for each in names.values() if isinstance(each, FunctionType))
+    waiting = list(_functions(root))
+    for _ in range(_DEPTH):
+        fresh: dict[int, dict[str, Any]] = {}
+        for each in waiting:
+            names = inspect.unwrap(each).__globals__
+            if id(names) not in found and not is_foreign(str(names.get("__file__", ""))):
+                fresh[id(names)] = names
+        found |= fresh
+        several = (names.values() for names in fresh.values())
+        waiting = [each for values in several for each in values if isinstance(each, FunctionType)]
     return list(found.values())
+
+
+#: Calls deep: further ones would lead through all of numpy.
+_DEPTH = 3
 
 
 def _functions(root: nn.Module | Callable[..., Any]) -> Iterator[FunctionType]:

@@ -34,6 +34,7 @@ from twofold.nets.trace_values import encode
 from twofold.v1 import graph_pb2
 
 _Function = graph_pb2.Function
+_COPY = "write y = x + 1 instead of x += 1, or x.add(1) instead of x.add_(1)"
 
 
 @dataclass(slots=True)
@@ -277,8 +278,7 @@ class Recorder(fx.Tracer):
         if type(value) is not Stand:
             return self._state(value).name
         if value.stale is not None:
-            way_out = "write y = x + 1 instead of x += 1, or x.add(1) instead of x.add_(1)"
-            raise refused(f"a view of what {value.stale} wrote over is read", way_out)
+            raise refused(f"a view of what {value.stale} wrote over is read", _COPY)
         return value.name
 
     def _state(self, tensor: Tensor) -> Stand:
@@ -294,6 +294,8 @@ class Recorder(fx.Tracer):
         if type(target) is not Stand or self._states.holds(target.few):
             problem = "a parameter, buffer or constant is written over"
             raise refused(problem, "a graph writes only what it computed; use what it returns")
+        if not torch.is_grad_enabled():
+            raise refused("a tensor is written over without gradients", _COPY)
         if (result.few.shape, result.dtype) != (target.few.shape, target.dtype):
             raise refused("a tensor is written over with another shape or type", "make a new one")
         memory = _memory(target.few)

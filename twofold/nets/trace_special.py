@@ -2,7 +2,9 @@
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
 # pyright: reportUnknownArgumentType=false
 
-from collections.abc import Callable, Mapping, Sequence
+import functools
+import operator
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol, cast
 
 import torch
@@ -45,11 +47,31 @@ def _varied(function: str) -> Special:
     return run
 
 
+class Sizes(tuple[Any, ...]):
+    """x.shape: a torch.Size where no size depends on the batch."""
+
+    __slots__ = ()
+
+    def __new__(cls, sizes: Iterable[Any]) -> Any:
+        """Of plain numbers torch's own."""
+        found = tuple(sizes)
+        is_plain = all(isinstance(each, int) for each in found)
+        return torch.Size(found) if is_plain else super().__new__(cls, found)
+
+    def __getitem__(self, index: Any) -> Any:
+        found = super().__getitem__(index)
+        return Sizes(found) if isinstance(index, slice) else found
+
+    def numel(self) -> Any:
+        """Their product."""
+        return functools.reduce(operator.mul, self, 1)
+
+
 def size(at: Emitter, x: Stand, dim: int | None = None) -> Any:
     """x.size(): plain numbers, but nodes for what depends on the batch."""
     if dim is not None:
         return _size(at, x, dim)
-    return tuple(_size(at, x, index) for index in range(x.ndim))
+    return Sizes(_size(at, x, index) for index in range(x.ndim))
 
 
 def _size(at: Emitter, x: Stand, dim: int) -> Any:

@@ -191,7 +191,10 @@ class Stand(fx.Proxy):
 
     def __setitem__(self, index: object, value: object) -> None:
         del index, value
-        way_out = "make a new tensor with torch.where, torch.cat, torch.stack or x.masked_fill"
+        way_out = (
+            "make a new tensor with torch.where, torch.cat, torch.stack or x.masked_fill; what "
+            "does not depend on the input belongs into __init__()"
+        )
         raise refused("an assignment to a part of a tensor", way_out)
 
     def __contains__(self, value: object) -> bool:

@@ -29,7 +29,7 @@ from twofold.v1 import graph_pb2
 Examples = Tensor | Sequence[Tensor] | Mapping[str, Tensor]
 
 #: fx patches torch itself while it traces: one at a time.
-_ONE = threading.Lock()
+_ONE = threading.RLock()
 
 
 @dataclass(frozen=True, slots=True)

@@ -105,6 +105,9 @@ IDIOMS: dict[str, Callable[..., Any]] = {
     "statistics": _defaults,
     "named tuples": _named,
     "a constant attribute": lambda m, x: x * m.table + torch.tensor(1.5),
+    "how many a row has": lambda _, x: (
+        x / x.shape[1:].numel() + x[0].shape.numel() + x.shape[:2].numel()
+    ),
     "star sizes": lambda _, x: x.view(*x.shape[:-2], -1),
     "sizes with minus one": lambda _, x: x.reshape(x.size(0), -1, x.shape[-1]),
     "a list of sizes": lambda _, x: x.reshape([*list(x.size())[:2], 12]),

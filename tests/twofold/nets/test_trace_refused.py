@@ -75,6 +75,13 @@ def _autocast(_: Does, x: Tensor) -> Tensor:
         return x @ x.T
 
 
+def _quiet(_: Does, x: Tensor) -> Tensor:
+    y = x * 2
+    with torch.no_grad():
+        y += 1
+    return y
+
+
 def _assigned(_: Does, x: Tensor) -> Tensor:
     x[:, 0] = 0
     return x
@@ -150,6 +157,7 @@ REFUSED: dict[str, tuple[Callable[..., Any], str, str]] = {
         "mode of interpolate is 'cubic'",
         "allowed: choice or nearest",
     ),
+    "writing without gradients": (_quiet, "written over without gradients", "write y = x + 1"),
     "a gradient": (lambda _, x: x * x.requires_grad, "reading .requires_grad", "x.detach()"),
     "nothing": (lambda _, x: None, "returns output as None", "return a tensor"),  # noqa: ARG005 - refused
     "a number": (lambda _, x: x.shape[1], "returns output as int", "return a tensor"),
