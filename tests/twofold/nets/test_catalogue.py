@@ -173,3 +173,14 @@ def test_a_row_costs_what_its_nodes_compute() -> None:
 
     # x, centred, scaled, category, one_hot, features, hidden, activation, output.
     assert built.row_elements == 2 + 2 + 2 + 2 + 7 + 9 + 5 + 5 + 2
+
+
+def test_sizes_tell_of_one_array_and_of_no_more() -> None:
+    data = graphs.features(numeric=0, labels=("a", "b"))
+    data.array_columns.add(name="image", data_type=graph_pb2.DATA_TYPE_FP32, shape=[-1, 3, 8, 8])
+
+    sizes = catalogue.sizes_of(data)
+
+    assert (sizes.array_shape, sizes.array_name, sizes.width) == ((3, 8, 8), "image", 0)
+    data.array_columns.add(name="other", data_type=graph_pb2.DATA_TYPE_FP32, shape=[-1, 2])
+    assert catalogue.sizes_of(data) == catalogue.Sizes(0, label_count=2)
