@@ -70,6 +70,9 @@ def _check_graph(graph: graph_pb2.Graph) -> None:
     except InvalidField as error:
         field = f"network.{error.fields.get('field', 'graph')}"
         raise InvalidField(f"network.{error.message}", field=field) from error
+    if not bounds.parameter_count(graph):
+        shown = "what has no parameter, or only frozen ones"
+        raise InvalidField.of("network.graph", shown, "some parameters to train")
 
 
 def width(graph: graph_pb2.Graph) -> int | None:
