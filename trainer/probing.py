@@ -2,9 +2,11 @@
 
 import logging
 import os
+import select
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from types import TracebackType
@@ -19,6 +21,8 @@ from twofold.internal.v1 import child_pb2
 
 #: Seconds that one size may take, torch's import included; a size that takes longer does not fit.
 _LIMIT_S = 120.0
+#: Seconds between two signs of life while a size is tried, and two looks at whether to stop.
+_LOOK_GAP_S = 0.5
 #: Seconds that a process whose socket has ended may take to end itself.
 _EXIT_LIMIT_S = 10.0
 
@@ -34,8 +38,12 @@ class CannotTry(Exception):
 class Prober:
     """Tries sizes in a process of its own, which is replaced when it dies. A context manager."""
 
-    def __init__(self, request: child_pb2.ProbeRequest) -> None:
+    def __init__(
+        self, request: child_pb2.ProbeRequest, meanwhile: Callable[[], None] = lambda: None
+    ) -> None:
+        """`meanwhile` is called while a size is tried; it may raise to give up."""
         self._request = request
+        self._meanwhile = meanwhile
         self._process: subprocess.Popen[bytes] | None = None
         self._stream: socket.socket | None = None
         self._has_fitted = False
@@ -59,6 +67,7 @@ class Prober:
         try:
             stream = self._started()
             write_message(stream, request)
+            self._wait(stream)
             found = read_message(stream, child_pb2.Probed)
         except (OSError, WireError):
             found = None
@@ -84,6 +93,14 @@ class Prober:
                     env=childproc.scrub(os.environ),
                 )
         return self._stream
+
+    def _wait(self, stream: socket.socket) -> None:
+        """Until something comes; raises TimeoutError after _LIMIT_S."""
+        end_s = time.monotonic() + _LIMIT_S
+        while not select.select([stream], [], [], _LOOK_GAP_S)[0]:
+            self._meanwhile()
+            if time.monotonic() > end_s:
+                raise TimeoutError
 
     def _failed(self) -> bool:
         """Whether it ended by an error; who finds no memory says so, or dies by a signal."""
@@ -149,7 +166,7 @@ def choose(
         device=request.device,
     )
     bounds = Bounds(rows, memory_bytes)
-    with Prober(probe) as prober:
+    with Prober(probe, between) as prober:
         try:
             chosen, reason = find(prober, bounds, between)
         except CannotTry:

@@ -15,6 +15,7 @@ from torch import Tensor
 from trainer import memory
 from trainer.recipe import Recipe
 from trainer.rows import Rows
+from twofold.errors import InvalidField
 
 #: How often a step that found no memory is tried again with half the rows at once.
 HALVINGS = 5
@@ -98,6 +99,8 @@ class EagerStep:
         """Puts the gradients of the batch's mean loss into the parameters; that loss, 0-D.
 
         The same, up to rounding, however the batch is cut: each piece counts by its weight.
+
+        Raises InvalidField where the loss depends on no trained parameter.
         """
         recipe = self._recipe
         recipe.optimizer.zero_grad()
@@ -108,6 +111,9 @@ class EagerStep:
             if len(piece) < self._count(rows):
                 weight = len(piece) if piece.weight is None else piece.weight.sum()
                 part = part * (weight / whole)
+            if not part.requires_grad:
+                allowed = "one whose first output depends on a trained parameter"
+                raise InvalidField.of("network.graph", "a module that learns nothing", allowed)
             part.backward()
             losses.append(part.detach())
         return losses[0] if len(losses) == 1 else torch.stack(losses).sum()

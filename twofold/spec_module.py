@@ -57,6 +57,14 @@ def refuse_fields(network: spec_pb2.NetworkSpec) -> None:
         raise InvalidField.of("network.head", name, "nothing but for a module")
 
 
+def require_trainable(spec: spec_pb2.TrainingSpec) -> None:
+    """Raises InvalidField where a module is to be trained that has nothing to train."""
+    epochs = spec.training.epochs
+    if epochs and is_module(spec.network) and not bounds.parameter_count(spec.network.graph):
+        allowed = "0: the network has no parameters to train, or only frozen ones"
+        raise InvalidField.of("training.epochs", epochs, allowed)
+
+
 def _check_graph(graph: graph_pb2.Graph) -> None:
     if not graph.head:
         graph.head = _RAW  # what `complete_head` sets instead needs the loss

@@ -18,6 +18,7 @@ from trainer.session import Session
 from twofold import spec, toml_spec
 from twofold.errors import Corrupt, InvalidField
 from twofold.internal.v1 import child_pb2
+from twofold.nets import values
 from twofold.nets.net import init
 from twofold.v1 import graph_pb2
 
@@ -65,6 +66,16 @@ def test_training_begins_with_the_weights_that_came(tmp_path: Path) -> None:
     trained = load_file(Path(request.artifact_path) / "weights.safetensors")
     for name, tensor in load_file(request.weights_path).items():
         torch.testing.assert_close(trained[name], tensor, rtol=0, atol=0)
+
+
+def test_a_module_whose_parameters_change_nothing_is_told_so(tmp_path: Path) -> None:
+    request = xor_job(tmp_path, epochs=1)
+    graph = request.spec.network.graph
+    answer = graph.nodes[-1].name
+    graph.nodes.add(name="cut", function=graph_pb2.FUNCTION_DETACH, arguments=[values.node(answer)])
+
+    with pytest.raises(InvalidField, match=r"network\.graph is a module that learns nothing"):
+        Session(request, FakeReporter()).run()
 
 
 @pytest.mark.parametrize(

@@ -113,6 +113,27 @@ def test_a_process_that_dies_says_that_the_size_did_not_fit_and_is_replaced() ->
 
 
 @pytest.mark.slow
+def test_a_try_that_takes_long_shows_signs_of_life_and_can_be_given_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    calls: list[int] = []
+
+    def give_up() -> None:
+        calls.append(0)
+        if len(calls) == 3:
+            raise Interrupted
+
+    monkeypatch.setattr(probing, "_LOOK_GAP_S", 0.01)  # to start alone takes longer
+    with Prober(probe_request(1), give_up) as prober:
+        with pytest.raises(Interrupted):
+            prober(64)
+        process = prober._process
+
+    assert process is not None
+    assert process.poll() == -signal.SIGKILL
+
+
+@pytest.mark.slow
 def test_a_spec_that_fails_at_every_size_is_not_tried_at_all_of_them() -> None:
     """What is wrong is then told by training itself, not as a lack of memory."""
     request = probe_request(1)

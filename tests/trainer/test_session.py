@@ -1,5 +1,6 @@
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
 import itertools
+import time
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,7 @@ import torch
 from safetensors.torch import load_file
 
 from tests.trainer.jobs import FakeReporter, request_for, truth_spec
-from trainer import checkpoint, loop, session
+from trainer import checkpoint, compiled, loop, session
 from trainer.loop import Interrupted, Loop
 from trainer.recipe import Recipe
 from trainer.rows import Rows
@@ -42,6 +43,26 @@ def test_a_session_goes_through_the_phases_and_reports_the_last_epoch(tmp_path: 
     assert reporter.progress[-1].epoch_count == 50
     assert all("accuracy" in progress.metrics for progress in reporter.progress)
     assert reporter.progress[-1].rows_per_second > 0
+
+
+def test_a_compiler_that_takes_long_is_not_taken_for_one_that_hangs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reporter = FakeReporter()
+
+    def slow(*_: object) -> None:
+        known, end_s = len(reporter.phases), time.monotonic() + 20
+        while len(reporter.phases) < known + 3 and time.monotonic() < end_s:
+            time.sleep(0.001)
+        raise compiled.CannotCompile(f"{len(reporter.phases) - known} signs of life")
+
+    monkeypatch.setattr(compiled, "compile_loss", slow)
+    monkeypatch.setattr(session, "SIGN_GAP_S", 0.01)
+    made = Session(request_for(xor(2, compile=True), tmp_path), reporter).run()
+
+    signs = int(made.lineage.choices.execution_reason.partition(" ")[0])
+    assert signs >= 3
+    assert set(reporter.phases[:4]) == {training_pb2.JOB_PHASE_PREPARING}
 
 
 def test_reports_are_bounded_by_time_not_by_epochs(tmp_path: Path) -> None:
