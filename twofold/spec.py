@@ -94,9 +94,9 @@ def complete(
     _complete_network(done.network)
     _complete_data(done, by_name, row_count)
     spec_training.complete(done, by_name, row_count)
-    spec_module.require_trainable(done)
     spec_gates.complete(done)
     spec_fields.fill(done)
+    spec_module.require_trainable(done)
     _check_size(done, row_count, bounds, _size(done, by_name, row_elements))
     return done
 
