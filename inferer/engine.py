@@ -19,7 +19,7 @@ from twofold import golden
 from twofold.errors import Corrupt
 from twofold.features import Features, Scores, raw_outputs
 from twofold.features import signature as wire_signature
-from twofold.nets import registry
+from twofold.nets import pieces, registry
 from twofold.nets.net import Net
 from twofold.tensors import Array
 from twofold.v1 import graph_pb2, model_pb2
@@ -81,7 +81,7 @@ class TorchProgram:
 
     @torch.inference_mode()
     def _scores(self, inputs: Sequence[torch.Tensor]) -> Scores:
-        return registry.arrays_of(self._net.head(self._net(*inputs)))
+        return registry.arrays_of(self._net.head(pieces.run(self._net, inputs)))
 
     def replay(self, examples: golden.Golden, tolerance: model_pb2.Tolerance) -> None:
         """See loading.Network."""

@@ -14,9 +14,8 @@ from numpy.typing import NDArray
 from trainer import scores
 from trainer.gates import Baseline, NotBlessed
 from trainer.prepared import Prepared
-from trainer.recipe import judging_head
 from trainer.rows import rows_at_once
-from twofold import artifact, keys, manifest, versions
+from twofold import artifact, keys, manifest, spec_module, versions
 from twofold.errors import Corrupt, NotFound
 from twofold.features import Features
 from twofold.nets import bounds, registry
@@ -104,7 +103,7 @@ def _head(graph: graph_pb2.Graph, features: model_pb2.FeatureSpec, who: str) -> 
 
     Raises NotBlessed where it is no scores of its labels or values of its targets.
     """
-    head = judging_head(graph, features)
+    head = spec_module.judging_head(graph, features)
     if head == graph_pb2.HEAD_UNSPECIFIED:
         text = f"its first output is {bounds.spec_words(graph.outputs[0])}, which are no scores"
         raise NotBlessed(f"not published: {who}, cannot be compared: {text}")

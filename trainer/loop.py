@@ -75,6 +75,10 @@ class Loop:
     #: The weights of the best epoch, as `Net.weights` has them; the present ones before any.
     best: dict[str, Tensor] = field(init=False)
     step: Step = field(init=False)
+    #: What the evaluation rows give as the last epoch left them; None while an epoch runs.
+    results: Results | None = None
+    #: The present weights, as `best` has them: looking them up takes as long as a small step.
+    _live: dict[str, Tensor] = field(init=False)
     #: Sum of the weights of the training rows.
     _weight: float = field(init=False)
     #: The schedule's factor that the optimizer has; NaN before any.
@@ -84,7 +88,8 @@ class Loop:
         self.order = torch.Generator().manual_seed(self.recipe.spec.training.seed)
         self.order_before = self.order.get_state()
         self.total = torch.zeros((), dtype=torch.float64, device=self.recipe.device)
-        self.best = {name: live.clone() for name, live in self.recipe.judged.weights().items()}
+        self._live = self.recipe.judged.weights()
+        self.best = {name: live.clone() for name, live in self._live.items()}
         self.step = make_step(self.recipe, self.total)
         self._weight = self.recipe.training.total_weight()
 
@@ -121,6 +126,7 @@ class Loop:
             Interrupted: `should_stop()` between two steps.
         """
         recipe, position = self.recipe, self.position
+        self.results = None
         recipe.net.train()
         batches = self._batches()
         for rows in batches[position.step :]:
@@ -167,7 +173,7 @@ class Loop:
         position.step = 0
         self.total.zero_()
         self.order_before = self.order.get_state()
-        results = forward(recipe, recipe.evaluation)
+        results = self.results = forward(recipe, recipe.evaluation)
         position.validation_loss = mean_loss(recipe, recipe.evaluation, results)
         for name, value in (("training", position.loss), ("validation", position.validation_loss)):
             self._require_finite(name, value, position.epoch)
@@ -185,7 +191,7 @@ class Loop:
         if score < position.best_score:
             position.best_score, position.best_epoch = score, position.epoch
             position.stale_count = 0
-            for name, live in recipe.judged.weights().items():
+            for name, live in self._live.items():
                 self.best[name].copy_(live)
         options = recipe.spec.training
         if options.HasField("tolerance") and math.isfinite(loss_before):

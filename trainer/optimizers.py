@@ -55,9 +55,11 @@ class Optimizers:
         ]
 
     def zero_grad(self) -> None:
-        """Drops all gradients."""
+        """Drops all gradients; what torch's own does beside it takes a tenth of a small step."""
         for part in self.parts:
-            part.zero_grad(set_to_none=True)
+            for group in part.param_groups:
+                for parameter in group["params"]:
+                    parameter.grad = None
 
     def step(self) -> None:
         """Updates the parameters by their gradients."""

@@ -26,7 +26,7 @@ from twofold.errors import Corrupt, InvalidField
 from twofold.nets import bounds, catalogue, tables
 from twofold.nets.losses import GraphLoss, Loss, Results, first_of, loss_function
 from twofold.nets.net import Net, init, load
-from twofold.v1 import graph_pb2, model_pb2, spec_pb2
+from twofold.v1 import graph_pb2, spec_pb2
 
 #: Dimensions of a batch of columns.
 _TABLE_RANK = 2
@@ -69,21 +69,14 @@ class Recipe:
         return found if self.loss.takes_all else first_of(found)
 
     def loss_of(self, rows: Rows) -> Tensor:
-        """The mean loss of rows, with a graph for gradients, in the precision that was picked.
-
-        Raises InvalidField where a loss of the user's has no gradient.
-        """
+        """The mean loss of rows, with a graph for gradients, in the precision that was picked."""
         if self.choices.precision != "bf16":
             results = self.results_of(self.net, rows)
         else:
             with torch.autocast(self.device.type, torch.bfloat16):
                 found = self.results_of(self.net, rows)
             results = _single(found) if isinstance(found, Tensor) else tuple(map(_single, found))
-        loss = self.loss(results, rows.target, rows.weight)
-        if self.loss.takes_all and not loss.requires_grad:
-            allowed = "one that changes with the network's outputs, so that there is a gradient"
-            raise InvalidField.of("training.loss_graph", "a loss without a gradient", allowed)
-        return loss
+        return self.loss(results, rows.target, rows.weight)
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +137,7 @@ def make(
         graph=graph,
         net=net,
         loss=_loss(options, graph, prepared, device),
-        head=judging_head(graph, prepared.features),
+        head=spec_module.judging_head(graph, prepared.features),
         optimizer=optimizers.make(net, options, device),
         average=average,
         training=training,
@@ -201,14 +194,6 @@ def _loss(
         is_multilabel=prepared.features.task == spec_pb2.TASK_MULTILABEL,
         positive_K=None if weights_K is None else torch.from_numpy(weights_K).to(device),
     )
-
-
-def judging_head(graph: graph_pb2.Graph, features: model_pb2.FeatureSpec) -> graph_pb2.Head:
-    """How the first output becomes the answers that metrics look at; see Recipe.head."""
-    if graph.head != graph_pb2.HEAD_RAW:
-        return graph.head
-    targets = len(features.targets) or 1
-    return spec_module.fitting_head(graph, features.task, len(features.labels), targets)
 
 
 def _network(

@@ -22,6 +22,7 @@ from trainer import (
     probing,
     recipe,
     replay,
+    signs,
     warm_start,
 )
 from trainer.curve import Curve
@@ -43,6 +44,8 @@ REPORT_GAP_S = 0.2
 #: Seconds of a long epoch after which the supervisor is shown that steps still end: half of the
 #: least limits.progress_timeout.
 SIGN_GAP_S = 0.5
+#: Seconds that a compiler may take without being taken for one that hangs.
+COMPILE_LIMIT_S = 1_800.0
 #: Weight of the newest epoch in the average speed.
 _SMOOTHING = 0.3
 
@@ -166,7 +169,7 @@ class Session:
         return batches.settle(request.spec, size)
 
     def _while_probing(self) -> None:
-        self._reporter.progressed(training_pb2.JOB_PHASE_PREPARING)
+        self._prepares()
         if self._reporter.should_stop():
             raise Interrupted
 
@@ -175,7 +178,13 @@ class Session:
         device = machine.choose_device(request.device)
         made = recipe.make(spec, prepared, device, request.threads, self._origin())
         made.choices.batch_size_reason = self._batch_reason
-        return Loop(made)
+        if not spec.training.compile:
+            return Loop(made)
+        with signs.shown(self._prepares, SIGN_GAP_S, COMPILE_LIMIT_S):
+            return Loop(made)
+
+    def _prepares(self) -> None:
+        self._reporter.progressed(training_pb2.JOB_PHASE_PREPARING)
 
     def _origin(self) -> recipe.Origin:
         request = self._request
@@ -260,8 +269,8 @@ class Session:
     def _report(self, loop: Loop) -> None:
         self._has_news = False
         self._sign_s = self._clock()
-        held_out = forward(loop.recipe, loop.recipe.evaluation)
-        self._metrics = metrics(loop.recipe, loop.recipe.evaluation, held_out)
+        if loop.results is not None:
+            self._metrics = metrics(loop.recipe, loop.recipe.evaluation, loop.results)
         self._curve.measured(self._metrics)
         self._reporter.progressed(training_pb2.JOB_PHASE_TRAINING, self._progress(loop))
 

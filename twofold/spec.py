@@ -94,6 +94,7 @@ def complete(
     spec_loss.check(done, by_name)
     spec_gates.complete(done, is_judged=spec_loss.is_judged(done, by_name))
     spec_fields.fill(done)
+    spec_module.require_trainable(done)
     _check_size(done, row_count, bounds, _size(done, by_name, row_elements))
     return done
 

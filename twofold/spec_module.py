@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from twofold import names
 from twofold.errors import InvalidField
 from twofold.nets import bounds, catalogue_options
-from twofold.v1 import graph_pb2, spec_pb2
+from twofold.v1 import graph_pb2, model_pb2, spec_pb2
 
 _MODULE = spec_pb2.FAMILY_MODULE
 _RAW, _IDENTITY = graph_pb2.HEAD_RAW, graph_pb2.HEAD_IDENTITY
@@ -64,6 +64,14 @@ def refuse_fields(network: spec_pb2.NetworkSpec) -> None:
         raise InvalidField.of("network.head", name, "nothing but for a module")
 
 
+def require_trainable(spec: spec_pb2.TrainingSpec) -> None:
+    """Raises InvalidField where a module is to be trained that has nothing to train."""
+    epochs = spec.training.epochs
+    if epochs and is_module(spec.network) and not bounds.parameter_count(spec.network.graph):
+        allowed = "0: the network has no parameters to train, or only frozen ones"
+        raise InvalidField.of("training.epochs", epochs, allowed)
+
+
 def _check_graph(graph: graph_pb2.Graph) -> None:
     if not graph.head:
         graph.head = _RAW  # what `complete_head` sets instead needs the loss
@@ -115,6 +123,17 @@ def fitting_head(
     elif columns == target_count:
         head = _IDENTITY if task == _REGRESSION else _MULTILABEL
     return head
+
+
+def judging_head(graph: graph_pb2.Graph, features: model_pb2.FeatureSpec) -> graph_pb2.Head:
+    """How the first output becomes the answers that metrics look at, also where it is served raw.
+
+    UNSPECIFIED where it says nothing of the task.
+    """
+    if graph.head != _RAW:
+        return graph.head
+    targets = len(features.targets) or 1
+    return fitting_head(graph, features.task, len(features.labels), targets)
 
 
 def complete_head(spec: spec_pb2.TrainingSpec, label_count: int, target_count: int) -> None:

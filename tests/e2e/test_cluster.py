@@ -18,7 +18,7 @@ from safetensors.torch import load_file, save
 from torch import nn
 from typer.testing import CliRunner
 
-from tests.e2e import processes, specs
+from tests.e2e import own_module, processes, specs
 from tests.e2e.conftest import ENVIRONMENT
 from tests.trainer.jobs import points
 from tests.twofold import arrays, losses
@@ -30,6 +30,7 @@ from twofold.client.uploads import from_arrays, from_weights
 from twofold.cluster import metrics
 from twofold.cluster.embedded import Embedded, running
 from twofold.features import label_of
+from twofold.nets import registry
 from twofold.nets.net import init, load
 from twofold.toml_spec import Tree
 from twofold.v1 import graph_pb2, spec_pb2
@@ -328,3 +329,29 @@ def test_a_row_may_have_every_label_or_none(client: Client, cluster: Embedded, r
     measured = json.loads(report)["multilabel"]
     assert measured["accuracy"] > 0.9
     assert [label["label"] for label in measured["labels"]] == ["up", "right"]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(120)
+def test_a_module_of_one_s_own_is_trained_and_served(
+    cluster: Embedded, client: Client, root: Path, tmp_path: Path
+) -> None:
+    """The example, by the command line; what is served is what its version computes here."""
+    marker = tmp_path / "imported"
+    file = own_module.marked(root, tmp_path, marker)
+
+    command = own_module.command(cluster, root, f"{file}:DigitsCnn")
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)  # noqa: S603 - our own
+    output, _ = process.communicate(timeout=90)
+
+    assert process.returncode == 0
+    assert output.splitlines()[1] == "digits_cnn@1"
+    assert marker.read_text(encoding="utf-8").split() == [str(process.pid)]
+    specs.until_served(client, "digits_cnn", 1)
+    rows = np.random.default_rng(0).uniform(0, 16, (20, 64)).astype(np.float32)
+    net = registry.load("digits_cnn@1", server=cluster.train, cache=tmp_path / "cache")
+    assert net.manifest is not None
+    wanted = registry.answers(net, net.manifest.features, {"x": rows})
+    served = client.predict("digits_cnn", rows).probabilities
+    assert np.allclose(served, wanted["probabilities"], atol=1e-6)
+    assert "blocks.0.first_norm.running_mean" in net.state_dict()

@@ -15,6 +15,7 @@ from tests.twofold import arrays
 from twofold import config
 from twofold.errors import Corrupt
 from twofold.golden import Golden, tolerance_for
+from twofold.nets import pieces
 from twofold.nets.net import Net
 from twofold.tensors import Array
 from twofold.v1 import graph_pb2, model_pb2
@@ -117,6 +118,21 @@ def test_the_batch_of_a_warm_up_is_smaller_where_rows_take_long(
     load(an_image())
 
     assert (fast, sizes[0], max(sizes[1:])) == (64, 4, 2)
+
+
+def test_a_large_batch_of_a_large_net_runs_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    spec, net = made = artifacts.classifier()
+    program = load(made)
+    whole = artifacts.raw_inputs(spec, 6)
+    seen: list[int] = []
+    program._net.register_forward_hook(lambda _, rows, __: seen.append(len(rows[0])))
+    monkeypatch.setattr(pieces, "PASS_NUMBERS", 4 * net.row_elements)
+    (result,) = program.run([whole]).results
+
+    assert seen == [4, 2]
+    assert not isinstance(result, Exception)
+    expected = artifacts.answer(spec, net, whole)["probabilities"]
+    np.testing.assert_allclose(result["probabilities"], expected, rtol=1e-5, atol=1e-6)
 
 
 def test_not_a_number_stays_in_its_own_row() -> None:

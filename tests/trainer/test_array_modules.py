@@ -13,12 +13,13 @@ from safetensors.torch import save_file
 
 from tests.trainer.jobs import BOUNDS, FakeReporter, request_for
 from tests.twofold import arrays
-from trainer import baseline, data, recipe
+from trainer import baseline, data, recipe, warm_start
 from trainer.gates import NotBlessed
 from trainer.loop import Interrupted
 from trainer.prepared import Prepared, prepare
 from trainer.session import Session
 from twofold import artifact, golden, keys, manifest, signature, spec, toml_spec
+from twofold.errors import InvalidField
 from twofold.internal.v1 import child_pb2
 from twofold.nets import registry
 from twofold.nets.net import init
@@ -116,6 +117,35 @@ def test_several_outputs_are_answered_as_they_are(tmp_path: Path) -> None:
     assert examples.outputs["best"].dtype == np.int64
     best = examples.outputs["logits"].argmax(axis=1)
     assert examples.outputs["best"].tolist() == best.tolist()
+
+
+def test_one_output_may_be_answered_as_it_is_too(tmp_path: Path) -> None:
+    request = request_over(
+        arrays.conv(), tmp_path, images(), training=LEARNS, network={"head": "raw"}
+    )
+    made = Session(request, FakeReporter()).run()
+
+    assert str(signature.of_manifest(made)).endswith("-> output FP32 [-1, 2]")
+    assert made.metrics["accuracy"] > 0.8
+    logits = examples_of(request, made).outputs["output"]
+    assert np.abs(logits.sum(axis=1) - 1).max() > 0.01, "no probabilities"
+
+
+def test_a_warm_start_needs_the_same_arrays(tmp_path: Path) -> None:
+    store = LocalStore(tmp_path / "store")
+    request = request_over(arrays.conv(), tmp_path, images(), training=LEARNS)
+    publish(store, request)
+    parent = warm_start.read(store, "local", "own@1")
+    assert parent is not None
+    prepared = prepared_of(request)
+    net = init(request.spec.network.graph, 9)
+
+    assert warm_start.take(parent, prepared.features, net).startswith(
+        "9 of 9 tensors of models/own"
+    )
+    prepared.features.array_columns[0].shape[1] = 4
+    with pytest.raises(InvalidField, match=r"the same arrays as this data; its are .*3, 6, 6"):
+        warm_start.take(parent, prepared.features, net)
 
 
 def test_identifiers_stand_where_the_module_has_them(tmp_path: Path) -> None:

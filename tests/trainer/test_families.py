@@ -1,4 +1,4 @@
-"""The catalogue's deep families for tables go through a session, from their examples' files."""
+"""The catalogue's deep families go through a session, from their examples' files."""
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
 # pyright: reportUnknownArgumentType=false
 
@@ -39,7 +39,14 @@ def request_of(name: str, folder: Path, epochs: int) -> child_pb2.TrainRequest:
 
 @pytest.mark.parametrize(
     ("name", "epochs", "metric", "least"),
-    [("residual_mlp", 5, "accuracy", 0.93), ("embedding_mlp", 20, "r2", 0.93)],
+    [
+        ("residual_mlp", 5, "accuracy", 0.93),
+        ("embedding_mlp", 20, "r2", 0.93),
+        ("cnn", 4, "accuracy", 0.93),
+        ("resnet", 4, "accuracy", 0.93),
+        ("cnn1d", 8, "accuracy", 0.93),
+        ("gru", 12, "accuracy", 0.9),
+    ],
 )
 def test_an_example_is_trained_and_published(
     name: str, epochs: int, metric: str, least: float, tmp_path: Path

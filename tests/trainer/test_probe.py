@@ -3,8 +3,10 @@
 
 import os
 import signal
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -13,7 +15,7 @@ from tests.trainer.test_loop import plane_loop
 from trainer import memory, probe, probing
 from trainer.loop import Interrupted
 from trainer.noise import NoiseScale
-from trainer.probing import Prober
+from trainer.probing import CannotTry, Prober
 from trainer.recipe import Recipe
 from trainer.session import Session
 from twofold.internal.v1 import child_pb2
@@ -98,14 +100,61 @@ def test_a_process_that_dies_says_that_the_size_did_not_fit_and_is_replaced() ->
         first = prober(64)
         process = prober._process
         assert process is not None
+        spared = Path(f"/proc/{process.pid}/oom_score_adj").read_text("ascii").strip()
         os.kill(process.pid, signal.SIGKILL)
         died, again = prober(128), prober(128)
 
     assert first.fits
+    assert spared == "1000"  # the machine's memory is taken from it first
     assert first.rows_per_second > 0
     assert (died.size, died.fits) == (128, False)
     assert again.fits
     assert process.poll() is not None
+
+
+@pytest.mark.slow
+def test_a_try_that_takes_long_shows_signs_of_life_and_can_be_given_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    calls: list[int] = []
+
+    def give_up() -> None:
+        calls.append(0)
+        if len(calls) == 3:
+            raise Interrupted
+
+    monkeypatch.setattr(probing, "_LOOK_GAP_S", 0.01)  # to start alone takes longer
+    with Prober(probe_request(1), give_up) as prober:
+        with pytest.raises(Interrupted):
+            prober(64)
+        process = prober._process
+
+    assert process is not None
+    assert process.poll() == -signal.SIGKILL
+
+
+@pytest.mark.slow
+def test_a_spec_that_fails_at_every_size_is_not_tried_at_all_of_them() -> None:
+    """What is wrong is then told by training itself, not as a lack of memory."""
+    request = probe_request(1)
+    request.spec.training.class_weights["no such label"] = 2.0
+    with Prober(request) as prober, pytest.raises(CannotTry):
+        prober(64)
+
+
+def test_sizes_that_cannot_be_tried_leave_the_default(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise CannotTry
+
+    spec = asked_for()
+    prepared = replace(truth_data("xor", spec), training_rows=np.arange(100_000))
+    monkeypatch.setattr(Prober, "__call__", fail)
+    size, reason = probing.choose(request_for(spec, tmp_path), prepared, 1 << 30, lambda: None)
+
+    assert size == 1024
+    assert "cannot be tried" in reason
 
 
 def test_a_small_table_needs_no_trying_and_says_so(tmp_path: Path) -> None:

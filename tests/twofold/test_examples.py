@@ -6,16 +6,13 @@ from pathlib import Path
 import pytest
 
 from trainer.data import describe
-from twofold import names, spec, spec_fields, toml_spec
+from twofold import names, spec, toml_spec
 from twofold.client import uploads
-from twofold.nets import catalogue_options
 from twofold.truth_tables import truth_table
 from twofold.v1 import dataset_pb2, spec_pb2
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 SPECS = sorted(EXAMPLES.glob("*.toml"))
-#: Those over arrays; nets/test_families_training.py trains their networks.
-ARRAYS = [file for file in SPECS if ".npz" in file.read_text(encoding="utf-8")]
 BOUNDS = spec.Bounds(max_parameters=1_000_000, max_memory_bytes=1 << 30)
 
 
@@ -31,9 +28,7 @@ def columns_of(asked: spec_pb2.TrainingSpec) -> tuple[list[dataset_pb2.Column], 
     return list(dataset.columns), dataset.row_count
 
 
-@pytest.mark.parametrize(
-    "file", [file for file in SPECS if file not in ARRAYS], ids=lambda file: file.stem
-)
+@pytest.mark.parametrize("file", SPECS, ids=lambda file: file.stem)
 def test_example_is_accepted_with_the_data_it_names(file: Path) -> None:
     asked = toml_spec.from_dict(toml_spec.read(file))
     columns, row_count = columns_of(asked)
@@ -42,18 +37,6 @@ def test_example_is_accepted_with_the_data_it_names(file: Path) -> None:
 
     assert completed.model == file.stem
     assert toml_spec.from_toml(toml_spec.to_toml(completed)) == completed
-
-
-@pytest.mark.parametrize("file", ARRAYS, ids=lambda file: file.stem)
-def test_example_over_arrays_is_a_spec_of_a_family_for_them(file: Path) -> None:
-    asked = toml_spec.from_dict(toml_spec.read(file))
-
-    spec_fields.check(asked)
-    catalogue_options.check(asked.network)
-
-    assert asked.model == file.stem
-    assert asked.network.family in catalogue_options.ARRAY_FAMILIES
-    assert (EXAMPLES / asked.data.dataset).is_file()
 
 
 def test_every_family_has_an_example() -> None:

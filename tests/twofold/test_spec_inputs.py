@@ -1,6 +1,6 @@
 """Which features go into which network: arrays by name, columns side by side."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import pytest
 
@@ -133,9 +133,11 @@ def test_families_of_columns_refuse_arrays_and_say_who_takes_them() -> None:
     assert done(make_spec(data__features=["a", "b"]))
 
 
-@pytest.fixture
-def arrays_for_mlp(monkeypatch: pytest.MonkeyPatch) -> Callable[[], list[catalogue.Sizes]]:
-    """Plays that the MLP is a family of arrays; what its builder is asked for."""
+def cnn(*features: str) -> spec_pb2.TrainingSpec:
+    return make_spec(data__features=list(features), network__family=spec_pb2.FAMILY_CNN)
+
+
+def test_a_family_of_arrays_gets_one_array_and_its_shape(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[catalogue.Sizes] = []
     build = catalogue.build_sized
 
@@ -144,45 +146,28 @@ def arrays_for_mlp(monkeypatch: pytest.MonkeyPatch) -> Callable[[], list[catalog
         *, scaling: bool, loss: spec_pb2.Loss,
     ) -> catalogue.Built:  # fmt: skip
         asked.append(sizes)
-        plain = catalogue.Sizes(1, label_count=sizes.label_count)
-        return build(network, plain, task, scaling=scaling, loss=loss)
+        return build(network, sizes, task, scaling=scaling, loss=loss)
 
-    monkeypatch.setattr(catalogue, "ARRAY_FAMILIES", frozenset({spec_pb2.FAMILY_MLP}))
     monkeypatch.setattr(catalogue, "build_sized", seen)
-    return lambda: asked
-
-
-def test_a_family_of_arrays_gets_one_array_and_its_shape(
-    arrays_for_mlp: Callable[[], list[catalogue.Sizes]],
-) -> None:
-    columns = [IMAGE, column("a", REAL), TARGET]
-    spec = done(make_spec(data__features=[]), columns)
+    spec = done(cnn(), [IMAGE, column("a", REAL), TARGET])
 
     assert list(spec.data.features) == ["image"]
     assert spec.data.standardize
-    (sizes,) = arrays_for_mlp()
-    assert sizes == catalogue.Sizes(0, (), 2, (3, 6, 6), "image")
+    (sizes,) = asked
+    assert sizes == catalogue.Sizes(0, (), 2, array_shape=(3, 6, 6), array_name="image")
 
 
-@pytest.mark.usefixtures("arrays_for_mlp")
 @pytest.mark.parametrize(
     ("features", "text"),
     [
-        ([], "image, tokens; allowed: one array of floats, and nothing else, for mlp"),
+        ([], "image, tokens; allowed: one array of floats, and nothing else, for cnn"),
         (["image", "a"], "image, a; allowed: one array"),
         (["a"], "is a; allowed: one array"),
         (["tokens"], "identifiers, which modules take: save them as float32"),
     ],
 )
 def test_a_family_of_arrays_takes_nothing_else(features: list[str], text: str) -> None:
-    assert text in refusal(make_spec(data__features=features)).message
-
-
-@pytest.mark.usefixtures("arrays_for_mlp")
-def test_the_refusal_of_other_families_names_it() -> None:
-    error = refusal(make_spec(data__features=["image"], network__family=spec_pb2.FAMILY_SOFTMAX))
-
-    assert "arrays are for mlp, modules of your own" in error.message
+    assert text in refusal(cnn(*features)).message
 
 
 def test_memory_counts_every_number_of_an_array() -> None:

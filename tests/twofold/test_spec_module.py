@@ -5,6 +5,7 @@ import pytest
 from tests.twofold.modules import network_of
 from tests.twofold.specs import COLUMNS, DIGEST, completed
 from twofold.errors import InvalidField
+from twofold.nets import bounds
 from twofold.spec import Bounds, complete
 from twofold.v1 import graph_pb2, spec_pb2
 
@@ -110,6 +111,17 @@ def test_a_graph_that_is_wrong_is_refused_by_its_field() -> None:
     spec.network.graph.format_version = 99
 
     assert refusal(spec).fields["field"] == "network.graph.format_version"
+
+
+def test_a_module_with_nothing_to_train_is_refused() -> None:
+    spec = asked(1)
+    graph = spec.network.graph
+    graph.frozen.extend(bounds.state_shapes(graph))
+
+    error = refusal(spec)
+
+    assert error.fields["field"] == "training.epochs"
+    assert "0: the network has no parameters to train, or only frozen ones" in error.message
 
 
 def test_a_head_that_does_not_fit_the_loss_is_refused() -> None:

@@ -123,7 +123,9 @@ def test_columns_are_refused_where_an_array_is_wanted(family: str) -> None:
     spec = make_spec()
     spec.network.CopyFrom(network(family))
 
-    with pytest.raises(InvalidField, match=rf"data\.features is .*one array column.* for {family}"):
+    with pytest.raises(
+        InvalidField, match=rf"data\.features is real, colour; .*one array of floats.* for {family}"
+    ):
         completed(spec)
 
 

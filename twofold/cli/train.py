@@ -26,9 +26,10 @@ _Data = Annotated[
 _Module = Annotated[
     str | None,
     typer.Option(
-        metavar="FILE.py:NAME",
+        metavar="FILE.py:NAME|plugin:NAME",
         help="Train a torch module of yours: a class, a function that returns one, or a "
-        "module. Imported here alone; it is sent as a graph and weights. Needs twofold[torch].",
+        "module; or one that an installed package offers. Imported here alone; it is sent as a "
+        "graph and weights. Needs twofold[torch].",
     ),
 ]
 _ModuleArgs = Annotated[

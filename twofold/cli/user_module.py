@@ -1,4 +1,7 @@
-"""`--module FILE.py:NAME` and `--loss`: the user's own, imported on the user's machine alone."""
+"""`--module FILE.py:NAME` and `--loss`: the user's own, imported on the user's machine alone.
+
+`--module plugin:NAME` is one that a package installed on this machine offers.
+"""
 
 import importlib.util
 import sys
@@ -8,9 +11,14 @@ from typing import cast
 
 from twofold import toml_spec
 from twofold.errors import InvalidField
+from twofold.nets import plugins
 
 _ALLOWED_LOSS = "FILE.py:NAME, NAME being a function of outputs and target, or a module of them"
-_ALLOWED = "FILE.py:NAME, NAME being a class, a function that returns a module, or a module"
+_ALLOWED = (
+    "FILE.py:NAME, NAME being a class, a function that returns a module, or a module; or "
+    "plugin:NAME"
+)
+_PLUGIN = "plugin:"
 
 
 def load(reference: str, arguments: Sequence[str]) -> object:
@@ -19,8 +27,10 @@ def load(reference: str, arguments: Sequence[str]) -> object:
     The file's folder is put on the import path, so that it finds its neighbours.
 
     Raises:
-        InvalidField: there is no such file or name, or the file or the class raises; says which.
+        InvalidField: there is no such file, plugin or name, or it raises; says which.
     """
+    if reference.startswith(_PLUGIN):
+        return plugins.plugin(reference.removeprefix(_PLUGIN), **_arguments(arguments))
     name, found = _named("--module", reference, _ALLOWED)
     given = _arguments(arguments)
     if not (isinstance(found, type) or _is_function(found)):

@@ -6,8 +6,6 @@ from typing import Protocol, cast
 
 from twofold import spec as specs
 from twofold.client.modules import NoTorch
-from twofold.names import TRUTH_TABLES
-from twofold.truth_tables import truth_table
 from twofold.v1 import dataset_pb2, graph_pb2, spec_pb2
 
 
@@ -27,14 +25,6 @@ def ready(loss: object) -> graph_pb2.Graph | None:
     # What twofold.nets.trace_loss makes, which cannot be imported here.
     found: object = getattr(loss, "graph", None)
     return found if isinstance(found, graph_pb2.Graph) else None
-
-
-def builtin_dataset(name: str) -> dataset_pb2.Dataset | None:
-    """What is to be known of a truth table; None for what is at the server."""
-    if name not in TRUTH_TABLES:
-        return None
-    table = truth_table(name)
-    return dataset_pb2.Dataset(columns=table.columns, row_count=table.row_count)
 
 
 def trace(

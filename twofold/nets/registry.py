@@ -124,7 +124,7 @@ def _kept(entry: Path, sha256: str) -> tuple[model_pb2.Manifest, dict[str, bytes
 
 
 def _fetched(
-    client: twofold.Client, version: model_pb2.ModelVersion, entry: Path
+    client: "twofold.Client", version: model_pb2.ModelVersion, entry: Path
 ) -> tuple[model_pb2.Manifest, dict[str, bytes]]:
     _, model, _, number = version.name.split("/")
     try:

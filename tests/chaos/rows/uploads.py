@@ -277,7 +277,13 @@ def seeds() -> dict[dataset_pb2.DatasetFormat, bytes]:
         CSV: ("a,b,c,label\n" + "\n".join(lines) + "\n").encode(),
         PARQUET: parquet({"a": x[:, 0], "label": ["x", "y"] * 10}),
         NPY: npy(x),
-        NPZ: npz({"x.npy": npy(x), "y.npy": npy(np.arange(20) % 2)}),
+        NPZ: npz(
+            {
+                "x.npy": npy(x),
+                "image.npy": npy(np.arange(160, dtype=np.uint8).reshape(20, 2, 4)),
+                "y.npy": npy(np.arange(20) % 2),
+            }
+        ),
     }
 
 

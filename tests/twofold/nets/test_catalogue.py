@@ -221,3 +221,14 @@ def test_the_last_layer_has_a_column_for_each_answer(
     assert built.graph.head == head
     (output,) = meta.measure(built.graph).outputs
     assert list(output.shape) == [-1, width]
+
+
+def test_sizes_tell_of_one_array_and_of_no_more() -> None:
+    data = graphs.features(numeric=0, labels=("a", "b"))
+    data.array_columns.add(name="image", data_type=graph_pb2.DATA_TYPE_FP32, shape=[-1, 3, 8, 8])
+
+    sizes = catalogue.sizes_of(data)
+
+    assert (sizes.array_shape, sizes.array_name, sizes.width) == ((3, 8, 8), "image", 0)
+    data.array_columns.add(name="other", data_type=graph_pb2.DATA_TYPE_FP32, shape=[-1, 2])
+    assert catalogue.sizes_of(data) == catalogue.Sizes(0, label_count=2)

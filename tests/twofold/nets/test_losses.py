@@ -85,6 +85,32 @@ def test_a_neuron_s_labels_stand_around_its_threshold(
     assert function(scores, torch.tensor([1, 0])).item() == pytest.approx(1.0)
 
 
+@pytest.mark.parametrize(
+    ("family", "loss"),
+    [
+        (spec_pb2.FAMILY_LOGISTIC, spec_pb2.LOSS_BCE),
+        (spec_pb2.FAMILY_SOFTMAX, spec_pb2.LOSS_CROSS_ENTROPY),
+        (spec_pb2.FAMILY_LINEAR, spec_pb2.LOSS_MSE),
+    ],
+)
+def test_a_mean_in_one_kernel_is_that_of_the_rows(
+    family: spec_pb2.Family, loss: spec_pb2.Loss
+) -> None:
+    is_regression = loss == spec_pb2.LOSS_MSE
+    labels = () if is_regression else ("0", "1")
+    graph = graphs.built(family, loss, data=graphs.features(labels=labels))
+    options = spec_pb2.TrainingOptions(label_smoothing=0.0 if is_regression else 0.2)
+    function = losses.loss_function(loss, graph, options)
+    logits = LOGITS.repeat(1, 2) if family == spec_pb2.FAMILY_SOFTMAX else LOGITS
+    target = torch.tensor([[0.0], [0.5], [1.0]]) if is_regression else LABELS
+
+    assert function.mean is not None
+    expected = function.rows(logits, target).mean().item()
+    assert function(logits, target).item() == pytest.approx(expected, rel=1e-6)
+    weighted = function(logits, target, torch.tensor([1.0, 1.0, 1.0])).item()
+    assert weighted == pytest.approx(expected, rel=1e-6)
+
+
 def test_a_loss_of_another_head_is_refused() -> None:
     graph = graphs.built(spec_pb2.FAMILY_MLP)
 

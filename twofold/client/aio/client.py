@@ -15,7 +15,7 @@ from twofold.client.calls.jobs import CreateOptions
 from twofold.client.channels import INFER_ADDRESS, TRAIN_ADDRESS, Connection
 from twofold.client.predictions import Prediction, Rows
 from twofold.client.submission import Arrays, Spec, Submission, of_call
-from twofold.v1 import spec_pb2
+from twofold.v1 import dataset_pb2, spec_pb2
 
 
 class AsyncClient:
@@ -120,9 +120,7 @@ class AsyncClient:
     async def _with_module(
         self, spec: spec_pb2.TrainingSpec, module: object
     ) -> spec_pb2.TrainingSpec:
-        columns = modules.builtin_columns(spec.data.dataset)
-        if columns is None:
-            columns = (await self.datasets.get(spec.data.dataset)).columns
+        columns = (await self._dataset_of(spec)).columns
         packed = await asyncio.to_thread(modules.pack, module, columns, spec.data)
         weights = await self.datasets.put(modules.weights_of(packed, spec.model))
         return modules.completed(spec, packed, weights)
@@ -130,10 +128,13 @@ class AsyncClient:
     async def _with_loss(self, spec: spec_pb2.TrainingSpec, loss: object) -> spec_pb2.TrainingSpec:
         graph = losses.ready(loss)
         if graph is None:
-            dataset = losses.builtin_dataset(spec.data.dataset)
-            dataset = dataset or await self.datasets.get(spec.data.dataset)
+            dataset = await self._dataset_of(spec)
             graph = await asyncio.to_thread(losses.trace, loss, spec, dataset)
         return losses.completed(spec, graph)
+
+    async def _dataset_of(self, spec: spec_pb2.TrainingSpec) -> dataset_pb2.Dataset:
+        name = spec.data.dataset
+        return modules.builtin_dataset(name) or await self.datasets.get(name)
 
     async def predict(
         self,

@@ -14,7 +14,7 @@ from twofold.client.calls.jobs import CreateOptions
 from twofold.client.channels import INFER_ADDRESS, TRAIN_ADDRESS, Connection
 from twofold.client.predictions import Prediction, Rows
 from twofold.client.submission import Arrays, Spec, Submission, of_call
-from twofold.v1 import spec_pb2
+from twofold.v1 import dataset_pb2, spec_pb2
 
 
 class Client:
@@ -117,20 +117,19 @@ class Client:
         return submission.completed(self.datasets.put(submission.upload).name)
 
     def _with_module(self, spec: spec_pb2.TrainingSpec, module: object) -> spec_pb2.TrainingSpec:
-        columns = modules.builtin_columns(spec.data.dataset)
-        if columns is None:
-            columns = self.datasets.get(spec.data.dataset).columns
-        packed = modules.pack(module, columns, spec.data)
+        packed = modules.pack(module, self._dataset_of(spec).columns, spec.data)
         weights = self.datasets.put(modules.weights_of(packed, spec.model))
         return modules.completed(spec, packed, weights)
 
     def _with_loss(self, spec: spec_pb2.TrainingSpec, loss: object) -> spec_pb2.TrainingSpec:
         graph = losses.ready(loss)
         if graph is None:
-            dataset = losses.builtin_dataset(spec.data.dataset)
-            dataset = dataset or self.datasets.get(spec.data.dataset)
-            graph = losses.trace(loss, spec, dataset)
+            graph = losses.trace(loss, spec, self._dataset_of(spec))
         return losses.completed(spec, graph)
+
+    def _dataset_of(self, spec: spec_pb2.TrainingSpec) -> dataset_pb2.Dataset:
+        name = spec.data.dataset
+        return modules.builtin_dataset(name) or self.datasets.get(name)
 
     def predict(
         self,
