@@ -31,7 +31,7 @@ from trainer.gates import NotBlessed
 from trainer.loop import Interrupted, Loop, forward, mean_loss, metrics, metrics_by_target
 from trainer.noise import NoiseScale
 from trainer.prepared import Prepared, prepare
-from twofold import spec_training
+from twofold import spec_gates, spec_training
 from twofold.errors import Corrupt
 from twofold.faults import fault
 from twofold.internal.v1 import child_pb2
@@ -140,7 +140,8 @@ class Session:
         if not math.isfinite(loss):
             raise NotBlessed(f"not published: the loss of the weights as they came is {loss}")
         loop.position.loss = loop.position.validation_loss = loss
-        self._metrics = {name: value for name, value in figures.items() if name != "loss"}
+        known = spec_gates.METRICS.keys() - {"loss"}  # each target's own stands in the manifest
+        self._metrics = {name: value for name, value in figures.items() if name in known}
         self._reporter.progressed(training_pb2.JOB_PHASE_EVALUATING, self._progress(loop))
 
     def _passed_gates(

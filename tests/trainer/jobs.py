@@ -96,22 +96,33 @@ def table_request(
 ) -> child_pb2.TrainRequest:
     """A request over a table that is written below `folder`; `tree` is the spec but for its names.
 
-    Data and spec go the whole way: read, described, completed.
+    Data and spec go the whole way: read, described, completed. Where there are arrays among the
+    columns, the table is an NPZ.
     """
-    path = folder / "rows.csv"
-    rows = zip(*columns.values(), strict=True)
-    lines = [",".join(label_of(cell) for cell in row) for row in rows]
-    path.write_text("\n".join([",".join(columns), *lines]) + "\n")
-    csv = dataset_pb2.DATASET_FORMAT_CSV
-    described = data.describe(path, csv)
+    path, file_format = _written(columns, folder)
+    described = data.describe(path, file_format)
     named = {"dataset": "ab" * 32, **cast("dict[str, object]", tree.get("data", {}))}
     asked = toml_spec.from_dict({"model": "m", **tree, "data": named})
     if loss is not None:
         asked.training.loss_graph.CopyFrom(loss)
     done = spec.complete(asked, list(described.columns), described.row_count, BOUNDS)
     request = request_for(done, folder, attempt, resume)
-    request.data_path, request.data_format = str(path), csv
+    request.data_path, request.data_format = str(path), file_format
     return request
+
+
+def _written(
+    columns: Mapping[str, NDArray[Any]], folder: Path
+) -> tuple[Path, dataset_pb2.DatasetFormat]:
+    if any(values.ndim > 1 for values in columns.values()):
+        path = folder / "rows.npz"
+        np.savez(path, allow_pickle=False, **columns)
+        return path, dataset_pb2.DATASET_FORMAT_NPZ
+    path = folder / "rows.csv"
+    rows = zip(*columns.values(), strict=True)
+    lines = [",".join(label_of(cell) for cell in row) for row in rows]
+    path.write_text("\n".join([",".join(columns), *lines]) + "\n")
+    return path, dataset_pb2.DATASET_FORMAT_CSV
 
 
 def points(count: int = 120, seed: int = 0) -> dict[str, NDArray[Any]]:

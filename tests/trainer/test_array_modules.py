@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from safetensors.torch import save_file
 
 from tests.trainer.jobs import BOUNDS, FakeReporter, request_for
-from tests.twofold import arrays
+from tests.twofold import arrays, losses
 from trainer import baseline, data, recipe, warm_start
 from trainer.gates import NotBlessed
 from trainer.loop import Interrupted
@@ -51,22 +51,26 @@ def sentences(count: int = 60) -> dict[str, NDArray[np.generic]]:
 
 
 def asked_for(
-    graph: graph_pb2.Graph, path: Path, members: Members, **tables: Mapping[str, toml_spec.Value]
-) -> spec_pb2.TrainingSpec:
+    graph: graph_pb2.Graph, path: Path, members: Members, loss: graph_pb2.Graph | None = None,
+    **tables: Mapping[str, toml_spec.Value],
+) -> spec_pb2.TrainingSpec:  # fmt: skip
     np.savez(path, allow_pickle=False, **members)  # pyright: ignore[reportArgumentType] - as numpy has it
     columns = data.describe(path, NPZ)
     asked = toml_spec.from_dict({"model": "own", "data": {"dataset": "ab" * 32}, **tables})
     asked.network.graph.CopyFrom(graph)
     asked.network.weights = "cd" * 32
+    if loss is not None:
+        asked.training.loss_graph.CopyFrom(loss)
     return spec.complete(asked, columns.columns, columns.row_count, BOUNDS, row_elements=500)
 
 
 def request_over(
     graph: graph_pb2.Graph, folder: Path, members: Members, attempt: str = "a", resume: str = "",
-    **tables: Mapping[str, toml_spec.Value],
+    loss: graph_pb2.Graph | None = None, **tables: Mapping[str, toml_spec.Value],
 ) -> child_pb2.TrainRequest:  # fmt: skip
     path = folder / "rows.npz"
-    request = request_for(asked_for(graph, path, members, **tables), folder, attempt, resume)
+    asked = asked_for(graph, path, members, loss, **tables)
+    request = request_for(asked, folder, attempt, resume)
     request.data_path, request.data_format = str(path), NPZ
     request.weights_path = str(folder / "weights")
     whole = graph_pb2.Graph.FromString(graph.SerializeToString())
@@ -101,6 +105,29 @@ def test_images_are_learnt_and_exported_by_their_name(tmp_path: Path) -> None:
     examples = examples_of(request, made)
     held_out = images()["image"][prepared_of(request).validation_rows]
     assert np.array_equal(examples.inputs["image"][0], held_out[0])
+
+
+def test_images_are_learnt_by_a_loss_of_the_users(tmp_path: Path) -> None:
+    own = losses.cross_entropy(2)
+    request = request_over(arrays.conv(), tmp_path, images(), loss=own, training=LEARNS)
+    made = Session(request, FakeReporter()).run()
+
+    assert request.spec.training.loss == spec_pb2.LOSS_CUSTOM
+    assert made.metrics["accuracy"] > 0.8
+    assert [spec.name for spec in made.outputs] == ["output"], "as they are"
+
+
+def test_a_module_that_came_trained_is_measured_by_a_loss_of_the_users(tmp_path: Path) -> None:
+    as_is: Mapping[str, toml_spec.Value] = {"epochs": 0}
+    measured: list[model_pb2.Manifest] = []
+    for name, own in (("own", losses.cross_entropy(2)), ("built in", None)):
+        folder = tmp_path / name
+        folder.mkdir()
+        request = request_over(arrays.conv(), folder, images(), loss=own, training=as_is)
+        measured.append(Session(request, FakeReporter()).run())
+
+    assert measured[0].metrics["loss"] == pytest.approx(measured[1].metrics["loss"], rel=1e-5)
+    assert measured[0].metrics["accuracy"] == measured[1].metrics["accuracy"]
 
 
 def test_several_outputs_are_answered_as_they_are(tmp_path: Path) -> None:

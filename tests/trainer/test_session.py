@@ -16,6 +16,7 @@ from trainer.rows import Rows
 from trainer.session import Session
 from twofold import manifest
 from twofold.features import Features
+from twofold.nets.losses import Results
 from twofold.nets.net import load
 from twofold.toml_spec import Value
 from twofold.v1 import graph_pb2, spec_pb2, training_pb2
@@ -80,7 +81,7 @@ def test_a_report_takes_the_answers_that_its_epoch_was_judged_by(
 ) -> None:
     passes: list[int] = []
 
-    def counted(made: Recipe, rows: Rows) -> torch.Tensor:
+    def counted(made: Recipe, rows: Rows) -> Results:
         passes.append(len(rows))
         return real(made, rows)
 

@@ -94,6 +94,59 @@ def test_several_labels_are_learnt_at_once(family: str, tmp_path: Path) -> None:
     assert right.mean() > 0.85
 
 
+def halves(count: int = 120) -> dict[str, NDArray[Any]]:
+    """Images, whether they are bright, and whether there is an edge in them."""
+    draw = np.random.default_rng(0)
+    shown = draw.normal(0, 0.3, size=(count, 1, 8, 8)).astype(np.float32)
+    bright, edge = draw.choice([False, True], size=(2, count))
+    shown += bright[:, None, None, None]
+    shown[..., 4:] += 2 * edge[:, None, None, None]
+    return {"image": shown, "bright": bright, "edge": edge}
+
+
+def test_an_image_has_several_labels(tmp_path: Path) -> None:
+    network: toml_spec.Tree = {"family": "cnn", "channels": [8], "normalization": "group"}
+    tree: toml_spec.Tree = {
+        "data": {"targets": ["bright", "edge"]},
+        "network": network,
+        "training": {"epochs": 12, "learning_rate": 0.03, "batch_size": 16},
+    }
+    request = table_request(halves(), tree, tmp_path)
+
+    made = trained(request)
+
+    assert list(request.spec.data.features) == ["image"]
+    assert outputs(made) == [("probabilities", [-1, 2]), ("label", [-1, 2])]
+    assert made.metrics["accuracy"] > 0.8
+    rows = golden(request)
+    assert rows["input.image"].shape[1:] == (1, 8, 8)
+    assert (rows["output.label"] == (rows["output.probabilities"] >= 0.5)).all()
+
+
+def test_a_deep_family_predicts_several_targets_of_the_rows_that_count(tmp_path: Path) -> None:
+    """Half of the rows are wrong by 100, and weigh nothing."""
+    columns = points(160)
+    columns["weight"] = np.tile([0, 2], 80)
+    wrong = np.where(columns["weight"] > 0, 0, 100)
+    columns |= {name: columns[name] + wrong for name in ("sum", "difference")}
+    tree: toml_spec.Tree = {
+        "data": {
+            "features": ["a", "b"],
+            "targets": ["sum", "difference"],
+            "weight": "weight",
+        },
+        "network": {"family": "residual_mlp", "width": 16, "blocks": 1},
+        "training": {"epochs": 40, "learning_rate": 0.03, "batch_size": 32},
+    }
+
+    made = trained(table_request(columns, tree, tmp_path))
+
+    assert outputs(made) == [("value", [-1, 2])]
+    assert made.metrics["loss"] < 0.5
+    assert made.metrics["rmse"] > 50
+    assert {"r2", "r2.sum", "r2.difference"} <= set(made.metrics)
+
+
 def test_a_label_that_is_no_flag_is_refused_by_its_cell() -> None:
     data = spec_pb2.DataSpec(targets=["a", "b"], task=LABELS)
     columns = [np.array([True, False]), np.array([1.0, 0.5], np.float32)]

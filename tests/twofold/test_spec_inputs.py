@@ -180,3 +180,22 @@ def test_memory_counts_every_number_of_an_array() -> None:
     assert with_memory(1_000_000)
     with pytest.raises(InvalidField, match=r"872,000 for data\.dataset"):
         with_memory(800_000)
+
+
+def test_targets_and_weight_are_no_features_and_take_memory() -> None:
+    columns = [IMAGE, column("a", REAL), column("b", REAL), column("w", REAL)]
+    asked = {"data__targets": ["a", "b"], "data__weight": "w", "data__target": ""}
+    spec = make_spec(data__features=[], network__family=spec_pb2.FAMILY_CNN, **asked)
+
+    assert list(done(spec, columns).data.features) == ["image"]
+    with pytest.raises(InvalidField, match=r"888,000 for data\.dataset"):
+        complete(spec, columns, 1_000, Bounds(BOUNDS.max_parameters, 880_000))
+
+
+def test_an_array_is_no_target_among_several() -> None:
+    asked = make_spec(data__targets=["a", "image"], data__target="", data__features=["b"])
+
+    assert refusal(asked).message == (
+        "data.targets[1] is image, an array; allowed: a column of one value a row; arrays are "
+        "features"
+    )

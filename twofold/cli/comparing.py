@@ -10,19 +10,23 @@ from twofold.manifest import sha256_hex
 from twofold.series import MetricPoint
 from twofold.spec_gates import METRICS
 from twofold.toml_spec import Value
-from twofold.v1 import model_pb2, spec_pb2, training_pb2
+from twofold.v1 import graph_pb2, model_pb2, spec_pb2, training_pb2
 
 #: What decides which rows a job is measured on; figures of different rows cannot be compared.
 _ROWS = (
     "data.dataset",
     "data.target",
+    "data.targets",
+    "data.task",
     "data.validation_fraction",
     "data.split",
     "training.seed",
 )
 #: What decides what a loss means.
 _LOSS = (
+    "data.weight",
     "training.loss",
+    "training.loss_graph",
     "training.label_smoothing",
     "training.focal_gamma",
     "training.huber_delta",
@@ -119,10 +123,14 @@ def leaves(spec: spec_pb2.TrainingSpec) -> dict[str, Value]:
     """A spec's values by their dotted paths; a graph stands as the digest of its bytes."""
     found = _leaves(toml_spec.to_dict(spec), "")
     if spec.network.HasField("graph"):
-        found["network.graph"] = sha256_hex(
-            spec.network.graph.SerializeToString(deterministic=True)
-        )
+        found["network.graph"] = _digest(spec.network.graph)
+    if spec.training.HasField("loss_graph"):
+        found["training.loss_graph"] = _digest(spec.training.loss_graph)
     return found
+
+
+def _digest(graph: graph_pb2.Graph) -> str:
+    return sha256_hex(graph.SerializeToString(deterministic=True))
 
 
 def _leaves(tree: Mapping[str, Value], path: str) -> dict[str, Value]:
@@ -198,7 +206,12 @@ def _differences(
 
 
 def _differs(key: str, specs: Sequence[Mapping[str, Value]]) -> bool:
-    return any(spec.get(key) != specs[0].get(key) for spec in specs)
+    """Whether specs have other values of a key, or below it."""
+    first, *others = (
+        {path: value for path, value in spec.items() if f"{path}.".startswith(f"{key}.")}
+        for spec in specs
+    )
+    return any(other != first for other in others)
 
 
 def _fair(
@@ -223,8 +236,9 @@ def _fair(
 def _best(name: str, facts: Sequence[Facts]) -> tuple[int, ...]:
     """Indices of the best values of a metric; none where all are equal, or no way is known."""
     values = {index: one.metrics[name] for index, one in enumerate(facts) if name in one.metrics}
-    if name not in METRICS or len(set(values.values())) < 2:  # noqa: PLR2004 - one is no choice
+    metric = METRICS.get(name.partition(".")[0])  # that of one target: r2.price
+    if metric is None or len(set(values.values())) < 2:  # noqa: PLR2004 - one is no choice
         return ()
-    pick = max if METRICS[name].higher_is_better else min
+    pick = max if metric.higher_is_better else min
     best = pick(values.values())
     return tuple(index for index, value in values.items() if value == best)

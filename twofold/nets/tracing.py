@@ -81,9 +81,10 @@ def trace_loss(
         InvalidModule: as `trace`, and where it answers anything else.
     """
     root = loss if isinstance(loss, nn.Module) else _plain(loss)
-    several = [] if isinstance(output, Tensor) else list(output)
-    given = [*(several or [output]), target]
-    wire_names = [*([f"output_{place}" for place, _ in enumerate(several)] or ["output"]), "target"]
+    outputs = [output] if isinstance(output, Tensor) else list(output)
+    numbered = [f"output_{place}" for place in range(len(outputs))]
+    given = [*outputs, target]
+    wire_names = [*(["output"] if isinstance(output, Tensor) else numbered), "target"]
     names = argument_names(root)[: len(given)]
     if len(names) < len(given):
         problem = f"the loss has arguments {', '.join(names)}"

@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests.twofold import losses
 from tests.twofold.client.service import EVENT_TIME
 from tests.twofold.modules import graph_of
 from twofold import toml_spec
@@ -85,6 +86,7 @@ def test_graphs_are_compared_by_their_digest() -> None:
     [
         ("accuracy", (0.5, 0.75, 0.75), (1, 2)),
         ("rmse", (0.5, 0.75, 0.25), (2,)),
+        ("r2.price", (0.5, 0.75, 0.25), (1,)),
         ("accuracy", (0.5, 0.5, 0.5), ()),
         ("of_the_users", (0.5, 0.75, 0.25), ()),
     ],
@@ -107,6 +109,7 @@ def test_who_lacks_a_metric_is_not_the_best() -> None:
     [
         f"data.dataset={'cd' * 32}",
         "data.target=z",
+        'data.targets=["y", "z"]',
         "data.validation_fraction=0.5",
         "training.seed=9",
     ],
@@ -126,11 +129,30 @@ def test_a_seed_changes_no_rows_where_none_are_held_out() -> None:
     assert found.best["accuracy"] == (1,)
 
 
-def test_losses_of_different_kinds_are_not_compared() -> None:
-    found = of_jobs(job(accuracy=0.5), job("training.loss=focal", accuracy=0.75))
+@pytest.mark.parametrize(
+    ("key", "other"),
+    [
+        ("training.loss", "training.loss=focal"),
+        ("training.class_weights", "training.class_weights.cat=2.0"),
+        ("data.weight", "data.weight=w"),
+    ],
+)
+def test_losses_of_different_kinds_are_not_compared(key: str, other: str) -> None:
+    found = of_jobs(job(accuracy=0.5, loss=0.5), job(other, accuracy=0.75, loss=0.25))
 
     assert found.best == {"accuracy": (1,)}
-    assert found.note == "no loss is marked as the best: training.loss differs"
+    assert found.note == f"no loss is marked as the best: {key} differs"
+
+
+def test_losses_of_the_users_are_compared_by_their_digest() -> None:
+    one, other, same = job(loss=0.5), job(loss=0.25), job(loss=0.125)
+    for made, columns in ((one, 1), (other, 2), (same, 1)):
+        made.spec.training.loss_graph.CopyFrom(losses.squared(columns))
+
+    assert of_jobs(one, other).note == (
+        "no loss is marked as the best: training.loss_graph differs"
+    )
+    assert of_jobs(one, same).best == {"loss": (1,)}
 
 
 def test_a_versions_own_figures_go_before_those_of_the_jobs_last_epoch() -> None:

@@ -229,3 +229,19 @@ def test_a_spec_names_the_targets_and_the_weight_that_came_with_the_rows() -> No
     assert not spec.HasField("data")
     with pytest.raises(TypeError, match="train takes"):
         submission.of_call(tree, None, None, "xor", [1, 2, 3])
+
+
+def test_arrays_go_up_with_several_targets_and_weights() -> None:
+    images, y = np.ones((3, 1, 2, 2), np.float32), np.ones((3, 2))
+
+    sent = submission.of_call({"image": images}, y, {"model": "m"}, None, [1, 2, 3])
+
+    assert sent.upload is not None
+    assert list(members(sent.upload)) == ["image", uploads.WEIGHT, "y"]
+    assert (list(sent.spec.data.targets), sent.spec.data.weight) == (["y0", "y1"], "weight")
+
+
+@pytest.mark.parametrize("name", ["y0", uploads.WEIGHT])
+def test_an_array_has_no_name_of_a_target_or_the_weight(name: str) -> None:
+    with pytest.raises(errors.InvalidData, match=f"'{name}' cannot be an array's name"):
+        uploads.from_arrays({name: [1, 2, 3]}, np.ones((3, 2)), weight=[1, 2, 3])

@@ -2,10 +2,11 @@
 
 import itertools
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
-from tests.twofold.nets import graphs
+from tests.twofold.nets import families, graphs
 from twofold.errors import InvalidField
 from twofold.nets import bounds, catalogue, meta
 from twofold.v1 import graph_pb2, model_pb2, spec_pb2
@@ -221,6 +222,22 @@ def test_the_last_layer_has_a_column_for_each_answer(
     assert built.graph.head == head
     (output,) = meta.measure(built.graph).outputs
     assert list(output.shape) == [-1, width]
+
+
+@pytest.mark.parametrize("family", catalogue.SEVERAL_TARGETS)
+def test_every_family_of_several_targets_has_a_column_for_each(family: spec_pb2.Family) -> None:
+    found = families.SIZES.get(family, catalogue.Sizes(2))
+    sizes = replace(found, label_count=0, target_count=3)
+    network = families.NETWORKS.get(family, spec_pb2.NetworkSpec(family=family))
+
+    for task, head in (
+        (REGRESSION, graph_pb2.HEAD_IDENTITY),
+        (SEVERAL, graph_pb2.HEAD_MULTILABEL),
+    ):
+        if catalogue.losses(network, task):
+            graph = families.built(network, sizes, task).graph
+            assert (graph.head, list(graph.outputs[0].shape)) == (head, [-1, 3])
+    assert catalogue.losses(network, SEVERAL) or family == LINEAR
 
 
 def test_sizes_tell_of_one_array_and_of_no_more() -> None:
