@@ -125,9 +125,6 @@ def make(
     net, choices.warm_start = _network(graph, spec, prepared, origin)
     _require_parameters(net, options)
     _place(net, graph, device)
-    average = None
-    if options.HasField("ema_decay"):
-        average = Average(copy.deepcopy(net), net, options.ema_decay)
     weight_N = row_weights(options, prepared)
     inputs = _inputs(prepared, graph)
     training = _rows(prepared, inputs, weight_N, prepared.training_rows, device)
@@ -139,7 +136,7 @@ def make(
         loss=_loss(options, graph, prepared, device),
         head=spec_module.judging_head(graph, prepared.features),
         optimizer=optimizers.make(net, options, device),
-        average=average,
+        average=_average(options, net),
         training=training,
         evaluation=(
             _rows(prepared, inputs, weight_N, held_out, device) if len(held_out) else training
@@ -194,6 +191,12 @@ def _loss(
         is_multilabel=prepared.features.task == spec_pb2.TASK_MULTILABEL,
         positive_K=None if weights_K is None else torch.from_numpy(weights_K).to(device),
     )
+
+
+def _average(options: spec_pb2.TrainingOptions, net: Net) -> Average | None:
+    if not options.HasField("ema_decay"):
+        return None
+    return Average(copy.deepcopy(net), net, options.ema_decay)
 
 
 def _network(

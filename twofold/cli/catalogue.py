@@ -10,7 +10,7 @@ from twofold.nets import catalogue as families
 from twofold.nets import catalogue_options as options
 from twofold.v1 import spec_pb2
 
-_TASKS = (spec_pb2.TASK_CLASSIFICATION, spec_pb2.TASK_REGRESSION)
+_TASKS = (spec_pb2.TASK_CLASSIFICATION, spec_pb2.TASK_REGRESSION, spec_pb2.TASK_MULTILABEL)
 
 
 def catalogue(

@@ -51,7 +51,7 @@ def evaluate(
     version that was served when the command began. Classifiers: accuracy, precision, recall and F1,
     confusion matrix, log loss, Brier score, calibration, ROC AUC of two labels. Regressions: RMSE,
     MAE, R2, median absolute error and residuals of each target. Several labels a row: accuracy,
-    Hamming loss, F1 and log loss, and precision, recall and F1 of each label.
+    Hamming loss, F1, log loss; precision, recall, F1 of each label.
 
     Example: twofold evaluate digits --data examples/data/digits_test.parquet
 
@@ -66,8 +66,7 @@ def evaluate(
         with counting.counted(described.row_count) as count:
             pairs = _counted(bulk.in_order(asking, batches), count)
             measured = _measured(pairs, signature, targets)
-    report = {"model": signature.model, "version": signature.version, **_plain(measured)}
-    text = json.dumps(report, indent=2, ensure_ascii=False)
+    text = _json(signature, measured)
     if out is not None:
         _write(out, text)
     typer.echo(text if as_json else reports.text(measured))
@@ -192,6 +191,11 @@ def _joined(arrays: Sequence[Array]) -> Array:
     if not arrays:
         raise InvalidData("there are no rows to measure")
     return np.concatenate(arrays)
+
+
+def _json(signature: Signature, measured: Measured) -> str:
+    report = {"model": signature.model, "version": signature.version, **_plain(measured)}
+    return json.dumps(report, indent=2, ensure_ascii=False)
 
 
 def _plain(measured: Measured) -> dict[str, object]:

@@ -53,7 +53,7 @@ FAMILIES: Mapping[_Family, About] = {
         _COLUMNS, "Rosenblatt's perceptron, by the perceptron rule; two labels."
     ),
     spec_pb2.FAMILY_LINEAR: About(_COLUMNS, "Linear regression."),
-    spec_pb2.FAMILY_LOGISTIC: About(_COLUMNS, "Logistic regression; two labels."),
+    spec_pb2.FAMILY_LOGISTIC: About(_COLUMNS, "Logistic regression; two labels, or several a row."),
     spec_pb2.FAMILY_SOFTMAX: About(
         _COLUMNS, "Softmax (multinomial logistic) regression; two labels or more."
     ),

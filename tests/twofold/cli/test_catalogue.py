@@ -29,7 +29,7 @@ def test_every_family_of_a_spec_is_listed_with_its_tasks_and_data() -> None:
     choices = [word for word in toml_spec.choices_of("network.family") if word != "module"]
     assert [line.split()[0] for line in lines[1:]] == choices
     [gru] = [line for line in lines if line.startswith("gru ")]
-    assert "classification, regression  one array [time steps, features]" in gru
+    assert "classification, regression, multilabel  one array [time steps, features]" in gru
     [perceptron] = [line for line in lines if line.startswith("perceptron ")]
     assert "regression" not in perceptron
 
