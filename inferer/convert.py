@@ -289,8 +289,8 @@ def _wanted(
     if "classification" not in output.parameters:
         return Wanted(spec.name)
     classes = output.parameters["classification"].int64_param
-    is_table = len(spec.shape) == 2  # noqa: PLR2004 - scores of each row
-    if classes < 1 or spec.datatype in ("BYTES", "BOOL") or not is_table:
+    is_table = len(spec.shape) == 2 and spec.datatype not in ("BOOL", "BYTES")  # noqa: PLR2004 - scores of each row
+    if classes < 1 or not is_table:
         field = f"outputs.{spec.name}.parameters.classification"
         allowed = "an int64 of at least 1, on a numeric output [rows, scores]"
         raise InvalidField.of(field, classes, allowed)

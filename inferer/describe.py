@@ -53,6 +53,7 @@ def _properties(served: Served) -> dict[str, str]:
         "array_columns": json.dumps([column.name for column in features.array_columns]),
         "labels": json.dumps(list(features.labels)),
         "target": features.target,
+        "targets": json.dumps(list(features.targets) or [features.target]),
         "task": spec_pb2.Task.Name(features.task).removeprefix("TASK_").lower(),
         "job": lineage.job,
         "dataset": lineage.dataset,

@@ -15,7 +15,7 @@ from trainer import scores
 from trainer.gates import Baseline, NotBlessed
 from trainer.prepared import Prepared
 from trainer.rows import rows_at_once
-from twofold import artifact, keys, manifest, versions
+from twofold import artifact, keys, manifest, spec_module, versions
 from twofold.errors import Corrupt, NotFound
 from twofold.features import Features
 from twofold.nets import bounds, registry
@@ -48,12 +48,11 @@ def measure(
         net = read_net(store, tenant, made)
     except (Corrupt, NotFound) as error:
         raise NotBlessed(f"not published: {who}, cannot be compared: {error.message}") from error
-    if made.features.task != prepared.features.task:
-        raise NotBlessed(f"not published: {who}, cannot be compared: it does another task")
+    if problem := _difference(made.features, prepared.features):
+        raise NotBlessed(f"not published: {who}, cannot be compared: {problem}")
     rows = prepared.validation_rows if len(prepared.validation_rows) else prepared.training_rows
     places = _inputs(prepared, made.features, who)
-    is_raw = net.graph.head == graph_pb2.HEAD_RAW
-    head = _implied_head(net.graph, made.features, who) if is_raw else net.graph.head
+    head = _head(net.graph, made.features, who)
     size = rows_at_once(_ROWS, net.row_elements)
     answers: list[Arrays] = []
     for start in range(0, len(rows), size):
@@ -64,6 +63,13 @@ def measure(
         }
         answers.append(_judged(net, made.features, wanted, head))
     return Baseline(number, _metrics(prepared, rows, answers))
+
+
+def _difference(theirs: model_pb2.FeatureSpec, ours: model_pb2.FeatureSpec) -> str:
+    """Why the answers of a version do not stand beside ours; empty where they do."""
+    if theirs.task != ours.task:
+        return "it does another task"
+    return "" if list(theirs.targets) == list(ours.targets) else "it predicts other columns"
 
 
 def resolve(store: Store, tenant: str, model: str, name: str) -> int | None:
@@ -92,22 +98,16 @@ def read_net(store: Store, tenant: str, made: model_pb2.Manifest) -> Net:
     return registry.parse(files)
 
 
-def _implied_head(graph: graph_pb2.Graph, features: model_pb2.FeatureSpec, who: str) -> _Head:
-    """What the first output of a net whose outputs are served as they are means to metrics.
+def _head(graph: graph_pb2.Graph, features: model_pb2.FeatureSpec, who: str) -> _Head:
+    """What the first output of a net means to metrics, also where it is served as it is.
 
-    Raises NotBlessed where it is no scores of its labels or values of its target.
+    Raises NotBlessed where it is no scores of its labels or values of its targets.
     """
-    first = graph.outputs[0]
-    is_table = first.data_type == graph_pb2.DATA_TYPE_FP32 and len(first.shape) == 2  # noqa: PLR2004 - a table
-    width = first.shape[1] if is_table else 0
-    if width and features.task == spec_pb2.TASK_REGRESSION:
-        return graph_pb2.HEAD_IDENTITY
-    if width == 1:
-        return graph_pb2.HEAD_SIGMOID
-    if width and width == len(features.labels):
-        return graph_pb2.HEAD_SOFTMAX
-    text = f"its first output is {bounds.spec_words(first)}, which are no scores"
-    raise NotBlessed(f"not published: {who}, cannot be compared: {text}")
+    head = spec_module.judging_head(graph, features)
+    if head == graph_pb2.HEAD_UNSPECIFIED:
+        text = f"its first output is {bounds.spec_words(graph.outputs[0])}, which are no scores"
+        raise NotBlessed(f"not published: {who}, cannot be compared: {text}")
+    return head
 
 
 def _judged(net: Net, features: model_pb2.FeatureSpec, inputs: Arrays, head: _Head) -> Arrays:
@@ -160,6 +160,9 @@ def _metrics(
     if prepared.features.task == spec_pb2.TASK_REGRESSION:
         values = np.concatenate([part["value"] for part in answers])
         return scores.regression(values.astype(np.float32), target.astype(np.float32))
+    if prepared.features.task == spec_pb2.TASK_MULTILABEL:
+        flags = np.concatenate([part["label"] for part in answers]).astype(np.bool_)
+        return scores.multilabel(flags, target > 0)
     labels = [label.encode() for label in prepared.features.labels]
     index = {label: number for number, label in enumerate(labels)}
     given = np.concatenate([part["label"][:, 0] for part in answers]).tolist()

@@ -21,7 +21,7 @@ from twofold.manifest import FORMAT_VERSION, sha256_hex
 from twofold.names import TRUTH_TABLES
 from twofold.nets import registry
 from twofold.nets.net import load
-from twofold.v1 import graph_pb2, model_pb2
+from twofold.v1 import model_pb2
 
 GRAPH, WEIGHTS, GOLDEN = "graph.pb", "weights.safetensors", "golden.safetensors"
 #: Enough to see every label of most data sets, small enough to replay at each load.
@@ -39,7 +39,7 @@ _TOLERANCES: Mapping[tuple[str, str], float] = {
     ("cpu", "bf16"): 3e-2,
     ("cuda", "bf16"): 3e-2,
 }
-Arrays = dict[str, NDArray[np.generic]]
+Arrays = Mapping[str, NDArray[np.generic]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,7 @@ def export(trained: Trained, folder: Path) -> model_pb2.Manifest:
     graph = trained.recipe.graph
     state = {name: tensor.detach().cpu().contiguous() for name, tensor in trained.state.items()}
     inputs = _golden_inputs(trained)
-    outputs = _answers(trained, graph, state, inputs)
+    outputs = registry.answers(load(graph, state), trained.prepared.features, inputs)
     golden = {f"input.{name}": _stored(array) for name, array in inputs.items()}
     golden |= {f"output.{name}": _stored(array) for name, array in outputs.items()}
     files = {
@@ -86,7 +86,7 @@ def export(trained: Trained, folder: Path) -> model_pb2.Manifest:
 
 def _manifest(trained: Trained, files: Mapping[str, bytes]) -> model_pb2.Manifest:
     recipe, prepared = trained.recipe, trained.prepared
-    score_count = len(prepared.features.labels) or 1
+    score_count = len(prepared.features.labels) or len(prepared.features.targets) or 1
     inputs, outputs = features.signature(prepared.features, score_count, recipe.graph)
     dataset = recipe.spec.data.dataset
     is_builtin = dataset in TRUTH_TABLES
@@ -124,12 +124,6 @@ def _golden_inputs(trained: Trained) -> Arrays:
     count = min(most, len(rows))
     chosen = rows[np.linspace(0, len(rows) - 1, count).astype(np.int64)]
     return prepared.raw_inputs(chosen)
-
-
-def _answers(
-    trained: Trained, graph: graph_pb2.Graph, state: Mapping[str, Tensor], inputs: Arrays
-) -> Arrays:
-    return dict(registry.answers(load(graph, state), trained.prepared.features, inputs))
 
 
 def _stored(array: NDArray[np.generic]) -> Tensor:

@@ -11,10 +11,11 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from trainer import targets
 from trainer.codes import Codes, encode
-from trainer.reading.table import Matrix, RowArray, Table, Values
+from trainer.reading.table import Matrix, RowArray, Table
 from twofold import features
-from twofold.errors import InvalidData, InvalidField, shorten
+from twofold.errors import InvalidData, shorten
 from twofold.v1 import model_pb2, spec_pb2
 
 #: Rows that are measured at a time: in double precision they stay in the cache.
@@ -34,13 +35,15 @@ class Prepared:
     category_NK: NDArray[np.int64] | None
     #: The same cells, column by column, as they stood in the table.
     categories: tuple[Codes, ...]
-    #: int64 [N], the label's index, or float32 [N, 1].
+    #: int64 [N], the label's index, or float32 [N, targets].
     target_N: NDArray[np.int64] | NDArray[np.float32]
     training_rows: NDArray[np.int64]
     validation_rows: NDArray[np.int64]
     #: float32 [D], of the training rows; None where nothing is standardised.
     mean_D: NDArray[np.float32] | None
     deviation_D: NDArray[np.float32] | None
+    #: float32 [N], what each row counts by data.weight; None: all alike.
+    weight_N: NDArray[np.float32] | None = None
     #: Features that are arrays, by name, [N, ...]: also inputs of the net.
     arrays: Mapping[str, RowArray] = field(default_factory=dict[str, RowArray])
     #: Whether the net standardises them; `measure_axis` gives by what.
@@ -74,13 +77,13 @@ def prepare(table: Table, training: spec_pb2.TrainingSpec) -> Prepared:
     be trained on.
     """
     data = training.data
-    target = _column(table, "data.target", data.target)
+    found = targets.columns(table, data)
     arrays = {name: table.arrays[name] for name in data.features if name in table.arrays}
     columns = [name for name in data.features if name not in arrays]
-    inputs = {name: _column(table, "data.features", name) for name in columns}
+    inputs = {name: targets.column(table, "data.features", name) for name in columns}
     is_labelled = data.task == spec_pb2.TASK_CLASSIFICATION
-    labels = encode(target) if is_labelled or data.split == spec_pb2.SPLIT_STRATIFIED else None
-    training_rows, validation_rows = split(data, labels, len(target), training.training.seed)
+    labels = encode(found[0]) if is_labelled or data.split == spec_pb2.SPLIT_STRATIFIED else None
+    training_rows, validation_rows = split(data, labels, len(found[0]), training.training.seed)
     codes = {name: encode(values) for name, values in inputs.items() if values.dtype.kind == "O"}
     # Labels of all rows, vocabularies of the training rows: a label that only a held-out row has
     # is still a label, while a category that training never saw is unknown when serving, too.
@@ -95,11 +98,12 @@ def prepare(table: Table, training: spec_pb2.TrainingSpec) -> Prepared:
         x_ND=x_ND,
         category_NK=_indices(codes, vocabularies),
         categories=tuple(codes.values()),
-        target_N=labels.codes if labels and is_labelled else _as_reals(target),
+        target_N=labels.codes if labels and is_labelled else targets.numbers(found, data),
         training_rows=training_rows,
         validation_rows=validation_rows,
         mean_D=scale[0] if scale else None,
         deviation_D=scale[1] if scale else None,
+        weight_N=targets.weights(table, data, (training_rows, validation_rows)),
         arrays=arrays,
         scales_arrays=data.standardize and any(a.dtype == np.float32 for a in arrays.values()),
     )
@@ -203,13 +207,6 @@ class _Figures:
         return self._mean_D.astype(np.float32), deviation_D
 
 
-def _column(table: Table, field: str, name: str) -> Values:
-    found = table.columns.get(name)
-    if found is None:
-        raise InvalidField.of(field, name, "a column: " + shorten(", ".join(table.columns)))
-    return found
-
-
 def _check_labels(fitted: model_pb2.FeatureSpec, data: spec_pb2.DataSpec) -> None:
     if fitted.task == spec_pb2.TASK_CLASSIFICATION and len(fitted.labels) < 2:  # noqa: PLR2004 - one label is no choice
         raise InvalidData(
@@ -259,7 +256,3 @@ def _to_bytes(column: Codes, rows: NDArray[np.int64]) -> NDArray[np.object_]:
     cells = np.empty(len(rows), dtype=np.object_)
     cells[:] = [column.labels[code].encode() for code in column.codes[rows].tolist()]
     return cells
-
-
-def _as_reals(target: Values) -> NDArray[np.float32]:
-    return target.astype(np.float32)[:, np.newaxis]

@@ -45,8 +45,11 @@ def made_up(features: model_pb2.FeatureSpec, count: int, *, scaling: bool) -> Pr
     )
     if features.task == spec_pb2.TASK_CLASSIFICATION:
         target = generator.integers(0, len(features.labels), count)
+    elif features.task == spec_pb2.TASK_MULTILABEL:
+        target = generator.integers(0, 2, (count, len(features.labels))).astype(np.float32)
     else:
-        target = generator.standard_normal((count, 1), dtype=np.float32)
+        shape = (count, len(features.targets) or 1)
+        target = generator.standard_normal(shape, dtype=np.float32)
     arrays = {spec.name: _made_up(spec, count, generator) for spec in features.array_columns}
     has_scale = scaling and width
     return Prepared(

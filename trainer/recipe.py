@@ -20,12 +20,12 @@ from trainer.optimizers import Optimizers
 from trainer.prepared import Prepared, measure_axis
 from trainer.rows import IMAGE_RANK, Rows
 from trainer.warm_start import Parent
-from trainer.weights import row_weights
+from trainer.weights import positive_weights, row_weights
+from twofold import spec_module
 from twofold.errors import Corrupt, InvalidField
 from twofold.nets import bounds, catalogue, tables
-from twofold.nets.losses import LossFunction, loss_function
+from twofold.nets.losses import GraphLoss, Loss, Results, first_of, loss_function
 from twofold.nets.net import Net, init, load
-from twofold.spec_module import HEADS
 from twofold.v1 import graph_pb2, spec_pb2
 
 #: Dimensions of a batch of columns.
@@ -41,7 +41,10 @@ class Recipe:
     spec: spec_pb2.TrainingSpec
     graph: graph_pb2.Graph
     net: Net
-    loss: LossFunction
+    loss: Loss
+    #: How logits become the answers that metrics look at, also where raw ones are served;
+    #: UNSPECIFIED where they say nothing of the task, so that there are none.
+    head: graph_pb2.Head
     optimizer: Optimizers
     #: What is evaluated and published instead of `net`, where the spec asks for an average.
     average: Average | None
@@ -60,19 +63,20 @@ class Recipe:
         """The net that is evaluated and published."""
         return self.net if self.average is None else self.average.net
 
-    @property
-    def head(self) -> graph_pb2.Head:
-        """How logits become the answers that metrics look at, also where raw ones are served."""
-        raw = self.graph.head == graph_pb2.HEAD_RAW
-        return HEADS[self.spec.training.loss] if raw else self.graph.head
+    def results_of(self, net: Net, rows: Rows) -> Results:
+        """What the loss and the metrics see: the first of the net's outputs, or all of them."""
+        found: Results = net(*rows.inputs)
+        return found if self.loss.takes_all else first_of(found)
 
     def loss_of(self, rows: Rows) -> Tensor:
         """The mean loss of rows, with a graph for gradients, in the precision that was picked."""
         if self.choices.precision != "bf16":
-            return self.loss(logits_of(self.net, rows), rows.target, rows.weight)
-        with torch.autocast(self.device.type, torch.bfloat16):
-            logits = logits_of(self.net, rows)
-        return self.loss(logits.float(), rows.target, rows.weight)
+            results = self.results_of(self.net, rows)
+        else:
+            with torch.autocast(self.device.type, torch.bfloat16):
+                found = self.results_of(self.net, rows)
+            results = _single(found) if isinstance(found, Tensor) else tuple(map(_single, found))
+        return self.loss(results, rows.target, rows.weight)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,10 +92,9 @@ class Origin:
 SEEDED = Origin()
 
 
-def logits_of(net: Net, rows: Rows) -> Tensor:
-    """What the loss and the metrics see: the first of the net's outputs."""
-    value = net(*rows.inputs)
-    return value if isinstance(value, Tensor) else value[0]
+def _single(tensor: Tensor) -> Tensor:
+    """Autocast's bfloat16 as float32; other types as they are."""
+    return tensor.float() if tensor.dtype == torch.bfloat16 else tensor
 
 
 def make(
@@ -133,7 +136,8 @@ def make(
         spec=spec,
         graph=graph,
         net=net,
-        loss=loss_function(options.loss, graph, options),
+        loss=_loss(options, graph, prepared, device),
+        head=spec_module.judging_head(graph, prepared.features),
         optimizer=optimizers.make(net, options, device),
         average=average,
         training=training,
@@ -172,6 +176,24 @@ def _graph(spec: spec_pb2.TrainingSpec, prepared: Prepared) -> graph_pb2.Graph:
         if path not in graph.frozen
     )
     return graph
+
+
+def _loss(
+    options: spec_pb2.TrainingOptions,
+    graph: graph_pb2.Graph,
+    prepared: Prepared,
+    device: torch.device,
+) -> Loss:
+    if options.loss == spec_pb2.LOSS_CUSTOM:
+        return GraphLoss(options.loss_graph, device)
+    weights_K = positive_weights(options, prepared)
+    return loss_function(
+        options.loss,
+        graph,
+        options,
+        is_multilabel=prepared.features.task == spec_pb2.TASK_MULTILABEL,
+        positive_K=None if weights_K is None else torch.from_numpy(weights_K).to(device),
+    )
 
 
 def _network(

@@ -28,7 +28,7 @@ from trainer import (
 from trainer.curve import Curve
 from trainer.export import Trained, export
 from trainer.gates import NotBlessed
-from trainer.loop import Interrupted, Loop, forward, mean_loss, metrics
+from trainer.loop import Interrupted, Loop, forward, mean_loss, metrics, metrics_by_target
 from trainer.noise import NoiseScale
 from trainer.prepared import Prepared, prepare
 from twofold import spec_training
@@ -269,8 +269,8 @@ class Session:
     def _report(self, loop: Loop) -> None:
         self._has_news = False
         self._sign_s = self._clock()
-        if loop.logits is not None:
-            self._metrics = metrics(loop.recipe, loop.recipe.evaluation, loop.logits)
+        if loop.results is not None:
+            self._metrics = metrics(loop.recipe, loop.recipe.evaluation, loop.results)
         self._curve.measured(self._metrics)
         self._reporter.progressed(training_pb2.JOB_PHASE_TRAINING, self._progress(loop))
 
@@ -317,5 +317,9 @@ class Session:
 def _final_metrics(loop: Loop) -> dict[str, float]:
     """Loss and metrics of the published epoch on the held-out rows, else the training rows."""
     rows = loop.recipe.evaluation
-    logits = forward(loop.recipe, rows)
-    return {"loss": mean_loss(loop.recipe, rows, logits), **metrics(loop.recipe, rows, logits)}
+    results = forward(loop.recipe, rows)
+    return {
+        "loss": mean_loss(loop.recipe, rows, results),
+        **metrics(loop.recipe, rows, results),
+        **metrics_by_target(loop.recipe, rows, results),
+    }

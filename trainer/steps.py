@@ -16,6 +16,7 @@ from trainer import memory
 from trainer.recipe import Recipe
 from trainer.rows import Rows
 from twofold.errors import InvalidField
+from twofold.nets.losses import Loss
 
 #: How often a step that found no memory is tried again with half the rows at once.
 HALVINGS = 5
@@ -110,10 +111,9 @@ class EagerStep:
             part = self._loss_of(piece)
             if len(piece) < self._count(rows):
                 weight = len(piece) if piece.weight is None else piece.weight.sum()
-                part = part * (weight / whole)
+                part = part * _share(weight, whole)
             if not part.requires_grad:
-                allowed = "one whose first output depends on a trained parameter"
-                raise InvalidField.of("network.graph", "a module that learns nothing", allowed)
+                raise _learns_nothing(recipe.loss)
             part.backward()
             losses.append(part.detach())
         return losses[0] if len(losses) == 1 else torch.stack(losses).sum()
@@ -161,3 +161,18 @@ class EagerStep:
                 yield training if size >= count else training.piece(start, size)
             else:
                 yield training.take(rows if size >= count else rows[start : start + size])
+
+
+def _learns_nothing(loss: Loss) -> InvalidField:
+    if loss.takes_all:
+        allowed = "one that changes with the network's outputs, so that there is a gradient"
+        return InvalidField.of("training.loss_graph", "a loss without a gradient", allowed)
+    allowed = "one whose first output depends on a trained parameter"
+    return InvalidField.of("network.graph", "a module that learns nothing", allowed)
+
+
+def _share(weight: Tensor | int, whole: Tensor | int) -> Tensor | float:
+    """What part of a batch a piece is; of rows that together weigh nothing it is none."""
+    if isinstance(whole, Tensor):
+        return weight / whole.clamp(min=torch.finfo(whole.dtype).tiny)
+    return weight / whole

@@ -72,7 +72,7 @@ def take(parent: Parent, features: model_pb2.FeatureSpec, net: Net) -> str:
     wanted, own = bounds.state_shapes(net.graph), net.weights()
     taken = fitting(parent.weights, own)
     # A label more or less leaves the output layer new; other labels in the same places do, too.
-    if list(parent.features.labels) != list(features.labels):
+    if _answers_of(parent.features) != _answers_of(features):
         last = _last_module(net.graph)
         taken = [path for path in taken if not path.startswith(f"{last}.")]
     if not taken:
@@ -82,6 +82,11 @@ def take(parent: Parent, features: model_pb2.FeatureSpec, net: Net) -> str:
     new = [path for path in wanted if path not in taken]
     rest = f"; new: {shorten(', '.join(new))}" if new else ""
     return f"{len(taken)} of {len(wanted)} tensors of {parent.resource}{rest}"
+
+
+def _answers_of(features: model_pb2.FeatureSpec) -> tuple[list[str], list[str]]:
+    """What the columns of the last layer stand for."""
+    return list(features.labels), list(features.targets)
 
 
 def fitting(theirs: Mapping[str, Tensor], ours: Mapping[str, Tensor]) -> list[str]:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from twofold import spec_targets
 from twofold.v1 import graph_pb2, model_pb2, spec_pb2
 
 Floats = NDArray[np.float32]
@@ -28,6 +29,7 @@ _ELEMENTS: Mapping[graph_pb2.DataType, type[np.generic]] = {
 }
 #: The index of a value that training did not see.
 UNKNOWN = -1
+_BYTES = graph_pb2.DATA_TYPE_BYTES
 
 
 class Features:
@@ -52,7 +54,7 @@ class Features:
             for name in names
         ]
         #: Beside the message, which is slow to look into for each batch.
-        self._is_regression = spec.task == spec_pb2.TASK_REGRESSION
+        self._task = spec.task
         #: Names of the outputs that are served as they are.
         self._raw = [tensor.name for tensor in raw_outputs(graph)]
         self._indices = [
@@ -87,14 +89,16 @@ class Features:
 
         The label of a row is that of its highest score; of two classes with equal scores it is
         the second, as the heads define it. A row with a score that is not a number has no label:
-        it gets b"".
+        it gets b"". A row of a multi-label has every label with a score of at least 0.5.
         """
         if self._raw:
             outputs = scores if isinstance(scores, Sequence) else (scores,)
             return dict(zip(self._raw, outputs, strict=True))
         assert isinstance(scores, np.ndarray)  # noqa: S101 - only raw outputs are several
-        if self._is_regression:
+        if self._task == spec_pb2.TASK_REGRESSION:
             return {"value": scores}
+        if self._task == spec_pb2.TASK_MULTILABEL:
+            return {"probabilities": scores, "label": has_label(scores)}
         if scores.shape[1] == 2:  # noqa: PLR2004 - two classes
             best = (scores[:, 1] >= scores[:, 0]).astype(np.int64)
         else:
@@ -120,6 +124,11 @@ def raw_outputs(graph: graph_pb2.Graph | None) -> list[graph_pb2.TensorSpec]:
     return list(graph.outputs)
 
 
+def has_label(probabilities: Floats) -> NDArray[np.bool_]:
+    """Which labels rows have, of their probabilities [B, K]; one that is not a number says no."""
+    return np.greater_equal(probabilities, 0.5)
+
+
 def signature(
     spec: model_pb2.FeatureSpec, score_count: int, graph: graph_pb2.Graph | None = None
 ) -> tuple[list[graph_pb2.TensorSpec], list[graph_pb2.TensorSpec]]:
@@ -134,9 +143,11 @@ def signature(
         return inputs_of(spec), raw
     if spec.task == spec_pb2.TASK_REGRESSION:
         return inputs_of(spec), [_tensor("value", graph_pb2.DATA_TYPE_FP32, score_count)]
+    is_multilabel = spec.task == spec_pb2.TASK_MULTILABEL
+    label = (graph_pb2.DATA_TYPE_BOOL, score_count) if is_multilabel else (_BYTES, 1)
     return inputs_of(spec), [
         _tensor("probabilities", graph_pb2.DATA_TYPE_FP32, score_count),
-        _tensor("label", graph_pb2.DATA_TYPE_BYTES, 1),
+        _tensor("label", *label),
     ]
 
 
@@ -146,7 +157,7 @@ def inputs_of(spec: model_pb2.FeatureSpec) -> list[graph_pb2.TensorSpec]:
     if spec.numeric_columns:
         inputs.append(_tensor("x", graph_pb2.DATA_TYPE_FP32, len(spec.numeric_columns)))
     if spec.category_columns:
-        inputs.append(_tensor(_CATEGORY, graph_pb2.DATA_TYPE_BYTES, len(spec.category_columns)))
+        inputs.append(_tensor(_CATEGORY, _BYTES, len(spec.category_columns)))
     return [*inputs, *spec.array_columns]
 
 
@@ -171,7 +182,10 @@ def fit(
         arrays: features that are arrays, float32 or int64 [rows, ...]; for their types and shapes.
     """
     arrays = arrays or {}
-    spec = model_pb2.FeatureSpec(target=data.target, task=data.task)
+    targets = spec_targets.of(data)
+    spec = model_pb2.FeatureSpec(target=targets[0], task=data.task)
+    if len(targets) > 1:
+        spec.targets.extend(targets)
     for name in data.features:
         if name in vocabularies:
             spec.category_columns.add(name=name, vocabulary=vocabularies[name])
@@ -184,6 +198,8 @@ def fit(
             spec.numeric_columns.append(name)
     if data.task == spec_pb2.TASK_CLASSIFICATION:
         spec.labels.extend(labels)
+    if data.task == spec_pb2.TASK_MULTILABEL:
+        spec.labels.extend(targets)
     return spec
 
 

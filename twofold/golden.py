@@ -71,8 +71,10 @@ class Golden:
                 raise Corrupt(f"golden replay: {name} has another shape or type", resource=name)
             if expected.dtype.kind == "O":
                 _check_labels(name, got, expected, self._are_close_calls(tolerance))
+            elif name == "label" and self._has_flags():
+                _check_flags(name, got, expected, self._are_close_flags(tolerance))
             elif expected.dtype.kind != "f":
-                _check_labels(name, got, expected, np.zeros(len(expected), dtype=bool))
+                _check_flags(name, got, expected, np.zeros(expected.shape, dtype=bool))
             else:
                 part = largest[name] / max(largest.values())
                 _check_numbers(name, got, expected, (tolerance.absolute * part, tolerance.relative))
@@ -85,6 +87,16 @@ class Golden:
         best = np.sort(scores.astype(np.float64), axis=1)[:, -2:]
         allowed = tolerance.absolute + tolerance.relative * np.abs(best[:, 1])
         return best[:, 1] - best[:, 0] <= 2 * allowed  # each of the two may be off by that much
+
+    def _has_flags(self) -> bool:
+        """Whether there are labels as a multi-label has them; raw outputs may have any name."""
+        label, scores = self.outputs["label"], self.outputs.get("probabilities")
+        return label.dtype.kind == "b" and scores is not None and scores.shape == label.shape
+
+    def _are_close_flags(self, tolerance: model_pb2.Tolerance) -> Array:
+        """Per row and label of a multi-label whether one half lies within the tolerance."""
+        scores = self.outputs["probabilities"].astype(np.float64)
+        return np.abs(scores - 0.5) <= tolerance.absolute + tolerance.relative * np.abs(scores)
 
 
 def tolerance_for(
@@ -124,6 +136,11 @@ def _decode(key: str, stored: Array, spec: TensorSpec, rows: int) -> Array:
 def _check_labels(name: str, got: Array, expected: Array, close_calls: Array) -> None:
     differs = (got != expected).reshape(len(expected), -1).any(axis=1)
     if bool((differs & ~close_calls).any()):
+        raise Corrupt(f"golden replay: {name} differs", resource=name)
+
+
+def _check_flags(name: str, got: Array, expected: Array, close_calls: Array) -> None:
+    if bool(((got != expected) & ~close_calls).any()):
         raise Corrupt(f"golden replay: {name} differs", resource=name)
 
 

@@ -12,17 +12,18 @@ from twofold import (
     spec_fields,
     spec_gates,
     spec_inputs,
+    spec_loss,
     spec_module,
+    spec_targets,
     spec_training,
     strict,
 )
-from twofold.errors import InvalidField, shorten
-from twofold.field import MAX_LABELS
+from twofold.errors import InvalidField
 from twofold.nets import bounds as graph_bounds
 from twofold.nets import catalogue, catalogue_options, tables
 from twofold.spec_training import family_of, word
 from twofold.truth_tables import TruthTable, truth_table
-from twofold.v1 import dataset_pb2, spec_pb2
+from twofold.v1 import dataset_pb2, graph_pb2, spec_pb2
 
 __all__ = ["Bounds", "TruthTable", "complete", "dataset_of", "truth_table"]
 
@@ -36,11 +37,6 @@ _BYTES_PER_FLOAT = 4
 #: Bytes per number of an activation: float32 twice, for its gradient.
 _BYTES_PER_NUMBER = 8
 
-_LABEL_KINDS = (
-    dataset_pb2.COLUMN_KIND_INTEGER,
-    dataset_pb2.COLUMN_KIND_BOOLEAN,
-    dataset_pb2.COLUMN_KIND_CATEGORY,
-)
 _Columns = dict[str, dataset_pb2.Column]
 
 
@@ -78,7 +74,8 @@ def complete(
         columns: of the data set, in order.
         row_count: of the data set.
         bounds: what the server takes on.
-        row_elements: numbers that a module of the user's computes per row, as measured before.
+        row_elements: numbers that a module and a loss of the user's compute per row, as measured
+            before.
 
     Raises:
         InvalidField: names the field by its dotted path, its value and what is allowed.
@@ -94,11 +91,28 @@ def complete(
     _complete_network(done.network)
     _complete_data(done, by_name, row_count)
     spec_training.complete(done, by_name, row_count)
-    spec_gates.complete(done)
+    spec_loss.check(done, by_name)
+    spec_gates.complete(done, is_judged=spec_loss.is_judged(done, by_name))
     spec_fields.fill(done)
     spec_module.require_trainable(done)
     _check_size(done, row_count, bounds, _size(done, by_name, row_elements))
     return done
+
+
+def operands_of_loss(
+    spec: spec_pb2.TrainingSpec, columns: Sequence[dataset_pb2.Column], row_count: int
+) -> tuple[list[graph_pb2.TensorSpec], graph_pb2.TensorSpec]:
+    """What a loss of the user's is computed from: the network's outputs, and the target.
+
+    Raises InvalidField where network and data of the spec do not go together.
+    """
+    done = spec_pb2.TrainingSpec()
+    done.CopyFrom(spec)
+    done.training.loss = spec_pb2.LOSS_CUSTOM
+    by_name = {column.name: column for column in columns}
+    _complete_network(done.network)
+    _complete_data(done, by_name, row_count)
+    return spec_loss.operands(done, by_name)
 
 
 def _complete_network(network: spec_pb2.NetworkSpec) -> None:
@@ -124,16 +138,9 @@ def _complete_data(spec: spec_pb2.TrainingSpec, columns: _Columns, row_count: in
     if not columns or row_count < 1:
         shown = f"a table of {row_count} rows and {len(columns)} columns"
         raise InvalidField.of("data.dataset", shown, "at least one row and two columns")
-    if not data.target:
-        usual = [name for name in ("target", "label") if name in columns]
-        data.target = (usual or list(columns))[-1 if not usual else 0]
-    if data.target not in columns:
-        raise InvalidField.of("data.target", data.target, _one_of(columns))
-    if spec_inputs.is_array(columns[data.target]):
-        allowed = "a column of one value a row; arrays are features"
-        raise InvalidField.of("data.target", f"{data.target}, an array", allowed)
+    spec_targets.complete(data, columns)
     _complete_features(spec, columns)
-    _complete_task(data, spec.network, columns[data.target])
+    _complete_task(spec, columns)
     _complete_split(spec, row_count)
     is_module = spec_module.is_module(spec.network)
     if not data.HasField("standardize"):
@@ -141,10 +148,6 @@ def _complete_data(spec: spec_pb2.TrainingSpec, columns: _Columns, row_count: in
     if data.standardize and is_module:
         allowed = "false for a module, which takes its inputs as they are"
         raise InvalidField.of("data.standardize", value=True, allowed=allowed)
-
-
-def _one_of(columns: _Columns) -> str:
-    return "one of the columns " + shorten(", ".join(columns))
 
 
 def _complete_features(spec: spec_pb2.TrainingSpec, columns: _Columns) -> None:
@@ -165,9 +168,9 @@ def _complete_features(spec: spec_pb2.TrainingSpec, columns: _Columns) -> None:
 
 def _check_feature(path: str, data: spec_pb2.DataSpec, columns: _Columns, name: str) -> None:
     if name not in columns:
-        raise InvalidField.of(path, name, _one_of(columns))
-    if name == data.target:
-        raise InvalidField.of(path, name, "columns other than the target")
+        raise InvalidField.of(path, name, spec_targets.one_of(columns))
+    if name in spec_targets.used(data):
+        raise InvalidField.of(path, name, "columns other than the target and the weight")
     column = columns[name]
     is_category = column.kind == dataset_pb2.COLUMN_KIND_CATEGORY
     if is_category and column.distinct_count >= spec_fields.DISTINCT_LIMIT:
@@ -175,38 +178,13 @@ def _check_feature(path: str, data: spec_pb2.DataSpec, columns: _Columns, name: 
         raise InvalidField.of(path, name, f"{allowed}; leave this column out of data.features")
 
 
-def _complete_task(
-    data: spec_pb2.DataSpec, network: spec_pb2.NetworkSpec, target: dataset_pb2.Column
-) -> None:
-    tasks = (spec_pb2.TASK_CLASSIFICATION, spec_pb2.TASK_REGRESSION)
-    possible = [task for task in tasks if spec_training.losses(network, task)]
+def _complete_task(spec: spec_pb2.TrainingSpec, columns: _Columns) -> None:
+    possible = spec_training.tasks(spec)
     if not possible:
-        shown = str(list(network.graph.outputs[0].shape))
+        shown = str(list(spec.network.graph.outputs[0].shape))
         allowed = "a first output FP32 [-1, columns], which the losses compare with the target"
         raise InvalidField.of("network.graph.outputs", shown, allowed)
-    if not data.task:
-        is_discrete = target.kind in _LABEL_KINDS
-        are_few = target.distinct_count <= MAX_LABELS
-        by_column = tasks[0] if is_discrete and are_few else tasks[1]
-        data.task = by_column if len(possible) > 1 else possible[0]
-    if data.task not in possible:
-        shown = word(spec_pb2.Task.Name(data.task), "TASK_")
-        one = word(spec_pb2.Task.Name(possible[0]), "TASK_")
-        raise InvalidField.of("data.task", shown, f"{one} for {family_of(network)}")
-    if data.task == spec_pb2.TASK_CLASSIFICATION:
-        _check_labels(target)
-    elif target.kind == dataset_pb2.COLUMN_KIND_CATEGORY:
-        raise InvalidField.of("data.target", target.name, "a numeric column for regression")
-
-
-def _check_labels(target: dataset_pb2.Column) -> None:
-    if target.kind not in _LABEL_KINDS:
-        allowed = "a column of text, whole numbers or booleans for classification"
-        raise InvalidField.of("data.target", target.name, allowed)
-    if not 2 <= target.distinct_count <= MAX_LABELS:  # noqa: PLR2004 - one label is no choice
-        shown = f"{target.name} with {target.distinct_count:,} labels"
-        allowed = f"2 to {MAX_LABELS:,} labels for classification"
-        raise InvalidField.of("data.target", shown, allowed)
+    spec_targets.complete_task(spec.data, possible, family_of(spec.network), columns)
 
 
 def _complete_split(spec: spec_pb2.TrainingSpec, row_count: int) -> None:
@@ -222,7 +200,8 @@ def _complete_split(spec: spec_pb2.TrainingSpec, row_count: int) -> None:
     if not data.split:
         data.split = spec_pb2.SPLIT_STRATIFIED if is_classification else spec_pb2.SPLIT_RANDOM
     if data.split == spec_pb2.SPLIT_STRATIFIED and not is_classification:
-        raise InvalidField.of("data.split", "stratified", "random for regression")
+        allowed = f"random for {spec_targets.word(data.task)}"
+        raise InvalidField.of("data.split", "stratified", allowed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,7 +236,7 @@ def _check_size(spec: spec_pb2.TrainingSpec, row_count: int, bounds: Bounds, siz
 
 
 def _size(spec: spec_pb2.TrainingSpec, columns: _Columns, row_elements: int) -> _Size:
-    row_bytes = spec_inputs.row_bytes(columns[name] for name in spec.data.features)
+    row_bytes = spec_inputs.row_bytes(spec.data, columns)
     if spec_module.is_module(spec.network):
         parameters = graph_bounds.parameter_count(spec.network.graph)
         return _Size("network.graph", parameters, row_elements, row_bytes)
@@ -275,18 +254,20 @@ def _size(spec: spec_pb2.TrainingSpec, columns: _Columns, row_elements: int) -> 
     )
     field = catalogue.deciding_field(spec.network)
     parameters = graph_bounds.parameter_count(built.graph)
-    return _Size(field, parameters, built.row_elements, row_bytes)
+    return _Size(field, parameters, built.row_elements + row_elements, row_bytes)
 
 
 def _sizes(spec: spec_pb2.TrainingSpec, columns: _Columns) -> catalogue.Sizes:
     features = [columns[name] for name in spec.data.features]
     category = dataset_pb2.COLUMN_KIND_CATEGORY
     counts = [max(1, column.distinct_count) for column in features if column.kind == category]
-    is_classification = spec.data.task == spec_pb2.TASK_CLASSIFICATION
-    labels = columns[spec.data.target].distinct_count if is_classification else 0
     arrays = [column for column in features if spec_inputs.is_array(column)]
-    numeric = len(features) - len(counts) - len(arrays)
-    if len(arrays) != 1:
-        return catalogue.Sizes(numeric, tuple(counts), labels)
-    shape = tuple(arrays[0].shape)
-    return catalogue.Sizes(numeric, tuple(counts), labels, shape, arrays[0].name)
+    is_single = len(arrays) == 1
+    return catalogue.Sizes(
+        numeric_count=len(features) - len(counts) - len(arrays),
+        category_counts=tuple(counts),
+        label_count=spec_loss.label_count(spec.data, columns),
+        target_count=len(spec_targets.of(spec.data)),
+        array_shape=tuple(arrays[0].shape) if is_single else (),
+        array_name=arrays[0].name if is_single else "",
+    )

@@ -42,13 +42,14 @@ FIELDS: Mapping[str, Field] = {
         "text",
         "Feature columns, in order.",
         entries=MAX_FEATURES,
-        default_rule="every column but the target; of a module what its inputs need",
+        default_rule="every column but targets and weight; of a module what its inputs need",
     ),
     "data.task": Field(
         "choice",
         "What the target is.",
         default_rule="the family's where it does one alone; else classification for text, boolean "
-        f"and integer columns of at most {MAX_LABELS:,} values, else regression",
+        f"and integer columns of at most {MAX_LABELS:,} values, else regression; of several "
+        "columns multilabel where all are boolean or 0 and 1, else regression",
     ),
     "data.validation_fraction": Field(
         "real",
@@ -67,6 +68,17 @@ FIELDS: Mapping[str, Field] = {
         "Whether numeric features are scaled to mean 0 and deviation 1.",
         default_rule="true; false for the truth tables and modules",
     ),
+    "data.targets": Field(
+        "text",
+        "Columns to predict together; not beside target.",
+        entries=MAX_LABELS,
+        default_rule="target alone",
+    ),
+    "data.weight": Field(
+        "text",
+        "Column that says how much each row counts in the loss; at least 0, not all 0.",
+        default_rule="all rows count alike",
+    ),
     "network.family": required("choice", "What is trained."),
     **{f"network.{name}": catalogue_options.field_of(name) for name in _FIRST_OPTIONS},
     "network.weights": Field(
@@ -83,8 +95,8 @@ FIELDS: Mapping[str, Field] = {
     ),
     "network.head": Field(
         "choice",
-        "How a module's outputs become answers: raw, identity, sigmoid or softmax.",
-        default_rule="what the loss implies; raw for several outputs",
+        "How a module's outputs become answers: raw, identity, sigmoid, softmax or multilabel.",
+        default_rule="what the loss implies; raw for several outputs or a loss of the user's",
     ),
     **{f"network.{name}": catalogue_options.field_of(name) for name in _LATER_OPTIONS},
     **training_fields.FIELDS,
@@ -106,7 +118,9 @@ FIELDS: Mapping[str, Field] = {
     "gates.min_metric": Field(
         "real", "Least accuracy, macro_f1 or r2.", -(10**6), 10**6, default_rule="any"
     ),
-    "gates.max_metric": Field("real", "Largest loss, rmse or mae.", 0, 10**6, default_rule="any"),
+    "gates.max_metric": Field(
+        "real", "Largest loss, rmse, mae or hamming_loss.", 0, 10**6, default_rule="any"
+    ),
     "gates.not_worse_than": Field(
         "text", "Alias or number of the version to compare with.", default_rule="none"
     ),

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterable, Mapping, Sequence
 
-from twofold import spec_module
+from twofold import spec_module, spec_targets
 from twofold.errors import InvalidField, shorten
 from twofold.nets import bounds, catalogue
 from twofold.v1 import dataset_pb2, graph_pb2, spec_pb2
@@ -25,12 +25,13 @@ def is_array(column: dataset_pb2.Column) -> bool:
 
 
 def default(spec: spec_pb2.TrainingSpec, columns: _Columns) -> list[str]:
-    """The features of a spec that names none.
+    """The features of a spec that names none, but has its targets.
 
-    Every column but the target; of a family of arrays the arrays alone; of a module what its
-    inputs need: arrays by name, all numbers for an x, all text for a category.
+    Every column but targets and weight; of a family of arrays the arrays alone; of a module what
+    its inputs need: arrays by name, all numbers for an x, all text for a category.
     """
-    others = [column for name, column in columns.items() if name != spec.data.target]
+    used = spec_targets.used(spec.data)
+    others = [column for name, column in columns.items() if name not in used]
     if spec_module.is_module(spec.network):
         asked = {tensor.name for tensor in spec.network.graph.inputs}
         arrays = {column.name for column in others if is_array(column)}
@@ -135,10 +136,10 @@ def _allowed(family: spec_pb2.Family) -> str:
     return f"columns of one value for {name}, named in data.features; arrays are for {takers}"
 
 
-def row_bytes(features: Iterable[dataset_pb2.Column]) -> int:
-    """Memory that features and a target take per row."""
-    features = list(features)
-    single = sum(not is_array(column) for column in features) + 1
+def row_bytes(data: spec_pb2.DataSpec, columns: _Columns) -> int:
+    """Memory that features, targets and weight of completed data take per row."""
+    features = [columns[name] for name in data.features]
+    single = sum(not is_array(column) for column in features) + len(spec_targets.used(data))
     arrays = sum(
         math.prod(column.shape) * _NUMBER_BYTES[column.data_type]
         for column in features

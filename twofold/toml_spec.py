@@ -52,6 +52,8 @@ def to_dict(spec: spec_pb2.TrainingSpec) -> dict[str, Value]:
     plain.CopyFrom(spec)
     if plain.HasField("network"):
         plain.network.ClearField("graph")
+    if plain.HasField("training"):
+        plain.training.ClearField("loss_graph")
     tree = json_format.MessageToDict(plain, preserving_proto_field_name=True)
     return cast("dict[str, Value]", _replaced(_tables(_SPEC, tree), _words()))
 

@@ -236,7 +236,8 @@ FIELDS: Mapping[str, Field] = {
     ),
     "training.class_weights": Field(
         "real",
-        "Classification only: weight in the loss of a label's rows, by label.",
+        "Classification only: weight in the loss of a label's rows, by label; multi-label: of the "
+        "rows that have it.",
         0,
         10**6,
         is_low_open=True,

@@ -2,6 +2,7 @@
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
 
 import asyncio
+import json
 import subprocess
 import sys
 import time
@@ -15,16 +16,20 @@ import torch
 from prometheus_client.parser import text_string_to_metric_families
 from safetensors.torch import load_file, save
 from torch import nn
+from typer.testing import CliRunner
 
 from tests.e2e import own_module, processes, specs
 from tests.e2e.conftest import ENVIRONMENT
-from tests.twofold import arrays
+from tests.trainer.jobs import points
+from tests.twofold import arrays, losses
 from tests.twofold.modules import graph_of
 from twofold import errors, toml_spec
+from twofold.cli.app import app
 from twofold.client import Client, CreateOptions, JobFailed, pushing
 from twofold.client.uploads import from_arrays, from_weights
 from twofold.cluster import metrics
 from twofold.cluster.embedded import Embedded, running
+from twofold.features import label_of
 from twofold.nets import registry
 from twofold.nets.net import init, load
 from twofold.toml_spec import Tree
@@ -265,6 +270,65 @@ def test_nothing_outlives_a_cluster_that_is_killed(tmp_path: Path) -> None:
         pids = processes.descendants(embedded.process.pid)
         processes.kill(embedded.process.pid)
         processes.assert_all_end(pids)
+
+
+@pytest.fixture
+def rows(tmp_path: Path) -> Path:
+    """The points of a plane with what follows from them."""
+    path, columns = tmp_path / "points.csv", points(200)
+    lines = [",".join(map(label_of, row)) for row in zip(*columns.values(), strict=True)]
+    path.write_text("\n".join([",".join(columns), *lines]) + "\n")
+    return path
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(120)
+def test_targets_are_trained_by_a_loss_of_the_users_and_answered_by_name(
+    client: Client, cluster: Embedded, rows: Path
+) -> None:
+    spec = {
+        "model": "pair",
+        "data": {"features": ["a", "b"], "targets": ["sum", "difference"], "weight": "weight"},
+        "network": {"family": "linear"},
+        "training": {"epochs": 100, "learning_rate": 0.1},
+    }
+
+    handle = client.train(spec, data=rows, loss=losses.squared(2))
+    handle.wait(timeout_s=60)
+    specs.until_served(client, "pair", 1)
+    answer = client.predict("pair", {"b": [1.0, 0.0], "a": [2.0, -1.0]})
+    command = ["--infer", cluster.infer, "predict", "pair", "--rows", str(rows)]
+    lines = CliRunner().invoke(app, command, catch_exceptions=False).stdout.splitlines()
+
+    assert np.allclose(answer.value, [[3, 0], [-1, -1]], atol=0.1)
+    assert handle.refresh().spec.training.loss_graph == losses.squared(2)
+    metrics = client.models.version("pair", 1).manifest.metrics
+    assert {"r2", "r2.sum", "r2.difference"} <= set(metrics)
+    assert list(json.loads(lines[0])["value"]) == ["sum", "difference"]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(120)
+def test_a_row_may_have_every_label_or_none(client: Client, cluster: Embedded, rows: Path) -> None:
+    spec = {
+        "model": "signs",
+        "data": {"features": ["a", "b"], "targets": ["up", "right"]},
+        "network": {"family": "logistic"},
+        "training": {"epochs": 200, "learning_rate": 0.1},
+        "gates": {"metric": "hamming_loss", "max_metric": 0.2},
+    }
+
+    client.train(spec, data=rows).wait(timeout_s=60)
+    specs.until_served(client, "signs", 1)
+    answer = client.predict("signs", {"a": [3.0, -3.0, 1.0], "b": [0.1, 0.1, 2.0]})
+    command = ["--infer", cluster.infer, "evaluate", "signs", "--data", str(rows), "--json"]
+    report = CliRunner().invoke(app, command, catch_exceptions=False).stdout
+
+    assert answer.has_label.tolist() == [[True, True], [False, False], [True, False]]
+    assert answer.probabilities.shape == (3, 2)
+    measured = json.loads(report)["multilabel"]
+    assert measured["accuracy"] > 0.9
+    assert [label["label"] for label in measured["labels"]] == ["up", "right"]
 
 
 @pytest.mark.slow

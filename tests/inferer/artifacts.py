@@ -10,10 +10,11 @@ import safetensors.numpy
 import safetensors.torch
 import torch
 
+from tests.twofold import arrays
 from twofold import keys, names, tensors
 from twofold.features import Features, signature
 from twofold.manifest import sha256_hex
-from twofold.nets import catalogue
+from twofold.nets import catalogue, values
 from twofold.nets.net import Net, init, load
 from twofold.nets.registry import arrays_of
 from twofold.principal import LOCAL
@@ -32,7 +33,13 @@ CLASSES = model_pb2.FeatureSpec(
     task=spec_pb2.TASK_CLASSIFICATION,
     labels=["cat", "dog", "owl"],
 )
-VALUE = model_pb2.FeatureSpec(numeric_columns=["a", "b"], target="y", task=spec_pb2.TASK_REGRESSION)
+FLAGS = model_pb2.FeatureSpec(
+    numeric_columns=["a", "b"],
+    target="hot",
+    targets=["hot", "wet", "dry"],
+    task=spec_pb2.TASK_MULTILABEL,
+    labels=["hot", "wet", "dry"],
+)
 _GOLDEN_ROWS = 4
 
 
@@ -41,6 +48,13 @@ def classifier(seed: int = 1) -> tuple[model_pb2.FeatureSpec, Net]:
     network = spec_pb2.NetworkSpec(family=spec_pb2.FAMILY_MLP, hidden=[8])
     graph = catalogue.build(network, CLASSES, scaling=True, loss=spec_pb2.LOSS_UNSPECIFIED)
     return CLASSES, init(graph, seed)
+
+
+def labels(seed: int = 1) -> tuple[model_pb2.FeatureSpec, Net]:
+    """Two numbers to three labels, any number of which a row may have."""
+    network = spec_pb2.NetworkSpec(family=spec_pb2.FAMILY_LOGISTIC)
+    graph = catalogue.build(network, FLAGS, scaling=True, loss=spec_pb2.LOSS_UNSPECIFIED)
+    return FLAGS, init(graph, seed)
 
 
 def regression(columns: Sequence[str] = ("a", "b")) -> model_pb2.FeatureSpec:
@@ -107,6 +121,18 @@ def module(
         else:
             spec.array_columns.add().CopyFrom(tensor)
     return spec, init(graph, seed).eval()
+
+
+def pair() -> tuple[model_pb2.FeatureSpec, Net]:
+    """Two outputs that are served as they are: a row's numbers, and their sum, which is whole."""
+    graph = arrays.empty()
+    x = arrays.read(graph, "x", [2])
+    row = (values.node(x), values.integers([1]))
+    total = arrays.call(graph, "sum", graph_pb2.FUNCTION_SUM, *row)
+    kind = graph_pb2.Value(data_type=arrays.INT64)
+    whole = arrays.call(graph, "whole", graph_pb2.FUNCTION_TO_TYPE, values.node(total), kind)
+    arrays.answer(graph, "numbers", x, [2])
+    return module(arrays.answer(graph, "label", whole, [], arrays.INT64))
 
 
 def answer(spec: model_pb2.FeatureSpec, net: Net, inputs: Mapping[str, Array]) -> dict[str, Array]:

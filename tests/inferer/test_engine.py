@@ -48,8 +48,22 @@ def identifiers() -> Made:
 
 @pytest.mark.parametrize(
     "make",
-    [artifacts.classifier, lambda: artifacts.constant(3), an_image, identifiers],
-    ids=["columns", "a number", "images and raw outputs", "identifiers"],
+    [
+        artifacts.classifier,
+        lambda: artifacts.constant(3),
+        artifacts.labels,
+        artifacts.pair,
+        an_image,
+        identifiers,
+    ],
+    ids=[
+        "columns",
+        "a number",
+        "several labels",
+        "two targets",
+        "images and raw outputs",
+        "identifiers",
+    ],
 )
 def test_each_request_of_a_batch_gets_its_own_rows(make: Callable[[], Made]) -> None:
     spec, net = made = make()

@@ -236,6 +236,7 @@ async def test_metadata_say_how_to_fill_and_read_the_tensors(bench: Bench) -> No
         "array_columns": "[]",
         "labels": "[]",
         "target": "y",
+        "targets": '["y"]',
         "task": "regression",
         "job": "jobs/J",
         "dataset": "builtin/xor",

@@ -8,6 +8,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from tests.trainer.jobs import BOUNDS, FakeReporter, request_for
+from tests.twofold import losses
 from tests.twofold.modules import graph_of
 from trainer.api.graphs import require_same
 from trainer.checker import GraphChecker
@@ -160,5 +161,9 @@ async def test_the_process_that_measures_graphs_works_under_its_limits() -> None
         with pytest.raises(InvalidField, match=r"network\.graph\.nodes"):
             await checker(wrong)
         assert await checker(graph) >= 8 + 8 + 1
+        assert await checker(graph, losses.squared()) > await checker(graph)
+        assert await checker(None, losses.squared()) > 0
+        with pytest.raises(InvalidField, match=r"training\.loss_graph\.inputs\[0\]"):
+            await checker(graph, losses.squared(2))
     finally:
         await checker.close()

@@ -70,11 +70,14 @@ def test_the_loss_of_an_epoch_is_the_weighted_mean() -> None:
     assert loop.position.loss == pytest.approx(expected, rel=1e-5)
 
 
-def test_rows_that_weigh_nothing_have_no_loss() -> None:
+@pytest.mark.parametrize("micro", [2, 5])
+def test_rows_that_weigh_nothing_have_no_loss(micro: int) -> None:
+    """Neither at once nor piece by piece, where their weights are divided by each other."""
     loop = plane_loop("linear", {"batch_size": 7})
     rows = loop.recipe.training
     nothing = replace(rows, weight=torch.zeros(len(rows)))
-    found, loss = gradients(replace(loop.recipe, training=nothing), torch.arange(5))
+    recipe = replace(loop.recipe, training=nothing, micro_batch_size=micro)
+    found, loss = gradients(recipe, torch.arange(5))
 
     assert loss == 0
     assert all(not grad.any() for grad in found)

@@ -233,3 +233,45 @@ def test_fit_keeps_the_types_and_shapes_of_arrays() -> None:
         ("ids", "INT64", [-1, 4]),
         ("image", "FP32", [-1, 3, 2]),
     ]
+
+
+def test_several_targets_are_values_side_by_side() -> None:
+    data = spec_pb2.DataSpec(targets=["y", "z"], features=["a"], task=spec_pb2.TASK_REGRESSION)
+
+    spec = features.fit(data, {}, ())
+    _, outputs = features.signature(spec, 2)
+
+    assert (spec.target, list(spec.targets), list(spec.labels)) == ("y", ["y", "z"], [])
+    assert [(each.name, list(each.shape)) for each in outputs] == [("value", [-1, 2])]
+
+
+def test_a_row_has_every_label_of_at_least_one_half() -> None:
+    data = spec_pb2.DataSpec(targets=["y", "z"], features=["a"], task=spec_pb2.TASK_MULTILABEL)
+    spec = features.fit(data, {}, ())
+    scores = np.array([[0.5, 0.4999], [1, NAN]], dtype=np.float32)
+
+    found = features.answers(spec, scores)
+    _, outputs = features.signature(spec, 2)
+
+    assert list(spec.labels) == ["y", "z"]
+    assert found["probabilities"] is scores
+    assert found["label"].tolist() == [[True, False], [True, False]]
+    assert [(each.name, each.data_type, list(each.shape)) for each in outputs] == [
+        ("probabilities", graph_pb2.DATA_TYPE_FP32, [-1, 2]),
+        ("label", graph_pb2.DATA_TYPE_BOOL, [-1, 2]),
+    ]
+
+
+def test_raw_outputs_are_answered_by_their_names() -> None:
+    graph = graph_pb2.Graph(head=graph_pb2.HEAD_RAW)
+    for name in ("mu", "logvar"):
+        graph.outputs.add(name=name, data_type=graph_pb2.DATA_TYPE_FP32, shape=[-1, 2])
+    mu, logvar = np.zeros((3, 2), np.float32), np.ones((3, 2), np.float32)
+
+    found = features.Features(_spec("0", "1"), graph).answers([mu, logvar])
+
+    assert found["mu"] is mu
+    assert found["logvar"] is logvar
+    assert features.signature(_spec("0", "1"), 2, graph)[1] == list(graph.outputs)
+    graph.head = graph_pb2.HEAD_SOFTMAX
+    assert features.raw_outputs(graph) == []

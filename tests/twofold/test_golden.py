@@ -200,3 +200,32 @@ def test_what_is_no_float_has_to_be_equal(name: str) -> None:
 
     with pytest.raises(Corrupt, match=f"{name} differs"):
         examples.check(other, TOLERANCE)
+
+
+FLAGS = Tensors(
+    {"x": TensorSpec("x", "FP32", (-1, 1))},
+    {
+        "probabilities": TensorSpec("probabilities", "FP32", (-1, 2)),
+        "label": TensorSpec("label", "BOOL", (-1, 2)),
+    },
+)
+
+
+def test_one_of_several_labels_may_differ_only_where_it_is_close() -> None:
+    scores = numbers((0.495, 0.9), (0.505, 0.1))
+    data = safetensors.numpy.save(
+        {
+            "input.x": np.zeros((2, 1), np.float32),
+            "output.probabilities": scores,
+            "output.label": scores >= 0.5,
+        }
+    )
+    examples = Golden.parse(data, FLAGS)
+
+    def check(*label: tuple[bool, bool]) -> None:
+        examples.check({"probabilities": scores, "label": np.array(label)}, TOLERANCE)
+
+    check((False, True), (True, False))
+    check((True, True), (False, False))
+    with pytest.raises(Corrupt, match="label differs"):
+        check((False, False), (True, False))

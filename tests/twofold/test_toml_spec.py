@@ -20,6 +20,8 @@ model = "digits"
 [data]
 dataset = "xor"
 target = "label"
+targets = ["label", "other"]
+weight = "w"
 features = ["a", "b"]
 task = "classification"
 validation_fraction = 0
@@ -125,7 +127,7 @@ def test_every_field_of_the_message_can_be_written() -> None:
     groups = (spec, spec.data, spec.network, training, training.schedule, spec.limits, spec.gates)
     for message in groups:
         written = {field.name for field, _ in message.ListFields()}
-        assert written == set(message.DESCRIPTOR.fields_by_name) - {"graph"}
+        assert written == set(message.DESCRIPTOR.fields_by_name) - {"graph", "loss_graph"}
 
 
 def test_a_word_stands_for_its_number_and_comes_back() -> None:

@@ -12,6 +12,7 @@ import numpy as np
 
 from twofold.client.predictions import Prediction, Signature
 from twofold.errors import Conflict
+from twofold.features import label_of
 from twofold.tensors import Array
 
 Cell: TypeAlias = str | float | int | None
@@ -63,8 +64,8 @@ class JsonWriter:
 def _value(
     name: str, cells: list[Cell], shape: tuple[int, ...], signature: Signature
 ) -> "Nested | dict[str, Cell]":
-    if name == "probabilities" and len(cells) == len(signature.labels):
-        return dict(zip(signature.labels, cells, strict=True))
+    if parts := parts_of(name, shape, signature):
+        return dict(zip(parts, cells, strict=True))
     if len(shape) > 1:
         return _nested(cells, shape)
     return cells[0] if len(cells) == 1 else [*cells]
@@ -105,7 +106,8 @@ class CsvWriter:
 
     def _line(self, cells: Sequence[Cell]) -> None:
         line = StringIO()
-        csv.writer(line, lineterminator="").writerow(cells)
+        plain = [label_of(cell) if isinstance(cell, bool) else cell for cell in cells]
+        csv.writer(line, lineterminator="").writerow(plain)
         self._out(line.getvalue())
 
 
@@ -131,9 +133,18 @@ def column_names(name: str, shape: tuple[int, ...], signature: Signature) -> lis
     """
     if math.prod(shape) == 1:
         return [name]
-    if name == "probabilities" and shape == (len(signature.labels),):
-        return [f"{name}.{label}" for label in signature.labels]
+    if parts := parts_of(name, shape, signature):
+        return [f"{name}.{part}" for part in parts]
     return [".".join((name, *map(str, place))) for place in np.ndindex(shape)]
+
+
+def parts_of(name: str, shape: tuple[int, ...], signature: Signature) -> Sequence[str]:
+    """What the numbers of an output stand for: labels, or targets; none where they have no name."""
+    if name == "value":
+        is_named = shape == (len(signature.targets),) and shape != (1,)
+        return signature.targets if is_named else ()
+    is_labelled = name == "probabilities" or (name == "label" and shape != (1,))
+    return signature.labels if is_labelled and shape == (len(signature.labels),) else ()
 
 
 def _rows(prediction: Prediction) -> Iterator[dict[str, list[Cell]]]:

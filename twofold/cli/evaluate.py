@@ -36,7 +36,7 @@ def evaluate(
     ],
     target: Annotated[
         list[str] | None,
-        typer.Option(metavar="COLUMN", help="The truth; default: the model's own target."),
+        typer.Option(metavar="COLUMN", help="The truth, repeatable; default: the model's own."),
     ] = None,
     out: Annotated[
         Path | None,
@@ -50,7 +50,8 @@ def evaluate(
     The rows go through the inferer, so that what is measured is what is served; all of them to the
     version that was served when the command began. Classifiers: accuracy, precision, recall and F1,
     confusion matrix, log loss, Brier score, calibration, ROC AUC of two labels. Regressions: RMSE,
-    MAE, R2, median absolute error and residuals of each target.
+    MAE, R2, median absolute error and residuals of each target. Several labels a row: accuracy,
+    Hamming loss, F1 and log loss, and precision, recall and F1 of each label.
 
     Example: twofold evaluate digits --data examples/data/digits_test.parquet
 
@@ -89,16 +90,25 @@ def _wanted(signature: Signature, targets: tuple[str, ...]) -> rows.Wanted:
 
 def _targets(named: Sequence[str] | None, signature: Signature) -> tuple[str, ...]:
     _require_judged(signature)
-    targets = tuple(named or filter(None, [signature.target]))
+    targets = tuple(named or signature.targets or filter(None, [signature.target]))
     if not targets:
         raise typer.BadParameter("the model does not say its target; name it: --target COLUMN")
-    if signature.labels and len(targets) > 1:
+    if _is_multilabel(signature):
+        if len(targets) != len(signature.labels):
+            labels = ", ".join(signature.labels)
+            raise typer.BadParameter(f"--target is needed for each of its labels: {labels}")
+    elif signature.labels and len(targets) > 1:
         raise typer.BadParameter("a classifier has one target")
     return targets
 
 
 Pairs = Iterable[tuple[Mapping[str, Array], Answer]]
-Measured = evaluation.Classification | tuple[evaluation.Regression, ...]
+Measured = evaluation.Classification | evaluation.MultiLabel | tuple[evaluation.Regression, ...]
+_FLAGS = {"0": False, "false": False, "0.0": False, "1": True, "true": True, "1.0": True}
+
+
+def _is_multilabel(signature: Signature) -> bool:
+    return signature.task == "multilabel"
 
 
 def _counted(pairs: Iterable[tuple[Rows, Answer]], count: counting.Count) -> Pairs:
@@ -109,6 +119,8 @@ def _counted(pairs: Iterable[tuple[Rows, Answer]], count: counting.Count) -> Pai
 
 def _measured(pairs: Pairs, signature: Signature, targets: tuple[str, ...]) -> Measured:
     """Keeps a float32 per class (or two per target) and row; raises InvalidData without rows."""
+    if _is_multilabel(signature):
+        return _labelled(pairs, signature.labels, targets)
     if signature.labels:
         return _classified(pairs, signature.labels, targets[0])
     values: list[Array] = []
@@ -141,6 +153,31 @@ def _classified(pairs: Pairs, labels: tuple[str, ...], target: str) -> evaluatio
     )
 
 
+def _labelled(
+    pairs: Pairs, labels: tuple[str, ...], targets: tuple[str, ...]
+) -> evaluation.MultiLabel:
+    probabilities: list[Array] = []
+    answers: list[Array] = []
+    truths: list[Array] = []
+    first = 1
+    for batch, answer in pairs:
+        probabilities.append(answer.prediction.probabilities)
+        answers.append(answer.prediction.has_label)
+        truths.append(np.stack([_flags(batch[name], first, name) for name in targets], axis=1))
+        first += len(truths[-1])
+    return evaluation.multilabel(_joined(probabilities), _joined(answers), _joined(truths), labels)
+
+
+def _flags(cells: Array, first: int, column: str) -> Array:
+    """Cells as booleans; raises InvalidData for the first that is none."""
+    words = [features.label_of(cell).strip().lower() for cell in cells.tolist()]
+    for row, word in enumerate(words, start=first):
+        if word not in _FLAGS:
+            text = f"row {row}, column {column} is {shorten(word)!r}; needed are 0 and 1"
+            raise InvalidData(text, row=row, column=column)
+    return np.array([_FLAGS[word] for word in words], dtype=np.bool_)
+
+
 def _indices(found: Sequence[str], index: Mapping[str, int], first: int, what: str) -> Array:
     """Indices of labels; raises InvalidData for the first that is none of them."""
     for row, label in enumerate(found, start=first):
@@ -160,6 +197,8 @@ def _joined(arrays: Sequence[Array]) -> Array:
 def _plain(measured: Measured) -> dict[str, object]:
     if isinstance(measured, evaluation.Classification):
         return {"classification": asdict(measured)}
+    if isinstance(measured, evaluation.MultiLabel):
+        return {"multilabel": asdict(measured)}
     return {
         "regression": [asdict(found) for found in measured],
         "quantiles": list(evaluation.QUANTILES),

@@ -69,9 +69,12 @@ def _imported(name: str) -> object:
         raise NoTorch(text) from error
 
 
-def builtin_columns(dataset: str) -> Sequence[dataset_pb2.Column] | None:
-    """The columns of a truth table; None for what is at the server."""
-    return truth_table(dataset).columns if dataset in TRUTH_TABLES else None
+def builtin_dataset(name: str) -> dataset_pb2.Dataset | None:
+    """What is to be known of a truth table; None for what is at the server."""
+    if name not in TRUTH_TABLES:
+        return None
+    table = truth_table(name)
+    return dataset_pb2.Dataset(columns=table.columns, row_count=table.row_count)
 
 
 def weights_of(packed: Packed, model: str) -> Upload:

@@ -43,13 +43,25 @@ class Prediction:
 
     @property
     def labels(self) -> NDArray[np.str_]:
-        """The label of each row, as text [rows]; raises KeyError where the model has none."""
+        """The label of each row, as text [rows]; raises KeyError where the model has none.
+
+        So it does where a row may have several; see has_label.
+        """
+        if self.outputs["label"].dtype == np.bool_:
+            raise KeyError("label: rows have any number of labels here; see has_label")
         found = cast("list[bytes]", self.outputs["label"].reshape(-1).tolist())
         return np.array([label.decode() for label in found], dtype=np.str_)
 
     @property
+    def has_label(self) -> NDArray[np.bool_]:
+        """Which labels rows have, bool [rows, labels]; raises KeyError for other models."""
+        if self.outputs["label"].dtype != np.bool_:
+            raise KeyError("label: a row has one label here; see labels")
+        return self.outputs["label"].astype(np.bool_, copy=False)
+
+    @property
     def probabilities(self) -> NDArray[np.float32]:
-        """float32 [rows, classes]; raises KeyError where the model has none."""
+        """float32 [rows, classes] or [rows, labels]; raises KeyError where the model has none."""
         return self.outputs["probabilities"].astype(np.float32, copy=False)
 
     @property
@@ -72,6 +84,10 @@ class Signature:
     labels: tuple[str, ...]
     """In the order of probabilities; empty for a regression."""
     target: str
+    targets: tuple[str, ...] = ()
+    """In the order of value or probabilities, where there are several."""
+    task: str = ""
+    """classification, regression or multilabel; empty where the server does not say."""
     arrays: tuple[tuple[str, str], ...] = ()
     """Inputs that are arrays, and their datatypes."""
     outputs: tuple[str, ...] = ()
@@ -138,6 +154,8 @@ def signature_of(metadata: pb.ModelMetadataResponse) -> Signature:
         category_columns=_names(properties, "category_columns"),
         labels=_names(properties, "labels"),
         target=properties.get("target", ""),
+        targets=_names(properties, "targets"),
+        task=properties.get("task", ""),
         arrays=tuple(
             (tensor.name, tensor.datatype) for tensor in metadata.inputs if tensor.name in arrays
         ),

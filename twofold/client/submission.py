@@ -35,7 +35,11 @@ class Submission:
 
 
 def of_call(
-    x: Arrays | Spec, y: ArrayLike | None, spec: Spec | None, data: str | Path | None
+    x: Arrays | Spec,
+    y: ArrayLike | None,
+    spec: Spec | None,
+    data: str | Path | None,
+    weight: ArrayLike | None = None,
 ) -> Submission:
     """What `train(x, y, spec)` or `train(spec, data=data)` asks for.
 
@@ -43,10 +47,10 @@ def of_call(
         TypeError: neither of the two.
     """
     if _is_spec(x):
-        if spec is None and y is None:
+        if spec is None and y is None and weight is None:
             return of_data(x, data)
     elif spec is not None and y is not None and data is None:
-        return of_arrays(spec, cast("Arrays", x), y)  # a guard says nothing where it fails
+        return of_arrays(spec, cast("Arrays", x), y, weight)  # a guard says nothing where it fails
     raise TypeError("train takes (x, y, spec) or (spec, data=...)")
 
 
@@ -57,15 +61,24 @@ def _is_spec(x: Arrays | Spec) -> TypeGuard[Spec]:
     return isinstance(x, spec_pb2.TrainingSpec)
 
 
-def of_arrays(spec: Spec, x: Arrays, y: ArrayLike) -> Submission:
+def of_arrays(spec: Spec, x: Arrays, y: ArrayLike, weight: ArrayLike | None = None) -> Submission:
     """Training on rows in memory; the spec's data.dataset is replaced.
+
+    So are its targets where it names none and `y` has several, and its weight where it names none
+    and `weight` is given.
 
     Raises:
         InvalidField: the spec is none.
         InvalidData: arrays that cannot be sent.
     """
-    message = spec_of(spec)
-    return Submission(message, uploads.from_arrays(x, y, f"{message.model} arrays"))
+    message = spec_pb2.TrainingSpec()
+    message.CopyFrom(spec_of(spec))
+    targets = uploads.target_names(y)
+    if len(targets) > 1 and not message.data.target and not message.data.targets:
+        message.data.targets.extend(targets)
+    if weight is not None and not message.data.weight:
+        message.data.weight = uploads.WEIGHT
+    return Submission(message, uploads.from_arrays(x, y, f"{message.model} arrays", weight))
 
 
 def of_data(spec: Spec, data: str | Path | None) -> Submission:

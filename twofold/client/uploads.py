@@ -36,6 +36,8 @@ _FORMATS = {
 _TABLE_DIMENSIONS = 2
 #: y is the targets', file NumPy's own argument; category is the wire's input of text columns.
 _RESERVED = frozenset({"y", "file", "allow_pickle", "category"})
+#: The column of the rows' weights.
+WEIGHT = "weight"
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,22 +128,30 @@ def from_file(path: Path, display_name: str | None = None) -> Upload:
 
 
 def from_arrays(
-    x: ArrayLike | Mapping[str, ArrayLike], y: ArrayLike, display_name: str = "arrays"
+    x: ArrayLike | Mapping[str, ArrayLike],
+    y: ArrayLike,
+    display_name: str = "arrays",
+    weight: ArrayLike | None = None,
 ) -> Upload:
-    """The upload of rows and their targets `y` [rows], as an NPZ in memory.
+    """The upload of rows `x` and their targets `y`, as an NPZ in memory.
 
     `x` is numbers [rows, columns], or an array of a higher rank, such as images [rows, C, H, W]; or
-    several of them by name, then also columns [rows]. `y` is numeric, boolean or text. The same
-    arrays always make the same bytes, so the server stores them once.
+    several of them by name, then also columns [rows]. `y` is numeric, boolean or text [rows], the
+    column "y", or numeric or boolean [rows, targets], the columns "y0", "y1" and so on; `weight`
+    numeric [rows], the column WEIGHT. The same arrays always make the same bytes, so the server
+    stores them once.
 
     Raises:
         InvalidData: other shapes or types.
     """
-    members = _members(x) if isinstance(x, Mapping) else {"x": _rows(np.asarray(x))}
     targets = _targets(np.asarray(y))
+    taken = {*target_names(y), *([] if weight is None else [WEIGHT])}
+    members = _members(x, taken) if isinstance(x, Mapping) else {"x": _rows(np.asarray(x))}
     for name, array in members.items():
         if len(array) != len(targets):
             raise InvalidData(f"{name} has {len(array)} rows, but y has {len(targets)}")
+    if weight is not None:
+        members[WEIGHT] = _weights(np.asarray(weight), len(targets))
     buffer = io.BytesIO()
     np.savez(buffer, allow_pickle=False, **members, y=targets)
     return _in_memory(buffer.getvalue(), pb.DATASET_FORMAT_NPZ, display_name)
@@ -172,10 +182,10 @@ def _rows(x: Array) -> Array:
     return x
 
 
-def _members(arrays: Mapping[str, ArrayLike]) -> dict[str, Array]:
+def _members(arrays: Mapping[str, ArrayLike], taken: set[str]) -> dict[str, Array]:
     members = {name: np.asarray(array) for name, array in arrays.items()}
     for name, array in members.items():
-        if not name.isidentifier() or name in _RESERVED:
+        if not name.isidentifier() or name in (_RESERVED | taken):
             raise InvalidData(
                 f"{shorten(name)!r} cannot be an array's name; use letters, such as image"
             )
@@ -185,11 +195,30 @@ def _members(arrays: Mapping[str, ArrayLike]) -> dict[str, Array]:
     return members
 
 
+def target_names(y: ArrayLike) -> list[str]:
+    """The columns that `y` becomes."""
+    shape = np.shape(y)
+    several = len(shape) == _TABLE_DIMENSIONS and shape[1] > 1
+    return [f"y{index}" for index in range(shape[1])] if several else ["y"]
+
+
+def _weights(weight: Array, row_count: int) -> Array:
+    if weight.shape != (row_count,) or weight.dtype.kind not in "biuf":
+        found = f"{weight.dtype} {list(weight.shape)}"
+        raise InvalidData(f"sample_weight is {found}; expected numbers [{row_count}]")
+    return weight
+
+
 def _targets(y: Array) -> Array:
+    if y.ndim == _TABLE_DIMENSIONS and y.shape[1] > 1 and y.dtype.kind in "biuf":
+        return y
     flat = y.reshape(-1) if y.ndim == _TABLE_DIMENSIONS and y.shape[1] == 1 else y
     values: list[object] = flat.tolist() if flat.dtype.kind == "O" else []
     if values and all(isinstance(value, str) for value in values):
         flat = flat.astype(np.str_)
     if flat.ndim != 1 or flat.dtype.kind not in "biufU":
-        raise InvalidData(f"y is {y.dtype} {list(y.shape)}; expected numbers or text [rows]")
+        raise InvalidData(
+            f"y is {y.dtype} {list(y.shape)}; expected numbers or text [rows], or numbers "
+            "[rows, targets]"
+        )
     return flat

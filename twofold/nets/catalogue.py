@@ -27,8 +27,10 @@ from twofold.nets.draft import Draft, Drawn
 from twofold.v1 import graph_pb2, model_pb2, spec_pb2
 
 __all__ = [
+    "ANY_LOSS",
     "ARRAY_FAMILIES",
     "LOSSES",
+    "SEVERAL_TARGETS",
     "Built",
     "Sizes",
     "activation_of",
@@ -55,7 +57,16 @@ _REGRESSION = (spec_pb2.LOSS_MSE, spec_pb2.LOSS_L1, spec_pb2.LOSS_HUBER, spec_pb
 #: Losses of one logit per label.
 _SOFTMAX = (spec_pb2.LOSS_CROSS_ENTROPY, spec_pb2.LOSS_FOCAL)
 #: Families of hidden layers, which do every task.
-_DEEP = (spec_pb2.FAMILY_MLP, spec_pb2.FAMILY_RESIDUAL_MLP, spec_pb2.FAMILY_EMBEDDING_MLP)
+_DEEP = (
+    spec_pb2.FAMILY_MLP,
+    spec_pb2.FAMILY_RESIDUAL_MLP,
+    spec_pb2.FAMILY_EMBEDDING_MLP,
+    *sorted(ARRAY_FAMILIES),
+)
+#: Families that predict several columns together.
+SEVERAL_TARGETS = (spec_pb2.FAMILY_LINEAR, spec_pb2.FAMILY_LOGISTIC, *_DEEP)
+#: Families whose last layer has what the task needs whatever the loss: they take one of the user's.
+ANY_LOSS = (spec_pb2.FAMILY_LINEAR, spec_pb2.FAMILY_SOFTMAX, *_DEEP)
 
 #: The losses of every family and task, its default first.
 LOSSES: Mapping[tuple[spec_pb2.Family, spec_pb2.Task], Sequence[spec_pb2.Loss]] = {
@@ -63,20 +74,22 @@ LOSSES: Mapping[tuple[spec_pb2.Family, spec_pb2.Task], Sequence[spec_pb2.Loss]] 
     (spec_pb2.FAMILY_PERCEPTRON, spec_pb2.TASK_CLASSIFICATION): (spec_pb2.LOSS_PERCEPTRON,),
     (spec_pb2.FAMILY_LINEAR, spec_pb2.TASK_REGRESSION): _REGRESSION,
     (spec_pb2.FAMILY_LOGISTIC, spec_pb2.TASK_CLASSIFICATION): (spec_pb2.LOSS_BCE,),
+    (spec_pb2.FAMILY_LOGISTIC, spec_pb2.TASK_MULTILABEL): (spec_pb2.LOSS_BCE,),
     (spec_pb2.FAMILY_SOFTMAX, spec_pb2.TASK_CLASSIFICATION): _SOFTMAX,
     **{
         (family, task): losses
-        for family in (*_DEEP, *sorted(ARRAY_FAMILIES))
+        for family in _DEEP
         for task, losses in (
             (spec_pb2.TASK_REGRESSION, _REGRESSION),
             (spec_pb2.TASK_CLASSIFICATION, (*_SOFTMAX, spec_pb2.LOSS_BCE)),
+            (spec_pb2.TASK_MULTILABEL, (spec_pb2.LOSS_BCE,)),
         )
     },
 }
 
 _HEADS: Mapping[spec_pb2.Loss, graph_pb2.Head] = {
     spec_pb2.LOSS_BCE: graph_pb2.HEAD_SIGMOID,
-    **dict.fromkeys(_SOFTMAX, graph_pb2.HEAD_SOFTMAX),
+    **dict.fromkeys((*_SOFTMAX, spec_pb2.LOSS_CUSTOM), graph_pb2.HEAD_SOFTMAX),
     spec_pb2.LOSS_PERCEPTRON: graph_pb2.HEAD_STEP,
 }
 
@@ -104,6 +117,8 @@ class Sizes:
     array_shape: tuple[int, ...] = ()
     #: Its name; "" where there is none.
     array_name: str = ""
+    #: Target columns.
+    target_count: int = 1
 
     @property
     def width(self) -> int:
@@ -119,6 +134,7 @@ def sizes_of(features: model_pb2.FeatureSpec) -> Sizes:
         numeric_count=len(features.numeric_columns),
         category_counts=tuple(len(column.vocabulary) for column in features.category_columns),
         label_count=len(features.labels),
+        target_count=len(features.targets) or 1,
         array_shape=tuple(arrays[0].shape[1:]) if is_single else (),
         array_name=arrays[0].name if is_single else "",
     )
@@ -189,12 +205,12 @@ def build_sized(
 ) -> Built:
     """As `build`, from the widths alone, and with what a row costs."""
     permitted = losses(network, task)
-    if not permitted or (loss and loss not in permitted):
+    if not permitted or (loss and loss not in (*permitted, spec_pb2.LOSS_CUSTOM)):
         raise InvalidField.of("training.loss", spec_pb2.Loss.Name(loss), _names(permitted))
     network, loss = _filled(network), loss or permitted[0]
     draft = Draft()
     last = _body(draft, network, sizes, scaling=scaling)
-    last = draft.linear("output", last, sizes.label_count if loss in _SOFTMAX else 1)
+    last = draft.linear("output", last, _output_count(sizes, loss))
     is_logit = loss in (spec_pb2.LOSS_BCE, spec_pb2.LOSS_PERCEPTRON)
     if network.family == spec_pb2.FAMILY_NEURON and not is_logit:
         last = draft.apply("activation", last, tables.ACTIVATIONS[network.activation])
@@ -210,6 +226,14 @@ def build_sized(
     return Built(draft.graph, draft.row_elements)
 
 
+def _output_count(sizes: Sizes, loss: spec_pb2.Loss) -> int:
+    """Columns of the last layer: a logit per label, or one per target."""
+    if loss in _SOFTMAX:
+        return sizes.label_count
+    has_logits = loss == spec_pb2.LOSS_CUSTOM and sizes.label_count
+    return sizes.label_count if has_logits else sizes.target_count
+
+
 def _names(permitted: Sequence[spec_pb2.Loss]) -> str:
     names = [spec_pb2.Loss.Name(loss).removeprefix("LOSS_").lower() for loss in permitted]
     return " or ".join(names) or "none: the family does not do this task"
@@ -218,6 +242,8 @@ def _names(permitted: Sequence[spec_pb2.Loss]) -> str:
 def _head(task: spec_pb2.Task, loss: spec_pb2.Loss) -> graph_pb2.Head:
     if task == spec_pb2.TASK_REGRESSION:
         return graph_pb2.HEAD_IDENTITY
+    if task == spec_pb2.TASK_MULTILABEL:
+        return graph_pb2.HEAD_MULTILABEL
     return _HEADS.get(loss, graph_pb2.HEAD_THRESHOLD)
 
 

@@ -157,6 +157,8 @@ def apply_head(head: graph_pb2.Head, logits: Tensor, threshold: float = 0.0) -> 
             return torch.softmax(logits, dim=1)
         case graph_pb2.HEAD_SIGMOID:
             return _both(torch.sigmoid(logits))
+        case graph_pb2.HEAD_MULTILABEL:
+            return torch.sigmoid(logits)
         case graph_pb2.HEAD_STEP:
             return _both(modules.step(logits))
         case graph_pb2.HEAD_THRESHOLD:

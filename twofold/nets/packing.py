@@ -20,6 +20,7 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
+from twofold import spec_targets
 from twofold.nets.data_types import DATA_TYPES
 from twofold.nets.trace_errors import refused
 from twofold.nets.tracing import Traced, argument_names, trace
@@ -51,10 +52,11 @@ def pack(module: object, columns: Sequence[dataset_pb2.Column], data: spec_pb2.D
     Args:
         module: a torch.nn.Module, or what `twofold.nets.trace` made of one.
         columns: of the data set, in order.
-        data: which of them are features and the target, where it says so.
+        data: which of them are features, targets and weight, where it says so.
 
     Raises:
         InvalidModule: it cannot become a graph, or its arguments are no columns; says what to do.
+        InvalidField: targets or weight are no columns that can be.
     """
     traced = module if isinstance(module, Traced) else _traced(module, columns, data)
     state = {path: tensor.contiguous() for path, tensor in traced.state.items()}
@@ -76,13 +78,18 @@ def _traced(
 def features(
     columns: Sequence[dataset_pb2.Column], data: spec_pb2.DataSpec
 ) -> list[dataset_pb2.Column]:
-    """The feature columns, in order, as a server completes them."""
+    """The feature columns, in order, as a server completes them.
+
+    Raises InvalidField where targets or weight are no columns that can be.
+    """
     by_name = {column.name: column for column in columns}
     if data.features:
         return [by_name[name] for name in data.features if name in by_name]
-    usual = [name for name in ("target", "label") if name in by_name]
-    target = data.target or (usual or list(by_name))[0 if usual else -1]
-    return [column for column in columns if column.name != target]
+    completed = spec_pb2.DataSpec()
+    completed.CopyFrom(data)
+    spec_targets.complete(completed, by_name)
+    used = spec_targets.used(completed)
+    return [column for column in columns if column.name not in used]
 
 
 def examples(columns: Sequence[dataset_pb2.Column]) -> dict[str, Tensor]:

@@ -64,25 +64,32 @@ def trace(
 
 
 def trace_loss(
-    loss: nn.Module | Callable[[Tensor, Tensor], Tensor], output: Tensor, target: Tensor
+    loss: nn.Module | Callable[..., Tensor], output: Tensor | Sequence[Tensor], target: Tensor
 ) -> Traced:
     """The graph of a loss: a function or a module of the output and the target, in this order.
 
-    The graph's inputs are called "output" and "target". It answers one number for all rows, or one
-    for each. Losses of torch.nn may be parts of it.
+    The graph's inputs are called "output" and "target"; of a network with several outputs, each of
+    which is an argument, "output_0", "output_1" and so on. It answers one number for all rows, or
+    one for each. Losses of torch.nn may be parts of it.
 
     Args:
         loss: as `trace` takes modules.
-        output: a few rows of what the network answers.
+        output: a few rows of what the network answers: a tensor, or one for each of its outputs.
         target: as many rows of what is to be.
 
     Raises:
         InvalidModule: as `trace`, and where it answers anything else.
     """
     root = loss if isinstance(loss, nn.Module) else _plain(loss)
-    names = argument_names(root)[:2]
-    examples = dict(zip(names, (output, target), strict=False))
-    wire = dict(zip(names, ("output", "target"), strict=False))
+    several = [] if isinstance(output, Tensor) else list(output)
+    given = [*(several or [output]), target]
+    wire_names = [*([f"output_{place}" for place, _ in enumerate(several)] or ["output"]), "target"]
+    names = argument_names(root)[: len(given)]
+    if len(names) < len(given):
+        problem = f"the loss has arguments {', '.join(names)}"
+        raise refused(problem, f"let it take {', '.join(wire_names)}, in this order")
+    examples = dict(zip(names, given, strict=True))
+    wire = dict(zip(names, wire_names, strict=True))
     found = _traced(root, examples, wire, is_loss=True)
     spec = found.graph.outputs[0]
     if len(found.graph.outputs) > 1 or list(spec.shape) not in ([], [-1]):

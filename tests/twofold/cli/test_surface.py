@@ -20,6 +20,7 @@ SURFACE = {
         "--set",
         "--module",
         "--module-arg",
+        "--loss",
         "--watch",
     ],
     "predict": ["MODEL[@VERSION|:ALIAS]", "--rows", "--out", "--format", "--batch-size"],

@@ -40,6 +40,8 @@ class FakeInferer:
     properties: dict[str, str] = field(default_factory=dict[str, str])
     """Properties beside (and before) those of the columns."""
     is_regression: bool = False
+    is_multilabel: bool = False
+    """Whether "no" and "yes" are labels that a row may have both of."""
     on_infer: Callable[[], object] = lambda: None
     requests: list[oip.ModelInferRequest] = field(default_factory=list[oip.ModelInferRequest])
     inputs: list[dict[str, tensors.Array]] = field(default_factory=list[dict[str, tensors.Array]])
@@ -156,6 +158,8 @@ class FakeInferer:
         else:
             is_yes = inputs["category"][:, 0] == b"yes"
         probabilities = np.stack([~is_yes, is_yes], axis=1).astype(np.float32)
+        if self.is_multilabel:
+            return {"probabilities": probabilities, "label": probabilities >= 0.5}
         labels = np.array([[b"yes"] if yes else [b"no"] for yes in is_yes], dtype=np.object_)
         return {"probabilities": probabilities, "label": labels}
 

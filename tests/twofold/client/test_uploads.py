@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import ArrayLike
 
 from twofold import errors
-from twofold.client import uploads
+from twofold.client import submission, uploads
 from twofold.client.retry import RetryPolicy
 from twofold.v1 import dataset_pb2
 
@@ -175,7 +175,8 @@ def test_same_arrays_make_the_same_bytes() -> None:
         ([1.0, 2.0], [1, 2], r"x is float64 \[2\]; expected numbers \[rows, columns\]"),
         ([["a"], ["b"]], [1, 2], "x is <U1"),
         ([[1.0], [2.0]], [1, 2, 3], "x has 2 rows, but y has 3"),
-        ([[1.0], [2.0]], [[1, 2], [3, 4]], "y is int64"),
+        ([[1.0], [2.0]], [[["a", "b"]], [["c", "d"]]], "y is <U1"),
+        ([[1.0], [2.0]], [["a", "b"], ["c", "d"]], "y is <U1"),
         ([[1.0], [2.0]], np.array([1, "a"], dtype=np.object_), "y is object"),
         ([[1.0], [2.0]], [b"a", b"b"], "y is |S1"),
         ({"y": [[1.0]]}, [1], "'y' cannot be an array's name"),
@@ -191,3 +192,40 @@ def test_other_arrays_are_refused(
 ) -> None:
     with pytest.raises(errors.InvalidData, match=message):
         uploads.from_arrays(x, y)
+
+
+def members(upload: uploads.Upload) -> dict[str, np.ndarray]:
+    with upload.open() as file, np.load(file) as archive:
+        return dict(archive)
+
+
+def test_several_targets_and_weights_go_up_beside_the_rows() -> None:
+    x, y, weight = np.ones((3, 2)), np.arange(6).reshape(3, 2), [1, 0, 2.5]
+
+    found = members(uploads.from_arrays(x, y, weight=weight))
+
+    assert list(found) == ["x", uploads.WEIGHT, "y"]
+    assert found["y"].tolist() == y.tolist()
+    assert found["weight"].tolist() == weight
+    assert uploads.target_names(y) == ["y0", "y1"]
+    assert uploads.target_names([[1], [2]]) == uploads.target_names([1, 2]) == ["y"]
+
+
+@pytest.mark.parametrize("weight", [[1, 2], [[1], [2], [3]], ["a", "b", "c"]])
+def test_other_weights_are_refused(weight: ArrayLike) -> None:
+    with pytest.raises(errors.InvalidData, match=r"sample_weight is .*; expected numbers \[3\]"):
+        uploads.from_arrays(np.ones((3, 2)), [1, 2, 3], weight=weight)
+
+
+def test_a_spec_names_the_targets_and_the_weight_that_came_with_the_rows() -> None:
+    x, y, tree = np.ones((3, 2)), np.ones((3, 2)), {"model": "m"}
+
+    spec = submission.of_call(x, y, tree, None, [1, 2, 3]).spec
+    assert (list(spec.data.targets), spec.data.weight) == (["y0", "y1"], "weight")
+    named = {"model": "m", "data": {"target": "y1", "weight": "x0"}}
+    spec = submission.of_call(x, y, named, None, [1, 2, 3]).spec
+    assert (spec.data.target, list(spec.data.targets), spec.data.weight) == ("y1", [], "x0")
+    spec = submission.of_call(x, y[:, 0], tree, None).spec
+    assert not spec.HasField("data")
+    with pytest.raises(TypeError, match="train takes"):
+        submission.of_call(tree, None, None, "xor", [1, 2, 3])

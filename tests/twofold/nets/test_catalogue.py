@@ -7,7 +7,7 @@ import pytest
 
 from tests.twofold.nets import graphs
 from twofold.errors import InvalidField
-from twofold.nets import bounds, catalogue
+from twofold.nets import bounds, catalogue, meta
 from twofold.v1 import graph_pb2, model_pb2, spec_pb2
 
 _CHOOSERS = (spec_pb2.FAMILY_NEURON, spec_pb2.FAMILY_MLP)
@@ -173,6 +173,54 @@ def test_a_row_costs_what_its_nodes_compute() -> None:
 
     # x, centred, scaled, category, one_hot, features, hidden, activation, output.
     assert built.row_elements == 2 + 2 + 2 + 2 + 7 + 9 + 5 + 5 + 2
+
+
+REGRESSION, SEVERAL = spec_pb2.TASK_REGRESSION, spec_pb2.TASK_MULTILABEL
+MLP, LINEAR = spec_pb2.FAMILY_MLP, spec_pb2.FAMILY_LINEAR
+BCE, CUSTOM = spec_pb2.LOSS_BCE, spec_pb2.LOSS_CUSTOM
+TARGETS = catalogue.Sizes(2, target_count=3)
+
+
+@pytest.mark.parametrize(
+    ("family", "task", "loss", "sizes", "head", "width"),
+    [
+        (LINEAR, REGRESSION, spec_pb2.LOSS_MSE, TARGETS, graph_pb2.HEAD_IDENTITY, 3),
+        (MLP, REGRESSION, spec_pb2.LOSS_HUBER, TARGETS, graph_pb2.HEAD_IDENTITY, 3),
+        (MLP, SEVERAL, BCE, TARGETS, graph_pb2.HEAD_MULTILABEL, 3),
+        (spec_pb2.FAMILY_LOGISTIC, SEVERAL, BCE, catalogue.Sizes(2), graph_pb2.HEAD_MULTILABEL, 1),
+        (
+            MLP,
+            SEVERAL,
+            CUSTOM,
+            catalogue.Sizes(2, (), 3, target_count=3),
+            graph_pb2.HEAD_MULTILABEL,
+            3,
+        ),
+        (
+            MLP,
+            spec_pb2.TASK_CLASSIFICATION,
+            CUSTOM,
+            catalogue.Sizes(2, (), 2),
+            graph_pb2.HEAD_SOFTMAX,
+            2,
+        ),
+        (LINEAR, REGRESSION, CUSTOM, TARGETS, graph_pb2.HEAD_IDENTITY, 3),
+    ],
+)
+def test_the_last_layer_has_a_column_for_each_answer(
+    family: spec_pb2.Family,
+    task: spec_pb2.Task,
+    loss: spec_pb2.Loss,
+    sizes: catalogue.Sizes,
+    head: graph_pb2.Head,
+    width: int,
+) -> None:
+    network = spec_pb2.NetworkSpec(family=family)
+    built = catalogue.build_sized(network, sizes, task, scaling=False, loss=loss)
+
+    assert built.graph.head == head
+    (output,) = meta.measure(built.graph).outputs
+    assert list(output.shape) == [-1, width]
 
 
 def test_sizes_tell_of_one_array_and_of_no_more() -> None:

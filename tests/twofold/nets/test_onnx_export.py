@@ -260,3 +260,39 @@ def test_the_command_pulls_and_exports(tmp_path: Path, monkeypatch: pytest.Monke
         "onnxruntime gives the answers of all 4 golden rows",
     ]
     assert run(out, {"x": np.zeros((2, 2), np.float32)})["value"].tolist() == [[3], [3]]
+
+
+def several(task: spec_pb2.Task, family: spec_pb2.Family) -> Made:
+    """Three targets of two numbers."""
+    names = ["u", "v", "w"]
+    spec = model_pb2.FeatureSpec(
+        numeric_columns=["a", "b"],
+        target="u",
+        targets=names,
+        task=task,
+        labels=names if task == spec_pb2.TASK_MULTILABEL else [],
+    )
+    network = spec_pb2.NetworkSpec(family=family)
+    graph = catalogue.build(network, spec, scaling=True, loss=spec_pb2.LOSS_UNSPECIFIED)
+    return spec, init(graph, 0).eval()
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        several(spec_pb2.TASK_MULTILABEL, spec_pb2.FAMILY_LOGISTIC),
+        several(spec_pb2.TASK_REGRESSION, spec_pb2.FAMILY_LINEAR),
+    ],
+    ids=["labels", "targets"],
+)
+def test_several_answers_a_row_are_exported(made: Made, tmp_path: Path) -> None:
+    spec, net = made
+    inputs = artifacts.raw_inputs(spec, 5)
+    expected = artifacts.answer(spec, net, inputs)
+
+    found = run(export(made, tmp_path / "m.onnx").path, inputs)
+
+    assert list(found) == list(expected)
+    for name, array in expected.items():
+        assert found[name].dtype == array.dtype
+        np.testing.assert_allclose(found[name], array, rtol=1e-5, atol=1e-6)

@@ -100,6 +100,12 @@ def test_features_and_the_target_are_those_of_the_spec() -> None:
     assert inputs(pack(nn.Sequential(nn.Linear(3, 1)), NUMBERS, other)) == {"x": (FP32, [-1, 3])}
 
 
+def test_targets_and_weight_are_no_features() -> None:
+    several = spec_pb2.DataSpec(targets=["a", "label"], weight="b")
+
+    assert inputs(pack(nn.Sequential(nn.Linear(1, 2)), NUMBERS, several)) == {"x": (FP32, [-1, 1])}
+
+
 @pytest.mark.parametrize(
     ("module", "columns", "message"),
     [
@@ -152,8 +158,9 @@ def test_what_was_traced_is_packed_as_it_is() -> None:
 def test_a_spec_with_what_was_packed_is_completed_by_the_server() -> None:
     """The client's own way, for a truth table."""
     asked = toml_spec.from_dict({"model": "own", "data": {"dataset": "xor"}})
-    columns = modules.builtin_columns("xor")
-    assert columns is not None
+    table = modules.builtin_dataset("xor")
+    assert table is not None
+    columns = table.columns
     packed = modules.pack(
         nn.Sequential(nn.Linear(2, 4), nn.Tanh(), nn.Linear(4, 1)), columns, asked.data
     )
