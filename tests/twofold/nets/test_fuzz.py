@@ -38,10 +38,13 @@ def test_changed_fields_are_refused_or_run(graph: graph_pb2.Graph, seed: int) ->
 
 
 def test_mutations_break_graphs_and_leave_some_whole() -> None:
-    """A fuzz test that only ever refuses, or never does, tests little."""
+    """A fuzz test that only ever refuses, or never does, tests little.
+
+    Which change comes when depends on the order of protobuf's maps, which differs between runs.
+    """
     source = random.Random(5)  # noqa: S311 - likewise
     found: list[str] = []
-    for _ in range(60):
+    for _ in range(80):
         changed = graph_pb2.Graph.FromString(source.choice(_DATA))
         mutations.change_fields(changed, source)
         found.append(mutations.check(changed.SerializeToString()))
