@@ -148,7 +148,7 @@ def _check_growth(
     odd = meta_batches.first_odd(plan, [run.slots for run in runs], _EVAL_BATCHES)
     if odd is not None:
         origin = plan.origins[odd]
-        allowed = "in eval mode, no more of the batch's size than multiples of it as sizes"
+        allowed = "in eval mode, of the batch's size no other numbers as sizes than its multiples"
         raise InvalidField.of(f"{where}[{origin}]", _words(graph, where, origin), allowed)
     elements = [run.elements for run in runs]
     if not meta_batches.is_proportional(elements, _EVAL_BATCHES):
