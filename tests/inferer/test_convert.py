@@ -297,15 +297,6 @@ def test_other_shapes_of_arrays_are_refused(shape: tuple[int, ...]) -> None:
         convert.decode_inputs(images(*shape), IMAGES)
 
 
-@pytest.mark.parametrize("name", ["maps", "far"])
-def test_only_scores_have_best_classes(name: str) -> None:
-    made = pb.ModelInferRequest()
-    made.outputs.add(name=name).parameters["classification"].int64_param = 2
-
-    with pytest.raises(InvalidField, match=r"on a numeric output \[rows, scores\]"):
-        convert.wanted_outputs(made, IMAGES)
-
-
 @pytest.mark.parametrize(
     ("labels", "expected"),
     [

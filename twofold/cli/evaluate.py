@@ -66,8 +66,7 @@ def evaluate(
         with counting.counted(described.row_count) as count:
             pairs = _counted(bulk.in_order(asking, batches), count)
             measured = _measured(pairs, signature, targets)
-    report = {"model": signature.model, "version": signature.version, **_plain(measured)}
-    text = json.dumps(report, indent=2, ensure_ascii=False)
+    text = _json(signature, measured)
     if out is not None:
         _write(out, text)
     typer.echo(text if as_json else reports.text(measured))
@@ -192,6 +191,11 @@ def _joined(arrays: Sequence[Array]) -> Array:
     if not arrays:
         raise InvalidData("there are no rows to measure")
     return np.concatenate(arrays)
+
+
+def _json(signature: Signature, measured: Measured) -> str:
+    report = {"model": signature.model, "version": signature.version, **_plain(measured)}
+    return json.dumps(report, indent=2, ensure_ascii=False)
 
 
 def _plain(measured: Measured) -> dict[str, object]:
