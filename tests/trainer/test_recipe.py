@@ -8,9 +8,10 @@ import torch
 from tests.trainer.jobs import truth_data, truth_spec
 from trainer import recipe
 from trainer.machine import SMALL_STEP
-from trainer.rows import Rows, rows_at_once
+from trainer.rows import Rows
 from twofold.nets import tables
 from twofold.nets.net import Net, init
+from twofold.nets.pieces import rows_at_once
 from twofold.v1 import graph_pb2
 
 
