@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 from trainer import scores
 from trainer.gates import Baseline, NotBlessed
 from trainer.prepared import Prepared
-from trainer.rows import rows_at_once
 from twofold import artifact, keys, manifest, spec_module, versions
 from twofold.errors import Corrupt, NotFound
 from twofold.features import Features
 from twofold.nets import bounds, registry
 from twofold.nets.net import Net, apply_head
+from twofold.nets.pieces import rows_at_once
 from twofold.store import Store
 from twofold.v1 import graph_pb2, model_pb2, spec_pb2
 

@@ -15,12 +15,13 @@ from torch import Tensor
 from trainer import schedules, scores
 from trainer.execution import make_step
 from trainer.recipe import Recipe
-from trainer.rows import Rows, rows_at_once
+from trainer.rows import Rows
 from trainer.schedules import Extent, Plateau
 from trainer.steps import Step
 from twofold import features, spec_targets
 from twofold.nets.losses import Results, first_of
 from twofold.nets.net import apply_head
+from twofold.nets.pieces import rows_at_once
 from twofold.v1 import graph_pb2, spec_pb2
 
 #: Rows of one forward pass in evaluation, at most: bounds the memory of activations.

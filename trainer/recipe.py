@@ -112,9 +112,12 @@ def make(
     """
     options = spec.training
     graph = _graph(spec, prepared)
-    choices = choose(
-        spec, bounds.parameter_count(graph), len(prepared.training_rows), device, threads
-    )
+    net, first_weights = _network(graph, spec, prepared, origin)
+    _require_parameters(net, options)
+    # Parameters count where they are not in products, such as those of embeddings.
+    row_cost = max(net.row_cost, bounds.parameter_count(graph))
+    choices = choose(spec, row_cost, len(prepared.training_rows), device, threads)
+    choices.warm_start = first_weights
     settle_process(
         device,
         choices.threads,
@@ -122,8 +125,6 @@ def make(
         tf32=choices.precision == "tf32",
         deterministic=options.deterministic,
     )
-    net, choices.warm_start = _network(graph, spec, prepared, origin)
-    _require_parameters(net, options)
     _place(net, graph, device)
     weight_N = row_weights(options, prepared)
     inputs = _inputs(prepared, graph)
@@ -136,7 +137,7 @@ def make(
         loss=_loss(options, graph, prepared, device),
         head=spec_module.judging_head(graph, prepared.features),
         optimizer=optimizers.make(net, options, device),
-        average=_average(options, net),
+        average=_average(net, options),
         training=training,
         evaluation=(
             _rows(prepared, inputs, weight_N, held_out, device) if len(held_out) else training
@@ -193,12 +194,6 @@ def _loss(
     )
 
 
-def _average(options: spec_pb2.TrainingOptions, net: Net) -> Average | None:
-    if not options.HasField("ema_decay"):
-        return None
-    return Average(copy.deepcopy(net), net, options.ema_decay)
-
-
 def _network(
     graph: graph_pb2.Graph, spec: spec_pb2.TrainingSpec, prepared: Prepared, origin: Origin
 ) -> tuple[Net, str]:
@@ -215,16 +210,24 @@ def _network(
 
 def choose(
     spec: spec_pb2.TrainingSpec,
-    parameter_count: int,
+    row_cost: int,
     row_count: int,
     device: torch.device,
     threads: int,
 ) -> spec_pb2.Choices:
-    """What to pick for a completed spec on this device; `threads` are the worker's."""
+    """What to pick for a completed spec on this device.
+
+    Args:
+        spec: the completed spec.
+        row_cost: multiply-adds per row.
+        row_count: training rows.
+        device: what trains.
+        threads: the worker's.
+    """
     options = spec.training
     batch_size = min(options.batch_size, row_count)
     micro_batch_size = min(options.micro_batch_size or batch_size, batch_size)
-    cost = parameter_count * micro_batch_size
+    cost = row_cost * micro_batch_size
     count, threads_reason = machine.choose_threads(options, cost, threads)
     chosen = precision.choose(options.precision, machine.facts(device, cost, spec.data.task))
     name = spec_pb2.Optimizer.Name(options.optimizer).removeprefix("OPTIMIZER_").lower()
@@ -244,6 +247,12 @@ def _require_parameters(net: Net, options: spec_pb2.TrainingOptions) -> None:
     if options.epochs and not any(one.requires_grad for one in net.parameters()):
         allowed = "0: the network has no parameters to train"
         raise InvalidField.of("training.epochs", options.epochs, allowed)
+
+
+def _average(net: Net, options: spec_pb2.TrainingOptions) -> Average | None:
+    if not options.HasField("ema_decay"):
+        return None
+    return Average(copy.deepcopy(net), net, options.ema_decay)
 
 
 def _place(net: Net, graph: graph_pb2.Graph, device: torch.device) -> None:

@@ -7,13 +7,6 @@ from torch import Tensor
 
 #: Dimensions of a batch of images, which stand channels last.
 IMAGE_RANK = 4
-#: Numbers that one forward pass without gradients computes, at most: a gibibyte.
-PASS_NUMBERS = 1 << 28
-
-
-def rows_at_once(most: int, row_elements: int) -> int:
-    """Rows of one such pass: at most `most`, fewer of a network that computes much per row."""
-    return max(1, min(most, PASS_NUMBERS // max(row_elements, 1)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -297,15 +297,6 @@ def test_other_shapes_of_arrays_are_refused(shape: tuple[int, ...]) -> None:
         convert.decode_inputs(images(*shape), IMAGES)
 
 
-@pytest.mark.parametrize("name", ["maps", "far"])
-def test_only_scores_have_best_classes(name: str) -> None:
-    made = pb.ModelInferRequest()
-    made.outputs.add(name=name).parameters["classification"].int64_param = 2
-
-    with pytest.raises(InvalidField, match=r"on a numeric output \[rows, scores\]"):
-        convert.wanted_outputs(made, IMAGES)
-
-
 @pytest.mark.parametrize(
     ("labels", "expected"),
     [
@@ -395,3 +386,14 @@ def test_a_type_of_a_later_release_makes_no_signature_that_fits() -> None:
 def test_bytes_that_are_no_message_are_refused() -> None:
     with pytest.raises(InvalidField, match="not a ModelInferRequest"):
         convert.parse(pb.ModelInferRequest, b"\xff\xff\xff")
+
+
+@pytest.mark.parametrize(("datatype", "shape"), [("BOOL", (-1, 2)), ("FP32", (-1, 2, 2))])
+def test_there_are_no_best_classes_of_flags_or_images(
+    datatype: str, shape: tuple[int, ...]
+) -> None:
+    outputs = {"label": TensorSpec("label", datatype, shape)}
+    signature = Signature("models/m/versions/1", {}, outputs, ("a", "b"), 4)
+
+    with pytest.raises(TwofoldError, match="on a numeric output"):
+        convert.wanted_outputs(asking("label", classes=1), signature)

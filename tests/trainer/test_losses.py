@@ -7,13 +7,22 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 from safetensors.numpy import load_file
 from safetensors.torch import save_file
 
-from tests.trainer.jobs import BOUNDS, FakeReporter, points, request_for, table_request
+from tests.trainer.jobs import (
+    BOUNDS,
+    FakeReporter,
+    points,
+    request_for,
+    table_request,
+    truth_data,
+)
 from tests.twofold import losses
 from tests.twofold.modules import graph_of
+from trainer import loop, recipe
 from trainer.child import check_graphs
 from trainer.loop import Diverged
 from trainer.session import Session
@@ -274,3 +283,42 @@ def test_a_loss_that_does_not_fit_is_refused_by_its_field() -> None:
     checked = check_graphs(None, broken)
     assert checked.field.startswith("training.loss_graph.outputs")
     assert checked.refusal.startswith("training.loss_graph.outputs")
+
+
+def test_several_labels_of_a_module_may_be_served_as_logits(tmp_path: Path) -> None:
+    """Metrics are those of the labels all the same."""
+    columns = points()
+    tree = {
+        "data": {"features": ["a", "b"], "targets": ["up", "right"]},
+        "network": {"family": "logistic"},
+        "training": {"epochs": 60, "learning_rate": 0.05},
+    }
+    request = table_request(columns, tree, tmp_path)
+    spec_ = request.spec
+    spec_.network.Clear()
+    spec_.network.graph.CopyFrom(raw(graph_of(2, 2, width=8)))
+    spec_.network.head, spec_.network.weights = graph_pb2.HEAD_RAW, "ab" * 32
+    spec_.data.standardize = False
+    save_file(init(spec_.network.graph, 3).weights(), tmp_path / "weights")
+    request.weights_path = str(tmp_path / "weights")
+
+    made, _ = run(request)
+
+    assert [output.name for output in made.outputs] == ["output"]
+    assert made.metrics["accuracy"] > 0.85
+    assert made.metrics["hamming_loss"] < 0.1
+
+
+def test_every_output_is_computed_in_pieces(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    request = module_request(of_two_outputs(), losses.of_two(), tmp_path)
+    device = torch.device("cpu")
+    made = recipe.make(request.spec, truth_data("xor", request.spec), device, 1)
+    whole = loop.forward(made, made.training)
+    monkeypatch.setattr(loop, "EVALUATION_ROWS", 3)
+    pieces = loop.forward(made, made.training)
+
+    assert len(whole) == len(pieces) == 2
+    for one, other in zip(whole, pieces, strict=True):
+        assert torch.equal(one, other)

@@ -250,3 +250,16 @@ def test_free_memory_is_the_machine_s_or_the_container_s(tmp_path: Path) -> None
     assert memory.available_bytes(tmp_path) == 2 << 20
     (group / "memory.max").write_text("1048576\n")
     assert memory.available_bytes(tmp_path) == (1 << 20) - 5
+
+
+def test_made_up_targets_are_those_of_the_task() -> None:
+    names = ["u", "v", "w"]
+    spec = model_pb2.FeatureSpec(numeric_columns=["a"], targets=names)
+    spec.task = spec_pb2.TASK_REGRESSION
+    assert probe.made_up(spec, 9, scaling=False).target_N.shape == (9, 3)
+
+    spec.task = spec_pb2.TASK_MULTILABEL
+    spec.labels.extend(names)
+    made = probe.made_up(spec, 50, scaling=False)
+    assert (made.target_N.shape, made.target_N.dtype) == ((50, 3), np.float32)
+    assert set(made.target_N.ravel().tolist()) == {0.0, 1.0}

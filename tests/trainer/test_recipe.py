@@ -7,9 +7,11 @@ import torch
 
 from tests.trainer.jobs import truth_data, truth_spec
 from trainer import recipe
-from trainer.rows import Rows, rows_at_once
+from trainer.machine import SMALL_STEP
+from trainer.rows import Rows
 from twofold.nets import tables
-from twofold.nets.net import init
+from twofold.nets.net import Net, init
+from twofold.nets.pieces import rows_at_once
 from twofold.v1 import graph_pb2
 
 
@@ -77,6 +79,25 @@ def test_bf16_is_for_the_network_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     assert all(parameter.dtype == torch.float32 for parameter in made[1].net.parameters())
     assert losses[0].item() != losses[1].item()
     assert losses[1].item() == pytest.approx(losses[0].item(), rel=0.02)
+
+
+def test_threads_follow_the_multiply_adds_of_a_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Four rows of a network of few parameters, as convolutions have, whose pass is long."""
+    asked = truth_spec("xor", network={"family": "mlp"})
+
+    def costly(graph: graph_pb2.Graph, seed: int) -> Net:
+        net = init(graph, seed)
+        net.row_cost = SMALL_STEP // 4
+        return net
+
+    plain = recipe.init
+    monkeypatch.setattr(recipe, "init", costly)
+    many = recipe.make(asked, truth_data("xor", asked), torch.device("cpu"), threads=2)
+    monkeypatch.setattr(recipe, "init", plain)
+    one = recipe.make(asked, truth_data("xor", asked), torch.device("cpu"), threads=2)
+
+    assert (many.choices.threads, one.choices.threads) == (2, 1)
+    assert torch.get_num_threads() == 1
 
 
 @pytest.mark.parametrize(

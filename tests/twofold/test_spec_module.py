@@ -140,3 +140,12 @@ def test_size_counts_what_was_measured() -> None:
         complete(spec, COLUMNS, 100, bounds, row_elements=10_000)
     with pytest.raises(InvalidField, match=r"network\.graph is what makes 22 parameters"):
         complete(spec, COLUMNS, 100, Bounds(21, 1 << 20), row_elements=10)
+
+
+def test_an_output_without_rows_cannot_be_served() -> None:
+    spec = asked(1, "price")
+    del spec.network.graph.outputs[0].shape[:]
+    error = refusal(spec)
+
+    assert error.fields["field"] == "network.graph.outputs"
+    assert "-1, the batch, as dimension 0" in error.message

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from twofold.errors import InvalidField
-from twofold.nets import bounds, meta_batches, meta_shortcuts, modules, steps, tables
+from twofold.nets import bounds, costs, meta_batches, meta_shortcuts, modules, steps, tables
 from twofold.nets.data_types import DATA_TYPES, NAMES
 from twofold.v1 import graph_pb2
 
@@ -35,6 +35,8 @@ class Measured:
     #: Numbers that training, or eval mode where it is more, computes per row, those inside modules
     #: included.
     row_elements: int
+    #: Multiply-adds of training per row: those of products of matrices and of convolutions.
+    row_cost: int
     #: What eval mode answers; named as in the graph, "output" in format 1.
     outputs: list[graph_pb2.TensorSpec]
     #: What training mode answers, named by their nodes.
@@ -61,7 +63,13 @@ def measure(graph: graph_pb2.Graph, leaves: Mapping[str, nn.Module] | None = Non
     *answering, _ = _run_mode(graph, parts, limit, is_training=False)
     outputs = _outputs(graph, answering)
     results = _training_results(graph, training, outputs)
-    return Measured(max(_per_row(training), _per_row(answering)), outputs, results)
+    few, many = training
+    return Measured(
+        row_elements=max(_per_row(training), _per_row(answering)),
+        row_cost=(many.cost - few.cost) // (many.batch - few.batch),
+        outputs=outputs,
+        training_results=results,
+    )
 
 
 def _per_row(runs: Sequence["_Run"]) -> int:
@@ -115,6 +123,7 @@ class _Run:
     slots: steps.Slots
     values: tuple[Any, ...]
     elements: int
+    cost: int
 
 
 def _run_mode(
@@ -139,7 +148,7 @@ def _check_growth(
     odd = meta_batches.first_odd(plan, [run.slots for run in runs], _EVAL_BATCHES)
     if odd is not None:
         origin = plan.origins[odd]
-        allowed = "in eval mode, no more of the batch's size than multiples of it as sizes"
+        allowed = "in eval mode, of the batch's size no other numbers as sizes than its multiples"
         raise InvalidField.of(f"{where}[{origin}]", _words(graph, where, origin), allowed)
     elements = [run.elements for run in runs]
     if not meta_batches.is_proportional(elements, _EVAL_BATCHES):
@@ -166,7 +175,8 @@ def _run(graph: graph_pb2.Graph, plan: steps.Plan, where: str, batch: int, weigh
                 operation = _words(graph, where, origin)
                 allowed = f"operands that fit: {modules.first_line(error)}"
                 raise InvalidField.of(f"{where}[{origin}]", operation, allowed) from error
-    return _Run(batch, slots, tuple(slots[slot] for slot in plan.results), limits.elements)
+    values = tuple(slots[slot] for slot in plan.results)
+    return _Run(batch, slots, values, limits.elements, limits.cost)
 
 
 def _words(graph: graph_pb2.Graph, where: str, index: int) -> str:
@@ -195,7 +205,7 @@ def _recur(module: nn.RNNBase, x: Tensor, rest: Sequence[Any], limits: "_Limits"
     """One time step of a recurrent module stands for all: a long sequence is many operations."""
     axis = 1 if module.batch_first and x.dim() == 3 else 0  # noqa: PLR2004 - batch, time, features
     steps_count = x.size(axis)
-    before = (limits.operations, limits.elements)
+    before = (limits.operations, limits.elements, limits.cost)
     output, hidden = module(x.narrow(axis, 0, 1), *rest)
     limits.repeat(before, steps_count - 1)
     shape = [*output.shape[:axis], steps_count, *output.shape[axis + 1 :]]
@@ -222,6 +232,7 @@ class _Limits(TorchDispatchMode):
         self._most = most
         self.operations = 0
         self.elements = 0
+        self.cost = 0
 
     def __torch_dispatch__(
         self,
@@ -233,15 +244,17 @@ class _Limits(TorchDispatchMode):
         del types
         result = meta_shortcuts.run(func, args, kwargs or {})
         self._count(1)
+        self.cost += costs.multiply_adds(func, args, result)
         if not func.is_view:
             for tensor in _tensors(result):
                 self._add(tensor)
         return result
 
-    def repeat(self, before: tuple[int, int], count: int) -> None:
+    def repeat(self, before: tuple[int, int, int], count: int) -> None:
         """Counts what happened since `before` `count` times more."""
-        operations, elements = before
+        operations, elements, cost = before
         self.elements += (self.elements - elements) * count
+        self.cost += (self.cost - cost) * count
         self._count((self.operations - operations) * count)
 
     def _count(self, count: int) -> None:

@@ -1,14 +1,15 @@
 """Eval mode takes memory in proportion to the rows: a server decides how many there are.
 
 Two sizes of a batch that fit say nothing of a third: a graph may calculate with the batch's size,
-so that only a batch of 777 rows is one too many. So numbers that come of it must grow with it and
-may only stand where a larger one makes a larger result; then what fits in a large batch fits in all
-below it.
+so that only a batch of 777 rows is one too many. So of the numbers that come of it only multiples
+may be sizes, and only where a larger one makes a larger result; then what fits in a large batch
+fits in all below it. As a value any of them may stand: x / sqrt(b).
 """
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
 # pyright: reportUnknownArgumentType=false
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor
@@ -44,8 +45,11 @@ _TENSORS_OF: Mapping[_Function, frozenset[int]] = {
     **_places("UNFLATTEN ARANGE", 2),
     **_places("NARROW", 3),
     **_places("ZEROS ONES RAND RANDN FULL EYE LINSPACE"),
-    # Their numbers are values, not sizes.
+}
+#: Where numbers are values, not sizes.
+_VALUES_OF: Mapping[_Function, frozenset[int]] = {
     **_places("CLAMP WHERE MASKED_FILL LERP FULL_LIKE"),
+    **_places("FULL", 2),
     **dict.fromkeys(arithmetic.BINARY.values(), _EVERYWHERE),
     **dict.fromkeys(OF_TENSORS.values(), _EVERYWHERE),
 }
@@ -68,7 +72,7 @@ def is_proportional(elements: Sequence[int], batches: Sequence[int]) -> bool:
 
 
 def first_odd(plan: steps.Plan, runs: Sequence[steps.Slots], batches: Sequence[int]) -> int | None:
-    """The first step that does something else with a batch's size than to grow with it.
+    """The first step whose result may have a size that does not grow with the batch's.
 
     Args:
         plan: of eval mode.
@@ -76,29 +80,61 @@ def first_odd(plan: steps.Plan, runs: Sequence[steps.Slots], batches: Sequence[i
         batches: these sizes.
     """
     begin = len(runs[0]) - len(plan.steps)
-    sizes: set[int] = set()
+    known = _Known(set(), set())
     for index, step in enumerate(plan.steps):
-        slot = begin + index
-        values = [slots[slot] for slots in runs]
+        values = [slots[begin + index] for slots in runs]
         sources = steps.sources_of(step)
-        places = {place for place, source in enumerate(sources) if source in sizes}
         if _is_quotient(step) and all(_is_multiple(source, runs, batches) for source in sources):
             continue
-        if places and not _is_fine(step, places, values):
-            return index
-        if not _has_tensors(values[0]) and (places or any(one != values[0] for one in values)):
-            sizes.add(slot)
+        if _has_tensors(values[0]):
+            if not _is_fine(step, known.places(sources)):
+                return index
+        else:
+            known.note(begin + index, step, values)
     return None
 
 
-def _is_fine(step: steps.Step, places: Collection[int], values: Sequence[Any]) -> bool:
-    """Whether a step may have sizes of the batch at these places of its sources."""
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """Slots of numbers that come of the batch's size."""
+
+    #: Those that grow with it.
+    multiples: set[int]
+    others: set[int]
+
+    def places(self, sources: Sequence[int]) -> tuple[set[int], set[int]]:
+        """At which places of its sources a step has such numbers: multiples, and others."""
+        multiples = {place for place, source in enumerate(sources) if source in self.multiples}
+        others = {place for place, source in enumerate(sources) if source in self.others}
+        return multiples, others
+
+    def note(self, slot: int, step: steps.Step, values: Sequence[Any]) -> None:
+        """Takes the number of a step, its values in all runs."""
+        multiples, others = self.places(steps.sources_of(step))
+        if others or (multiples and not _grows(step, multiples, values)):
+            self.others.add(slot)
+        elif multiples or any(value != values[0] for value in values):
+            self.multiples.add(slot)
+
+
+def _is_fine(step: steps.Step, places: tuple[set[int], set[int]]) -> bool:
+    """Whether a step to tensors may have multiples, and others, at these places."""
+    if not any(places):
+        return True
+    if not isinstance(step, (steps.Call, steps.CallTwo)):
+        return False  # a module
+    multiples, others = places
+    as_values = _VALUES_OF.get(step.function, frozenset())
+    as_sizes = _TENSORS_OF.get(step.function, frozenset())
+    return others <= as_values and multiples <= as_values | as_sizes
+
+
+def _grows(step: steps.Step, places: set[int], values: Sequence[Any]) -> bool:
+    """Whether a number, tuple or slice grows with multiples at these places."""
     if isinstance(step, steps.Collect):
         return step.make is not steps.to_slice or _is_beginning(places, values)
     if not isinstance(step, (steps.Call, steps.CallTwo)):
-        return False  # a module
-    if _has_tensors(values[0]):
-        return _TENSORS_OF.get(step.function, frozenset()).issuperset(places)
+        return False
     return len(places) == 1 and _NUMBERS_OF.get(step.function, frozenset()).issuperset(places)
 
 
@@ -115,9 +151,9 @@ def _is_multiple(source: int, runs: Sequence[steps.Slots], batches: Sequence[int
     )
 
 
-def _is_beginning(places: Collection[int], values: Sequence[slice]) -> bool:
+def _is_beginning(places: set[int], values: Sequence[slice]) -> bool:
     """Whether slices are of the first entries, as many as the batch's size says."""
-    return set(places) == {1} and all(one.stop >= 0 for one in values)
+    return places == {1} and all(one.stop >= 0 for one in values)
 
 
 def _has_tensors(value: object) -> bool:

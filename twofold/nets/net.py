@@ -35,10 +35,12 @@ class Net(nn.Module):
     #: What was published of it; None where it was not loaded by twofold.nets.load.
     manifest: model_pb2.Manifest | None = None
 
-    def __init__(self, graph: graph_pb2.Graph, *, row_elements: int) -> None:
+    def __init__(self, graph: graph_pb2.Graph, measured: meta.Measured) -> None:
         super().__init__()
         #: Numbers that training computes per row, as measured.
-        self.row_elements = row_elements
+        self.row_elements = measured.row_elements
+        #: Multiply-adds of a training pass per row.
+        self.row_cost = measured.row_cost
         #: A number beside the message, which torch.compile cannot look into.
         self._input_count = len(graph.inputs)
         self.graph = graph_pb2.Graph.FromString(graph.SerializeToString())
@@ -180,7 +182,7 @@ def load(graph: graph_pb2.Graph, state: Mapping[str, Tensor]) -> Net:
         leaves = modules.make_all(graph)
     measured = meta.measure(graph, leaves)
     copies = {path: tensor.detach().to("cpu", copy=True) for path, tensor in state.items()}
-    net = Net(graph, row_elements=measured.row_elements)
+    net = Net(graph, measured)
     tied = {tie.path for tie in graph.ties}
     spare = {spec.path: _fresh(spec) for spec in graph.states if spec.path in tied}
     net._grow(leaves, {**copies, **spare})  # noqa: SLF001 - ours
@@ -201,7 +203,7 @@ def init(graph: graph_pb2.Graph, seed: int) -> Net:
     """
     bounds.check(graph)
     measured = meta.measure(graph)
-    net = Net(graph, row_elements=measured.row_elements)
+    net = Net(graph, measured)
     with torch.random.fork_rng(devices=[]), torch.device("cpu"):
         torch.default_generator.manual_seed(seed)
         leaves = modules.make_all(graph)

@@ -16,13 +16,19 @@ from twofold.nets.net import Net
 PASS_NUMBERS = 1 << 28
 
 
+def rows_at_once(most: int, row_elements: int) -> int:
+    """Rows of one piece: at most `most`, fewer of a network that computes much per row."""
+    return max(1, min(most, PASS_NUMBERS // max(row_elements, 1)))
+
+
 def run(net: Net, inputs: Sequence[Tensor]) -> Any:  # noqa: ANN401 - as the net: one, or several
     """What a net in eval mode answers to these inputs."""
-    count, most = len(inputs[0]), max(1, PASS_NUMBERS // max(net.row_elements, 1))
-    if count <= most:
+    count = len(inputs[0])
+    size = rows_at_once(count, net.row_elements)
+    if count <= size:
         return net(*inputs)
-    starts = range(0, count, most)
-    parts = [net(*[rows[start : start + most] for rows in inputs]) for start in starts]
+    starts = range(0, count, size)
+    parts = [net(*[rows[start : start + size] for rows in inputs]) for start in starts]
     if isinstance(parts[0], Tensor):
         return torch.cat(parts)
     return tuple(torch.cat(columns) for columns in zip(*parts, strict=True))

@@ -271,7 +271,7 @@ HINTS: Mapping[str, str] = {
     "fmod": "use torch.remainder",
     "std_mean": "use torch.var_mean",
     **dict.fromkeys(("tensor", "as_tensor", "scalar_tensor"), "use torch.full, or torch.stack"),
-    **dict.fromkeys(("backward", "requires_grad_", "register_hook"), "training is the trainer's"),
+    **dict.fromkeys(("backward", "register_hook"), "training is the trainer's"),
     "multi_head_attention_forward": "use torch.nn.MultiheadAttention",
     "pack_padded_sequence": "pad, and mask what a row does not have",
     "where": "give it three arguments: condition, then, else",

@@ -56,6 +56,8 @@ class Leaves:
         path = self._paths.get(module)
         if path is None:
             name = type(module).__name__
+            if name in tables.CONTAINERS:  # such as self.layers[:2]
+                return None
             way_out = "keep it as an attribute, or in a ModuleList or ModuleDict"
             raise refused(f"{name} is no part of the module that is traced", way_out)
         if self._has_losses and isinstance(module, _Loss):

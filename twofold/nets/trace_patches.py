@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 import torch
 from torch import nn
+from torch.utils import checkpoint
 
 from twofold.nets.trace_errors import is_foreign, unsupported
 from twofold.nets.trace_factories import SIDE_BY_SIDE
@@ -35,7 +36,8 @@ def patched(recorder: Pass, root: nn.Module | Callable[..., Any]) -> Generator[N
 
     torch.zeros(x.shape[0], 3): torch reads sizes side by side before it asks who else would. A
     torch.autograd.Function would lose its backward, and is refused. len(x) may be a node where
-    forward() and the functions that it calls look `len` up.
+    forward() and the functions that it calls look `len` up. Checkpoints of activations are about
+    memory alone, and are gone through.
     """
     with contextlib.ExitStack() as stack:
         for name in SIDE_BY_SIDE:
@@ -44,10 +46,15 @@ def patched(recorder: Pass, root: nn.Module | Callable[..., Any]) -> Generator[N
         apply: Any = vars(torch.autograd.Function)["apply"]
         refuse = classmethod(_refusal(recorder, apply))
         stack.enter_context(_replaced(torch.autograd.Function, "apply", refuse, apply))
+        stack.enter_context(_replaced(checkpoint, "checkpoint", _at_once))
         for names in _namespaces(root):
             if "len" not in names:
                 names["len"] = _length
                 stack.callback(names.pop, "len")
+            for name, value in list(names.items()):
+                if value is _CHECKPOINT:
+                    names[name] = _at_once
+                    stack.callback(names.update, {name: value})
         yield
 
 
@@ -85,6 +92,17 @@ def _length(value: Any) -> Any:
     if type(value) is Stand and value.ndim:
         return value.shape[0]
     return builtins.len(value)
+
+
+_CHECKPOINT = checkpoint.checkpoint
+
+
+def _at_once(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    """torch.utils.checkpoint.checkpoint without its options."""
+    for option in ("use_reentrant", "context_fn", "determinism_check", "debug", "early_stop"):
+        kwargs.pop(option, None)
+    kwargs.pop("preserve_rng_state", None)
+    return function(*args, **kwargs)
 
 
 def _namespaces(root: nn.Module | Callable[..., Any]) -> list[dict[str, Any]]:

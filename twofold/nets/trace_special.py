@@ -312,6 +312,13 @@ def itself(at: Emitter, x: Any) -> Any:
     return x
 
 
+def requires_grad_(at: Emitter, x: Any, requires_grad: bool = True) -> Any:  # noqa: FBT001, FBT002 - as torch
+    """x.requires_grad_(False): without its gradient."""
+    if requires_grad:
+        raise unsupported(".requires_grad_()", "leave it out: what trains is a parameter")
+    return at.emit(of("detach"), x)
+
+
 def ravel(at: Emitter, x: Any) -> Any:
     """x.ravel()."""
     return at.emit(of("flatten"), x, 0, -1)
@@ -368,6 +375,7 @@ SPECIAL: Mapping[str, Special] = {
     **dict.fromkeys(("view_as", "reshape_as"), view_as),
     "t": transposed,
     "ravel": ravel,
+    "requires_grad_": requires_grad_,
     "to": to,
     "type": type_of,
     "float": type_cast(torch.float32),

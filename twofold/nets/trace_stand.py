@@ -206,6 +206,13 @@ class Stand(fx.Proxy):
         del args, kwargs
         raise TypeError("a tensor is not callable")
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
+        del memo
+        return self._method("clone")
+
+    def __copy__(self) -> Any:
+        return self._method("clone")
+
     def __round__(self, ndigits: int | None = None) -> Any:
         return self._method("round", *(() if ndigits is None else (ndigits,)))
 

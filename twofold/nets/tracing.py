@@ -28,6 +28,9 @@ from twofold.v1 import graph_pb2
 #: One tensor, several in the order of forward(), or by its argument names.
 Examples = Tensor | Sequence[Tensor] | Mapping[str, Tensor]
 
+#: Rows of the two batches. Batch norms train on two at least; no half or remainder of the two is
+#: the same by chance.
+_FEW, _MANY = 2, 5
 #: fx patches torch itself while it traces: one at a time.
 _ONE = threading.RLock()
 
@@ -194,12 +197,13 @@ def argument_names(called: nn.Module | Callable[..., Any]) -> list[str]:
 
 
 def pair(name: str, example: Tensor) -> Pair:
-    """An example for two sizes of a batch, neither of which is what the other one is by chance."""
+    """An example as two batches: of its first rows, repeated where they are too few."""
     _check_given(example, Tensor, f"the example of {name}", "a tensor of a few rows")
     if example.dim() < 1 or not len(example):
         shown = f"the example of {name} is {tuple(example.shape)}"
         raise refused(shown, "give a tensor of a few rows")
     data_type(example.dtype, name)
-    few = example.detach().clone()
-    few = few if len(few) > 1 else torch.cat([few, few])
-    return few, torch.cat([few, few, few[:1]])
+    rows = example.detach().clone()
+    while len(rows) < _MANY:
+        rows = torch.cat([rows, rows])
+    return rows[:_FEW].clone(), rows[:_MANY].clone()
