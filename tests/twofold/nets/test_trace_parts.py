@@ -136,11 +136,12 @@ class Unread(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.norm, self.linear = nn.BatchNorm1d(4), nn.Linear(4, 4)
-        self.spare, self.drop = nn.Linear(4, 9), nn.Dropout(0.5)
+        self.spare, self.drop, self.idle = nn.Linear(4, 9), nn.Dropout(0.5), nn.Dropout(0.1)
 
     def forward(self, x: Tensor) -> Tensor:
         functional.dropout(x, 0.3, training=self.training)
         self.norm(x)
+        self.idle(x)
         self.spare(x)
         return self.drop(self.linear(x))
 
@@ -155,6 +156,7 @@ def test_draws_and_counts_happen_also_where_nothing_reads_them() -> None:
     torch.manual_seed(3)
     torch.testing.assert_close(net.train()(x), wanted)
     torch.testing.assert_close(net.state_dict(), module.state_dict())
-    assert [node.module for node in net.graph.nodes if node.module] == ["norm", "linear", "drop"]
+    called = [node.module for node in net.graph.nodes if node.module]
+    assert called == ["norm", "idle", "linear", "drop"]
     eval_nodes = net.graph.eval_nodes or net.graph.nodes
     assert [node.module for node in eval_nodes if node.module] == ["linear", "drop"]
