@@ -12,7 +12,6 @@ A folder's fsync says nothing about the folder's own name.
 
 import contextlib
 import errno
-import os
 import random
 from collections.abc import Callable, Iterator
 from itertools import count
@@ -287,7 +286,7 @@ class SimNewFile:
 
 
 def _error(number: int) -> OSError:
-    return OSError(number, os.strerror(number))
+    return OSError(number, errno.errorcode[number])
 
 
 def _walk(folder: _Folder, prefix: str) -> Iterator[tuple[str, bytes]]:

@@ -15,10 +15,7 @@ _compile = cast(
     _lua.eval(
         b"""function(body)
           return assert(loadstring(
-            'return function(redis, count, ...) local all = {...} local KEYS, ARGV = {}, {} '
-            .. 'for i = 1, count do KEYS[i] = all[i] end '
-            .. 'for i = count + 1, #all do ARGV[i - count] = all[i] end '
-            .. 'return (function() ' .. body .. ' end)() end'))()
+            'return function(redis, KEYS, ...) local ARGV = {...} ' .. body .. ' end'))()
         end"""
     ),
 )
@@ -33,9 +30,10 @@ class Commands(Protocol):
         ...
 
 
-#: Whose script runs. What Lua holds of a server neither collector would ever free, as the server
-#: would hold what Lua gave for it: so Lua holds functions of this module, made once.
-_running: list[Commands] = []
+#: Runs the commands of the scripts that run. What Lua holds of a server neither collector would
+#: ever free, as the server would hold what Lua gave for it: so Lua holds functions of this module,
+#: made once.
+_running: list[Callable[..., Reply]] = []
 
 
 def run(
@@ -46,15 +44,15 @@ def run(
     if function is None:
         body = script.text.partition("\n")[2] if script.text[:2] == "#!" else script.text
         function = _compiled[script.sha1] = _compile(body.encode())
-    _running.append(commands)
+    _running.append(commands.command)
     try:
-        return _to_reply(function(_redis, len(keys), *keys, *arguments))
+        return _to_reply(function(_redis, _lua.table_from(keys), *arguments))
     finally:
         _running.pop()
 
 
 def _call(name: bytes, *arguments: bytes) -> object:
-    reply = _running[-1].command(name, *arguments)
+    reply = _running[-1](name, *arguments)
     return _from_reply(reply) if type(reply) is list or reply is None else reply
 
 

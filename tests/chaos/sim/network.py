@@ -4,8 +4,6 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import TypeVar, cast
 
-from greenlet import getcurrent
-
 from tests.chaos.sim.redis import Server
 from tests.chaos.sim.schedule import Process, Thread
 from twofold.errors import LimitExceeded, Unavailable
@@ -207,7 +205,7 @@ class SimConnection:
         until_us = schedule.now_us + timeout_us
         generation = network.generation
         while True:
-            network.wait_for(key, cast("Thread", getcurrent()))
+            network.wait_for(key, schedule.running())
             schedule.pause(max(0, until_us - schedule.now_us))
             if network.generation != generation:
                 raise _Lost

@@ -5,8 +5,6 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
-from greenlet import getcurrent
-
 from tests.chaos.history import Event, Memory, Value
 from tests.chaos.sim.disk import SimDisk
 from tests.chaos.sim.network import Network, SimConnection
@@ -66,8 +64,7 @@ class Node:
         """As SIGTERM: whoever waits looks up."""
         self.is_stopping = True
         for thread in self.process.threads:
-            if not thread.is_done:
-                self.site.schedule.wake(thread)
+            self.site.schedule.wake(thread)
 
     def _connect(self, _: str, patience_s: float) -> SimConnection:
         connection = SimConnection(self.site.network, self.process, patience_s)
@@ -190,13 +187,11 @@ class Site:
         return self.schedule.random.randbytes(20).hex().encode()
 
 
-def arm(points: Sequence[str]) -> None:
+def arm(points: Sequence[str], schedule: Schedule) -> None:
     """Lets traps of processes lie at these fault points."""
     for point in points:
-        faults.arm(point, partial(_come_to, point))
+        faults.arm(point, partial(_come_to, point, schedule))
 
 
-def _come_to(point: str) -> None:
-    thread = getcurrent()
-    if isinstance(thread, Thread):
-        thread.process.come_to(point)
+def _come_to(point: str, schedule: Schedule) -> None:
+    schedule.running().process.come_to(point)

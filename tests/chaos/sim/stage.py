@@ -112,7 +112,7 @@ class Stage:
     @contextmanager
     def _running(self) -> Generator[None]:
         faults.disarm()
-        arm(sorted(self._points))
+        arm(sorted(self._points), self.site.schedule)
         was_silent = logging.root.manager.disable >= logging.CRITICAL
         if not was_silent:  # switching clears what every logger remembers
             logging.disable()

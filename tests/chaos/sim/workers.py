@@ -5,9 +5,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any, TypeVar, cast
 
-from greenlet import getcurrent
-
-from tests.chaos.sim.schedule import Thread, drive
+from tests.chaos.sim.schedule import drive
 from tests.chaos.sim.site import BEAT_US, PATROL_US, POLICY, TENANT, Node
 from trainer.outage import PASSING
 from twofold import keys
@@ -119,7 +117,7 @@ class _Attempt:
         self._is_lost = False
         self._is_cancelling = False
         self._is_over = False
-        self._thread = cast("Thread", getcurrent())
+        self._thread = node.site.schedule.running()
 
     def run(self) -> None:
         """Trains and tells the ledger."""
