@@ -47,12 +47,11 @@ def snapshot(job: Job) -> list[Argument]:
 def _differences(
     names: Sequence[str], before: Iterable[object], after: Iterable[object]
 ) -> list[Argument]:
-    found: list[Argument] = []
+    found: list[object] = []
     for name, was, value in zip(names, before, after, strict=True):
         if value != was:
-            flat = int(value) if isinstance(value, bool) else value
-            found += (name, cast("Argument", flat))
-    return found
+            found += (name, int(value) if isinstance(value, bool) else value)
+    return cast("list[Argument]", found)
 
 
 def is_news(old: Job, new: Job) -> bool:

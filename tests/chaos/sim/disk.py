@@ -41,6 +41,12 @@ class _File:
         #: This many bytes of it are durable.
         self.synced = 0
 
+    def copy(self) -> "_File":
+        """The same bytes, all of them durable."""
+        copied = _File()
+        copied.data, copied.synced = self.data, len(self.data)
+        return copied
+
     def lose(self, rng: random.Random, chance: float) -> None:
         """Loses bytes that were not synced."""
         if self.synced < len(self.data) and rng.random() < chance:
@@ -69,6 +75,12 @@ class _Folder:
             del self.entries[name]
         else:
             self.entries[name] = inode
+
+    def copy(self) -> "_Folder":
+        """The same files and folders, all of them durable."""
+        copied = _Folder()
+        copied.entries = {name: inode.copy() for name, inode in self.entries.items()}
+        return copied
 
     def lose(self, rng: random.Random, chance: float) -> None:
         """Loses changes that were not synced, here and below."""

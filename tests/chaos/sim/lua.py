@@ -15,10 +15,13 @@ _compile = cast(
     _lua.eval(
         b"""function(body)
           return assert(loadstring(
-            'return function(redis, KEYS, ...) local ARGV = {...} ' .. body .. ' end'))()
+            'return function(redis, count, ...) local all = {...} '
+            .. 'local KEYS, ARGV = {unpack(all, 1, count)}, {unpack(all, count + 1)} '
+            .. body .. ' end'))()
         end"""
     ),
 )
+_table = cast("Callable[..., object]", _lua.eval(b"function(...) return {...} end"))
 _compiled: dict[str, Callable[..., Any]] = {}
 
 
@@ -46,7 +49,7 @@ def run(
         function = _compiled[script.sha1] = _compile(body.encode())
     _running.append(commands.command)
     try:
-        return _to_reply(function(_redis, _lua.table_from(keys), *arguments))
+        return _to_reply(function(_redis, len(keys), *keys, *arguments))
     finally:
         _running.pop()
 
@@ -71,7 +74,7 @@ def _from_reply(reply: Reply) -> object:
     if reply is None:
         return False
     if isinstance(reply, list):
-        return _lua.table_from([_from_reply(one) for one in reply])
+        return _table(*map(_from_reply, reply))
     return reply
 
 

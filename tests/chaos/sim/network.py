@@ -42,7 +42,7 @@ class Network:
         self.paused_until_us = 0
         #: Rises with each outage: answers under way are lost.
         self.generation = 0
-        self._backlog: list[Callable[[], Reply]] = []
+        self._backlog: list[Callable[[], object]] = []
         self._waiters: dict[bytes, list[Thread]] = {}
 
     def go_away(self, until_us: int) -> None:
@@ -60,7 +60,7 @@ class Network:
             with suppress(NoGroup, GroupExists, LimitExceeded):  # nobody hears of it
                 act()
 
-    def postpone(self, act: Callable[[], Reply]) -> None:
+    def postpone(self, act: Callable[[], object]) -> None:
         """Keeps a command that its sender gave up."""
         self._backlog.append(act)
 
@@ -165,7 +165,7 @@ class SimConnection:
     def _once(self, act: Callable[[], _T], what: str, block: tuple[bytes, int] | None) -> _T:
         network, draw = self._network, self._schedule.random.random
         self._process.step(what, int(draw() * network.way_us))
-        self._reach(cast("Callable[[], Reply]", act))
+        self._reach(act)
         generation = network.generation
         reply = act()
         if block is not None and not reply:
@@ -180,7 +180,7 @@ class SimConnection:
             raise _Lost
         return reply
 
-    def _reach(self, act: Callable[[], Reply]) -> None:
+    def _reach(self, act: Callable[[], object]) -> None:
         """Returns where the server takes the command now; raises _Lost."""
         network, schedule = self._network, self._schedule
         if self.cut_until_us > schedule.now_us:

@@ -7,6 +7,7 @@ from tests.chaos.runs import Result
 from tests.chaos.sim import trouble
 from tests.chaos.sim.schedule import EPOCH_MS
 from tests.chaos.sim.stage import Stage, Wish
+from tests.chaos.sim.used import make_used
 from tests.chaos.sim.workers import Script
 from twofold.internal.v1 import record_pb2
 
@@ -23,6 +24,8 @@ _JOB_COUNTS = (*(1,) * 10, 2, 2, 3)
 _FAILURE_COUNTS = (*(0,) * 10, 1, 1, 2, 3)
 _ENDINGS = ("failed", "failed", "failed", "store", "data", "evicted")
 _MODELS = ("m", "m", "m", "n")
+#: So many sites are not new.
+_USED = 0.75
 #: Set to have the story of good runs too.
 TELL_VARIABLE = "TWOFOLD_CHAOS_TELL"
 
@@ -37,6 +40,8 @@ class Scenario:
     def run(self) -> Result:
         """Runs it and checks what came of it."""
         draw, stage = self._draw, self.stage
+        if draw.random() < _USED:
+            make_used(stage.site)
         stage.site.network.way_us = draw.choice(_WAYS_US)
         stage.site.disk_us = draw.choice(_DISKS_US)
         workers, apis = draw.choice(_WORKER_COUNTS), 1 if draw.random() < 0.8 else 2
