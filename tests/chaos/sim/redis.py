@@ -5,6 +5,7 @@ a wipe and a failover lose what they say.
 """
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import TypeAlias, cast
 
 from tests.chaos.sim import lua
@@ -317,7 +318,11 @@ def _kept(original: Value, copy: object) -> Value:
 
 
 def _encoded(arguments: Sequence[Argument]) -> list[bytes]:
-    return [
-        one.encode() if isinstance(one, str) else one if isinstance(one, bytes) else b"%d" % one
-        for one in arguments
-    ]
+    return list(map(_bytes_of, arguments))
+
+
+@lru_cache(4_096)
+def _bytes_of(argument: Argument) -> bytes:
+    if isinstance(argument, str):
+        return argument.encode()
+    return argument if isinstance(argument, bytes) else b"%d" % argument
