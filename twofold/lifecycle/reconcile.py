@@ -51,7 +51,7 @@ class Reconciler(Core):
         done = Reconciled()
         lost = False
         for tenant in self._tenants:
-            origin = await self._queue.origin(tenant, self._ulid())
+            origin = await self._queue.origin(tenant, self._ulid)
             if origin.is_checked:
                 continue
             lost = True
@@ -62,7 +62,7 @@ class Reconciler(Core):
         """Makes the queue know every job of the store as it must; idempotent."""
         done = Reconciled()
         for tenant in self._tenants:
-            origin = await self._queue.origin(tenant, self._ulid())
+            origin = await self._queue.origin(tenant, self._ulid)
             done += await self._compare(tenant, origin)
         return done
 

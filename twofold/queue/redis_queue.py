@@ -284,16 +284,16 @@ class RedisQueue:
         found = await self._connection.call_all(commands) if commands else []
         return [job for job, reply in zip(jobs, found, strict=True) if not reply]
 
-    async def origin(self, tenant: str, token: str) -> Origin:
+    async def origin(self, tenant: str, token: Callable[[], str]) -> Origin:
         """Where the server's data come from, and whether they were compared with the store.
 
-        `token` is unique; it marks data without a mark.
+        `token` makes a unique one, which marks data without a mark.
         """
         key = schema.checked(tenant)
         look: list[tuple[Argument, ...]] = [("HGETALL", key), ("INFO", "server")]
         fields, about = await self._connection.call_all(look)
         if "born" not in codec.pairs(fields):
-            await self._connection.evaluate(_PERMITTED, [key], ["HSETNX", "born", token])
+            await self._connection.evaluate(_PERMITTED, [key], ["HSETNX", "born", token()])
             fields, about = await self._connection.call_all(look)
         found = codec.pairs(fields)
         run_id = parse_info(about).get("run_id", "")

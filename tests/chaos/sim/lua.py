@@ -17,7 +17,9 @@ _compile = cast(
           return assert(loadstring(
             'return function(redis, count, ...) local all = {...} '
             .. 'local KEYS, ARGV = {unpack(all, 1, count)}, {unpack(all, count + 1)} '
-            .. body .. ' end'))()
+            .. 'local reply = (function() ' .. body .. ' end)() '
+            .. 'if type(reply) == "table" then return true, unpack(reply) end '
+            .. 'return false, reply end'))()
         end"""
     ),
 )
@@ -49,7 +51,9 @@ def run(
         function = _compiled[script.sha1] = _compile(body.encode())
     _running.append(commands.command)
     try:
-        return _to_reply(function(_redis, len(keys), *keys, *arguments))
+        is_list, *values = function(_redis, len(keys), *keys, *arguments)
+        found = [_to_reply(value) for value in values]
+        return found if is_list else found[0]
     finally:
         _running.pop()
 

@@ -174,11 +174,6 @@ class Schedule:
         self.current: Thread | None = None
         self._turn = 0
 
-    @property
-    def now_ms(self) -> int:
-        """Milliseconds since the run's beginning."""
-        return self.now_us // 1000
-
     def tell(self, who: str, what: str) -> None:
         """One line of the story, where somebody wants it."""
         if self.story is not None:
@@ -196,7 +191,8 @@ class Schedule:
 
     def pause(self, delay_us: int) -> None:
         """Lets others run; returns after `delay_us`, or as soon as somebody wakes this thread."""
-        thread = self.running()
+        thread = self.current
+        assert thread is not None
         process, heap = thread.process, self.heap
         wake_us = self.now_us + delay_us
         is_first = not heap or wake_us < heap[0][0]
@@ -279,7 +275,7 @@ class SimClock:
         self._process = process
 
     def time_ms(self) -> int:
-        return EPOCH_MS + self._process.schedule.now_ms + self._process.skew_ms
+        return EPOCH_MS + self._process.schedule.now_us // 1000 + self._process.skew_ms
 
     def monotonic_s(self) -> float:
         return self._process.schedule.now_us / 1e6

@@ -42,6 +42,7 @@ class Node:
         self.process = Process(site.schedule, name)
         self.start = start
         self.is_stopping = False
+        self._draw = site.schedule.random.random
         self.clock = SimClock(self.process)
         self.handle = site.disk.handle(self._on_disk)
         self.store = LocalStore(ROOT, disk=self.handle)
@@ -73,7 +74,7 @@ class Node:
 
     def _on_disk(self, what: str) -> None:
         site = self.site
-        self.process.step(what, int(site.schedule.random.random() * site.disk_us))
+        self.process.step(what, int(self._draw() * site.disk_us))
         if site.disk_errors:
             site.raise_disk_error(self)
 
@@ -93,6 +94,8 @@ class Site:
         #: Errors that the next steps of a node's disk, or everybody's (""), raise.
         self.disk_errors: dict[str, list[int]] = {}
         self.counts: dict[str, int] = {}
+        #: It is not new: its processes were there before.
+        self.is_used = False
         #: Nothing is broken on purpose any more.
         self.is_quiet = False
         #: Until then a process stands still or the server is away.
@@ -181,7 +184,7 @@ class Site:
 
     def server_ms(self) -> int:
         """The queue server's clock."""
-        return EPOCH_MS + self.schedule.now_ms
+        return EPOCH_MS + self.schedule.now_us // 1000
 
     def _new_id(self) -> bytes:
         return self.schedule.random.randbytes(20).hex().encode()

@@ -9,6 +9,7 @@ from tests.chaos.sim.site import Node, Site
 def make_used(site: Site) -> None:
     """Gives a new site what another's first process left."""
     other = _other()
+    site.is_used = True
     site.server.data, site.server.expires = other.server.snapshot()
     site.server.run_id = other.server.run_id
     site.disk.root = other.disk.root.copy()
@@ -17,10 +18,14 @@ def make_used(site: Site) -> None:
 @cache
 def _other() -> Site:
     site = Site(0)
-    site.start("first", _compare)
+    site.start("first", _look_around)
     site.schedule.run(lambda: False)
     return site
 
 
-def _compare(node: Node) -> None:
-    node.process.spawn(lambda: drive(node.ledger.recover()))
+def _look_around(node: Node) -> None:
+    def act() -> None:
+        drive(node.ledger.recover())
+        drive(node.ledger.reap())
+
+    node.process.spawn(act)
