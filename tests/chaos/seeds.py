@@ -16,8 +16,6 @@ from trainer.child import die_with_parent
 MODULES = {"S": "tests.chaos.sim", "R": "tests.chaos.real", "P": "tests.chaos.full"}
 #: Seeds that a process gets at once where runs are short.
 _CHUNK = 25
-#: Objects of short runs between two looks for garbage; a run leaves some thousands.
-_GARBAGE = 100_000
 
 
 @lru_cache
@@ -45,19 +43,17 @@ def _settle_in() -> None:
     """Short runs log nothing, and what they begin with is no garbage."""
     logging.disable()
     gc.freeze()
-    gc.set_threshold(_GARBAGE)
 
 
 @contextmanager
 def _settled_in(name: str) -> Generator[None]:
     """As `_prepare`, for a process that has other things to do afterwards."""
-    silenced, thresholds = logging.root.manager.disable, gc.get_threshold()
+    silenced = logging.root.manager.disable
     if name == "S":
         _settle_in()
     try:
         yield
     finally:
-        gc.set_threshold(*thresholds)
         gc.unfreeze()
         logging.disable(silenced)
 

@@ -1,6 +1,6 @@
 """Scripts of Redis, run by the Lua that Redis has: values as bytes, replies to and fro."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from typing import Any, Protocol, cast
 
 from lupa.lua51 import LuaRuntime
@@ -42,7 +42,7 @@ _running: list[Callable[..., Reply]] = []
 
 
 def run(
-    script: Script, keys: Sequence[bytes], arguments: Sequence[bytes], commands: Commands
+    script: Script, keys: Iterable[bytes], arguments: Iterable[bytes], commands: Commands
 ) -> Reply:
     """A script's reply."""
     function = _compiled.get(script.sha1)
@@ -51,7 +51,8 @@ def run(
         function = _compiled[script.sha1] = _compile(body.encode())
     _running.append(commands.command)
     try:
-        is_list, *values = function(_redis, len(keys), *keys, *arguments)
+        names = tuple(keys)
+        is_list, *values = function(_redis, len(names), *names, *arguments)
         found = [_to_reply(value) for value in values]
         return found if is_list else found[0]
     finally:

@@ -153,14 +153,13 @@ class SimConnection:
                 schedule.pause(int(pause_us * (0.5 + schedule.random.random() / 2)))
                 tries += 1
             else:
-                self._note_success(begun_us + (block[1] if block else 0))
+                since_us = self._away_since_us
+                if since_us is None:
+                    since_us = begun_us + (block[1] if block else 0)
+                now_us = schedule.now_us
+                self._stalls.add(now_us / 1e6, (now_us - since_us) / 1e6)
+                self._away_since_us = None
                 return reply
-
-    def _note_success(self, expected_us: int) -> None:
-        since_us = expected_us if self._away_since_us is None else self._away_since_us
-        now_us = self._schedule.now_us
-        self._stalls.add(now_us / 1e6, (now_us - since_us) / 1e6)
-        self._away_since_us = None
 
     def _once(self, act: Callable[[], _T], what: str, block: tuple[bytes, int] | None) -> _T:
         network, draw = self._network, self._schedule.random.random

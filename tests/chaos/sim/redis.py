@@ -59,7 +59,7 @@ class Server:
 
     def execute(self, arguments: Sequence[Argument]) -> Reply:
         """One command's reply; raises NoGroup, GroupExists, LimitExceeded."""
-        name, *rest = _encoded(arguments)
+        name, *rest = map(_bytes_of, arguments)
         if self.is_full and name in _GROWING:
             raise LimitExceeded("the queue's memory is full; try again later", limit="memory")
         return _METHODS[name](self, *rest)
@@ -68,7 +68,7 @@ class Server:
         """A script's reply."""
         if self.is_full and "allow-oom" not in script.text.partition("\n")[0]:
             raise LimitExceeded("the queue's memory is full; try again later", limit="memory")
-        return lua.run(script, _encoded(keys), _encoded(arguments), self)
+        return lua.run(script, map(_bytes_of, keys), map(_bytes_of, arguments), self)
 
     def command(self, name: bytes, *arguments: bytes) -> Reply:
         """A script's command; see lua.Commands."""
@@ -315,10 +315,6 @@ def _kept(original: Value, copy: object) -> Value:
     if isinstance(original, Members):
         return Members(cast("dict[bytes, int]", copy))
     return cast("Value", copy)
-
-
-def _encoded(arguments: Sequence[Argument]) -> list[bytes]:
-    return list(map(_bytes_of, arguments))
 
 
 @lru_cache(4_096)

@@ -187,7 +187,8 @@ class Schedule:
     def wake(self, thread: Thread) -> None:
         """Lets a thread go on now, whatever it waits for."""
         if not thread.is_done:
-            heappush(self.heap, self._wait(thread, self.now_us))
+            thread.turn = self._turn = self._turn + 1
+            heappush(self.heap, (self.now_us, self._turn, thread))
 
     def pause(self, delay_us: int) -> None:
         """Lets others run; returns after `delay_us`, or as soon as somebody wakes this thread."""
@@ -199,7 +200,8 @@ class Schedule:
         if is_first and process.stopped_until_us <= wake_us and not process.is_dead:
             self.now_us = wake_us  # nobody else comes before
             return
-        following = self._next(heappushpop(heap, self._wait(thread, wake_us)))
+        thread.turn = self._turn = self._turn + 1
+        following = self._next(heappushpop(heap, (wake_us, self._turn, thread)))
         if following is not thread:
             following.carrier.switch()
         if process.is_dead:
@@ -247,11 +249,6 @@ class Schedule:
             if thread.turn == turn:
                 self.current = thread
                 thread.end()
-
-    def _wait(self, thread: Thread, wake_us: int) -> "_Wait":
-        self._turn += 1
-        thread.turn = self._turn
-        return wake_us, self._turn, thread
 
 
 #: Until when who waits; of equal ones, the first to begin.

@@ -1,6 +1,5 @@
 """A site with its users and faults, moved on piece by piece, and judged at the end."""
 
-import gc
 import logging
 import time
 from collections.abc import Callable, Generator
@@ -117,15 +116,12 @@ class Stage:
         was_silent = logging.root.manager.disable >= logging.CRITICAL
         if not was_silent:  # switching clears what every logger remembers
             logging.disable()
-        # Looking for garbage in a run takes a tenth of its time.
-        gc.disable()
         decode = manifest.decode
         manifest.decode = _remembered(decode)
         try:
             yield
         finally:
             manifest.decode = decode
-            gc.enable()
             if not was_silent:
                 logging.disable(logging.NOTSET)
             faults.disarm()
