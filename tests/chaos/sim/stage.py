@@ -117,7 +117,7 @@ class Stage:
         if not was_silent:  # switching clears what every logger remembers
             logging.disable()
         decode = manifest.decode
-        manifest.decode = _remembered(decode)
+        manifest.decode = remembered(decode)
         try:
             yield
         finally:
@@ -160,7 +160,7 @@ class Stage:
             user.cancel(job)
 
 
-def _remembered(
+def remembered(
     decode: Callable[[bytes], model_pb2.Manifest],
 ) -> Callable[[bytes], model_pb2.Manifest]:
     """`decode`, which makes the same of the same bytes, and takes as long as ten steps."""
