@@ -4,13 +4,14 @@
 
 import copy
 
+import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils import checkpoint
 from torch.utils.checkpoint import checkpoint as by_name
 
-from twofold.nets import trace
+from twofold.nets import InvalidModule, trace
 from twofold.nets.net import Net, load
 
 
@@ -160,3 +161,23 @@ def test_draws_and_counts_happen_also_where_nothing_reads_them() -> None:
     assert called == ["norm", "idle", "linear", "drop"]
     eval_nodes = net.graph.eval_nodes or net.graph.nodes
     assert [node.module for node in eval_nodes if node.module] == ["linear", "drop"]
+
+
+class TwoNames(nn.Module):
+    """One part under two names."""
+
+    def __init__(self, part: nn.Module) -> None:
+        super().__init__()
+        self.first = self.second = part
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.second(self.first(x))
+
+
+def test_a_norm_of_two_names_is_refused_as_only_one_would_be_kept() -> None:
+    """What has no figures that training moves may be shared: its parameters are tied."""
+    with pytest.raises(InvalidModule, match=r"figures of one norm stand at first\.\w+ and second"):
+        trace(TwoNames(nn.BatchNorm1d(4)), torch.randn(3, 4))
+
+    module = TwoNames(nn.Sequential(nn.Linear(4, 4), nn.Tanh()))
+    check_alike(module, behind(module, torch.randn(3, 4)), torch.randn(5, 4))
