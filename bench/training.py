@@ -78,10 +78,12 @@ def _client(
 def _machine() -> str:
     able = [name for name, has in torch.cpu.get_capabilities().items() if has is True]
     bf16 = [name for name in able if "bf16" in name]
+    load = os.getloadavg()[0]
+    is_busy = load > (os.cpu_count() or 1) / 2
     return (
         f"{platform.machine()}, {os.cpu_count()} cores, bf16 by {', '.join(bf16) or 'conversion'}, "
         f"Python {platform.python_version()}, torch {torch.__version__}; load average at the "
-        f"beginning {os.getloadavg()[0]:.1f}"
+        f"beginning {load:.1f}" + (" (BUSY: repeat this on a quiet machine)" if is_busy else "")
     )
 
 

@@ -106,7 +106,7 @@ def _may_stay(key: str, record: Reply) -> bool:
     if found is None or found[2].partition(":")[0] not in _PER_JOB:
         return found is not None and found[2] in schema.PERMANENT
     try:
-        job = codec.restored(codec.pairs(record))
+        job = codec.restored(record)
     except Unimplemented:
         return True  # of a later release, as a test had it
     return job is not None and not job.is_terminal

@@ -14,7 +14,6 @@ import functools
 import hashlib
 import logging
 import re
-from collections.abc import Generator
 from pathlib import Path
 from typing import Protocol
 
@@ -197,13 +196,16 @@ class LocalStore:
         """See Store."""
         parts = split_key(key)
         temporary = self._temporary()
-        with _translated, self._discarded(temporary):
-            with self._disk.new_file(temporary) as file:
-                file.write(data)
-                fault("store.create.written")
-                file.sync()
-            fault("store.create.synced")
-            return self._name(temporary, parts)
+        with _translated:
+            try:
+                with self._disk.new_file(temporary) as file:
+                    file.write(data)
+                    fault("store.create.written")
+                    file.sync()
+                fault("store.create.synced")
+                return self._name(temporary, parts)
+            finally:
+                self._discard(temporary)
 
     def link(self, source: str, target: str) -> bool:
         """See Store."""
@@ -285,15 +287,8 @@ class LocalStore:
             self._disk.make_folder((_TEMPORARY,))
         return _TEMPORARY, self._disk.unused_name()
 
-    @contextlib.contextmanager
-    def _discarded(self, temporary: Parts) -> Generator[None, None, None]:
-        """Removes a temporary name afterwards; what it was linked to stays."""
-        try:
-            yield
-        finally:
-            self._discard(temporary)
-
     def _discard(self, temporary: Parts) -> None:
+        """Removes a temporary name; what it was linked to stays."""
         try:
             self._disk.remove(temporary)
         except FileNotFoundError:

@@ -6,7 +6,7 @@ Nothing here does I/O or reads a clock. Terminal states are never entered by a w
 """
 
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from twofold.internal.v1 import record_pb2
 from twofold.jobs import (
@@ -39,8 +39,7 @@ USER_ERRORS = frozenset(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Changes:
+class Changes(NamedTuple):
     """What an event changes; nothing when all is empty."""
 
     #: The job after it.
@@ -71,7 +70,7 @@ def decide(job: Job | None, event: Event, now_ms: int, policy: Policy) -> Change
     if changes.job is None:
         return changes
     revision = (job.revision if job else 0) + 1
-    return replace(changes, job=replace(changes.job, revision=revision))
+    return changes._replace(job=changes.job._replace(revision=revision))
 
 
 def _held(job: Job | None, attempt: str) -> Job:
@@ -88,13 +87,12 @@ def _is_repeat(job: Job | None, attempt: str) -> bool:
 
 def _given_up(changes: Changes, attempt: str) -> Changes:
     """The changes, remembered as the word of `attempt`."""
-    job = changes.job and replace(changes.job, ended_attempt=attempt)
-    return replace(changes, job=job, ended_attempt=attempt if changes.verdict else "")
+    job = changes.job and changes.job._replace(ended_attempt=attempt)
+    return changes._replace(job=job, ended_attempt=attempt if changes.verdict else "")
 
 
 def _requeued(job: Job) -> Job:
-    return replace(
-        job,
+    return job._replace(
         state=State.JOB_STATE_PENDING,
         phase=Phase.JOB_PHASE_QUEUED,
         attempt="",
@@ -125,7 +123,7 @@ def _evict(job: Job, now_ms: int, policy: Policy, message: str) -> Changes:
     if job.state == State.JOB_STATE_CANCELLING or count >= policy.max_evictions:
         text = f"{message}; lost {count} times, allowed: {policy.max_evictions - 1}"
         return _end(job, now_ms, failed(Reason.JOB_REASON_WORKER_LOST, text, count))
-    return Changes(replace(_requeued(job), eviction_count=count))
+    return Changes(_requeued(job)._replace(eviction_count=count))
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,8 +138,8 @@ class Created:
         if job is not None:
             return Changes()
         if self.job.due_ms > now_ms:
-            return Changes(replace(self.job, phase=Phase.JOB_PHASE_DELAYED))
-        return Changes(replace(self.job, phase=Phase.JOB_PHASE_QUEUED, due_ms=0))
+            return Changes(self.job._replace(phase=Phase.JOB_PHASE_DELAYED))
+        return Changes(self.job._replace(phase=Phase.JOB_PHASE_QUEUED, due_ms=0))
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,8 +169,7 @@ class Claimed:
         if job.phase != Phase.JOB_PHASE_QUEUED:
             return Changes()  # the entry was delivered twice; its holder goes on
         return Changes(
-            replace(
-                job,
+            job._replace(
                 state=State.JOB_STATE_RUNNING,
                 phase=Phase.JOB_PHASE_PREPARING,
                 attempt=self.attempt,
@@ -196,8 +193,7 @@ class Beat:
         """See Event."""
         held = _held(job, self.attempt)
         return Changes(
-            replace(
-                held,
+            held._replace(
                 phase=self.phase if self.phase in RUNNING_PHASES else held.phase,
                 progress=held.progress if self.progress is None else self.progress,
                 lease_until_ms=now_ms + policy.lease_ms,
@@ -216,7 +212,7 @@ class CancelAsked:
             return Changes()
         if job.state == State.JOB_STATE_PENDING:
             return _end(job, now_ms, cancelled())
-        return Changes(replace(job, state=State.JOB_STATE_CANCELLING))
+        return Changes(job._replace(state=State.JOB_STATE_CANCELLING))
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,8 +240,7 @@ class Failed:
             return _end(held, now_ms, failed(self.reason, self.message))
         count = held.failure_count + 1
         return Changes(
-            replace(
-                _requeued(held),
+            _requeued(held)._replace(
                 phase=Phase.JOB_PHASE_RETRY_WAIT,
                 failure_count=count,
                 due_ms=now_ms + backoff_ms(policy, count, self.jitter),
@@ -361,8 +356,7 @@ class Decided:
             return Changes()
         verdict = self.verdict
         return Changes(
-            replace(
-                _requeued(job),
+            _requeued(job)._replace(
                 state=verdict.state,
                 phase=Phase.JOB_PHASE_UNSPECIFIED,
                 reason=verdict.reason,

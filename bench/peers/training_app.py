@@ -109,6 +109,7 @@ def lightning(data: Tensors, epochs: int, batch: int) -> Seconds:
     """Lightning's Trainer without logger, checkpoints, bars and summaries."""
     import lightning as pl  # noqa: PLC0415 - only this way needs it
 
+    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     taken_s: Seconds = []
 
     class Module(pl.LightningModule):
@@ -245,7 +246,6 @@ def main() -> None:
 
     # What they say on the way is not what is measured.
     warnings.simplefilter("ignore")
-    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     torch.set_num_threads(THREADS)
     x = torch.from_numpy(np.load(FOLDER / "x.npy"))
     y = torch.from_numpy(np.load(FOLDER / "y.npy"))

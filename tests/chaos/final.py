@@ -63,8 +63,7 @@ async def read(
 
     `temporaries` are the names below the store's folder of temporary files.
     """
-    hashes = await _hashes(commands, tenant)
-    live = {job_id: codec.restored(fields) for job_id, fields in hashes.items()}
+    live = await _live(commands, tenant)
     jobs = [_job(store, tenant, job_id, live.get(job_id)) for job_id in _ids(store, tenant, live)]
     visible = [
         _version(store, tenant, model, state.number)
@@ -131,12 +130,12 @@ def _has_files(store: Store, tenant: str, found: model_pb2.Manifest) -> bool:
     return True
 
 
-async def _hashes(commands: Commands, tenant: str) -> dict[str, dict[str, bytes]]:
+async def _live(commands: Commands, tenant: str) -> dict[str, Job | None]:
     prefix = schema.job(tenant, "")
     found = sorted(await _keys(commands, prefix))
     replies = await commands.call_all([("HGETALL", key) for key in found]) if found else []
     return {
-        key.removeprefix(prefix): codec.pairs(reply)
+        key.removeprefix(prefix): codec.restored(reply)
         for key, reply in zip(found, replies, strict=True)
     }
 

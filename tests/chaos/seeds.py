@@ -5,8 +5,9 @@ import importlib
 import logging
 import multiprocessing
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from functools import lru_cache, partial
 
 from tests.chaos.runs import Result, Tier
@@ -35,14 +36,33 @@ def _prepare(name: str, parent: int) -> None:
     die_with_parent(parent)
     load(name)
     if name == "S":
-        logging.disable()
-        gc.freeze()  # what short runs begin with is no garbage
+        _settle_in()
+
+
+def _settle_in() -> None:
+    """Short runs log nothing, and what they begin with is no garbage."""
+    logging.disable()
+    gc.freeze()
+
+
+@contextmanager
+def _settled_in(name: str) -> Generator[None]:
+    """As `_prepare`, for a process that has other things to do afterwards."""
+    silenced = logging.root.manager.disable
+    if name == "S":
+        _settle_in()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
+        logging.disable(silenced)
 
 
 def results(name: str, seeds: Sequence[int], width: int) -> Iterator[Result]:
     """The results, as they come; `width` runs go side by side."""
     if width == 1:
-        yield from map(partial(run_one, name), seeds)
+        with _settled_in(name):
+            yield from map(partial(run_one, name), seeds)
         return
     # Spawned, not forked: a run may fork by itself, and wants no thread around.
     context = multiprocessing.get_context("spawn")

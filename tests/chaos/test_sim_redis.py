@@ -3,7 +3,6 @@
 import random
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 from typing import cast
 
 import pytest
@@ -15,7 +14,7 @@ from tests.valkey import Valkey
 from twofold.jobs import Job, Phase, State
 from twofold.queue.codec import pairs
 from twofold.queue.connection import Argument, GroupExists, NoGroup, Reply
-from twofold.queue.plan import Plan, plan_change
+from twofold.queue.plan import plan_change
 from twofold.queue.redis_queue import _script
 
 QUEUE = "{t}:queue"
@@ -174,9 +173,9 @@ def test_it_answers_as_a_real_server(pair: Pair, seed: int) -> None:
 def test_the_script_does_the_same_on_both(pair: Pair) -> None:
     job = Job(id="J", model="m", revision=1, request_id="r", create_ms=5)
     training = {"state": State.JOB_STATE_RUNNING, "phase": Phase.JOB_PHASE_TRAINING}
-    running = replace(job, revision=2, attempt="A", owner="w", entry="1-1", **training)
+    running = job._replace(revision=2, attempt="A", owner="w", entry="1-1", **training)
     failed = {"state": State.JOB_STATE_FAILED, "phase": Phase.JOB_PHASE_UNSPECIFIED}
-    ended = replace(job, revision=3, **failed)
+    ended = job._replace(revision=3, **failed)
     steps: list[tuple[str, str, Job | None, Job]] = [
         ("", "t1", None, job),
         ("", "t1", None, job),  # a repeat
@@ -186,9 +185,8 @@ def test_the_script_does_the_same_on_both(pair: Pair) -> None:
     ]
 
     for guard, token, old, new in steps:
-        plan = Plan("t", "J")
-        plan_change(plan, old, new)
-        simulated, real = pair.run(plan.keys, [guard, token, *plan.operations])
+        plan = plan_change("t", old, new)
+        simulated, real = pair.run(plan.keys, [guard, token, *plan.arguments])
 
         assert simulated[0] == real[0]
         assert pair.what_is_left(simulated=True) == pair.what_is_left(simulated=False)

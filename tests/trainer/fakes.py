@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from trainer.metrics import Metrics
@@ -59,7 +59,7 @@ class FakeLedger:
             raise Fenced(ATTEMPT)
 
     def _job(self, state: training_pb2.JobState) -> Job:
-        return replace(make_claim("m").job, state=state)
+        return make_claim("m").job._replace(state=state)
 
     def _tell(self, text: str, state: training_pb2.JobState) -> Job:
         self._check()

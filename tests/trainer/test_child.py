@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+import pytest_asyncio
 import torch
 
 from tests.trainer.jobs import FakeReporter, request_for, truth_spec
@@ -16,16 +17,19 @@ from twofold.internal.v1 import child_pb2
 from twofold.v1 import dataset_pb2, model_pb2, spec_pb2, training_pb2
 
 pytestmark = pytest.mark.slow
+shared = pytest.mark.asyncio(loop_scope="module")
 
 
 def xor(epochs: int = 100) -> spec_pb2.TrainingSpec:
     return truth_spec("xor", network={"family": "mlp"}, training={"epochs": epochs})
 
 
-@pytest.fixture
-async def child(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Child]:
-    monkeypatch.setenv("TWOFOLD_FAULTS", "")
-    started = await childproc.start()
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def child() -> AsyncIterator[Child]:
+    """One training process for all jobs that must not end it: starting one takes two seconds."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TWOFOLD_FAULTS", "")
+        started = await childproc.start()
     yield started
     await started.close()
 
@@ -38,6 +42,7 @@ async def receive_end(child: Child) -> child_pb2.ChildEvent:
     raise AssertionError("the child ended")
 
 
+@shared
 async def test_a_child_trains_one_request_after_the_other(child: Child, tmp_path: Path) -> None:
     manifests: list[model_pb2.Manifest] = []
     for attempt in ("a", "b"):
@@ -50,6 +55,7 @@ async def test_a_child_trains_one_request_after_the_other(child: Child, tmp_path
     assert manifests[0].model == "xor"
 
 
+@shared
 async def test_a_stop_is_answered_and_the_checkpoint_is_there(child: Child, tmp_path: Path) -> None:
     order = request_for(xor(1_000_000), tmp_path)
     await child.send(child_pb2.ChildRequest(train=order))
@@ -61,12 +67,14 @@ async def test_a_stop_is_answered_and_the_checkpoint_is_there(child: Child, tmp_
     assert [name for name in names if name.endswith(".safetensors")]
 
 
+@shared
 async def test_a_stop_without_a_job_is_answered(child: Child) -> None:
     await child.send(child_pb2.ChildRequest(stop=child_pb2.StopRequest()))
 
     assert (await receive_end(child)).HasField("stopped")
 
 
+@shared
 async def test_a_failure_has_a_reason_and_no_path(child: Child, tmp_path: Path) -> None:
     order = request_for(xor(), tmp_path)
     order.spec.data.dataset = "0" * 64
@@ -80,14 +88,17 @@ async def test_a_failure_has_a_reason_and_no_path(child: Child, tmp_path: Path) 
 
 
 async def test_the_end_of_the_socket_ends_the_child_in_the_middle_of_a_job(
-    child: Child, tmp_path: Path
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
+    monkeypatch.setenv("TWOFOLD_FAULTS", "")
+    child = await childproc.start()
     order = request_for(xor(1_000_000), tmp_path)
     await child.send(child_pb2.ChildRequest(train=order))
     await child.receive()
     child._writer.close()
 
     assert await child.exit_code() == 0
+    await child.close()
 
 
 async def test_a_fault_point_kills_where_it_is_armed(

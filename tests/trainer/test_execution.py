@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch._inductor import cpu_vec_isa
 
 from tests.trainer.test_loop import plane_loop, run_to_end
 from trainer import compiled, execution
@@ -111,8 +112,12 @@ def test_a_compiler_that_fails_leaves_everything_as_it_was(
 @pytest.mark.slow
 @pytest.mark.timeout(120)
 @pytest.mark.filterwarnings("ignore")  # of torch's compiler
-def test_a_compiled_network_trains_as_the_eager_one_does(home: Path) -> None:
+def test_a_compiled_network_trains_as_the_eager_one_does(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Batches of 20 compiled, the last one, of 8, eagerly."""
+    # Six compilations only find out which vector instructions there are.
+    monkeypatch.setattr(cpu_vec_isa, "valid_vec_isa_list", list)
     eager = run_to_end(plane_loop("linear", OPTIONS))
     loop = run_to_end(plane_loop("linear", {**OPTIONS, "compile": True}))
 

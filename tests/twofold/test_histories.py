@@ -1,7 +1,5 @@
 """Whatever happens to a job in whatever order, the promises hold."""
 
-from dataclasses import replace
-
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -107,7 +105,7 @@ class World:
             self.entries.discard(self.job.entry)
         if job.phase == Phase.JOB_PHASE_QUEUED and not job.entry:
             self.entry_count += 1
-            job = replace(job, entry=f"{self.entry_count}-0")
+            job = job._replace(entry=f"{self.entry_count}-0")
         if job.entry:
             self.entries.add(job.entry)
         self.job = job
@@ -175,7 +173,7 @@ def test_every_history_keeps_the_promises(
     history: list[tuple[str, str, int]],
     delayed: bool,  # noqa: FBT001 - Hypothesis hands it over
 ) -> None:
-    fresh = replace(FRESH, due_ms=NOW + 100 if delayed else 0)
+    fresh = FRESH._replace(due_ms=NOW + 100 if delayed else 0)
     created = decide(None, Created(fresh), NOW, POLICY).job
     assert created is not None
     world = World(created)

@@ -43,8 +43,7 @@ from twofold.v1 import training_pb2
 POLICY = Policy(lease_ms=1_000, retry_backoff_ms=100, max_backoff_ms=1_000)
 NOW = 5_000
 QUEUED = Job(id=JOB, model="digits", revision=1, entry="1-0", max_retries=2, create_ms=NOW)
-RUNNING = replace(
-    QUEUED,
+RUNNING = QUEUED._replace(
     revision=2,
     state=State.JOB_STATE_RUNNING,
     phase=Phase.JOB_PHASE_TRAINING,
@@ -54,11 +53,11 @@ RUNNING = replace(
     lease_until_ms=NOW + 1_000,
     start_ms=NOW,
 )
-CANCELLING = replace(RUNNING, state=State.JOB_STATE_CANCELLING)
-WAIT = replace(QUEUED, phase=Phase.JOB_PHASE_RETRY_WAIT, entry="", due_ms=NOW + 10)
+CANCELLING = RUNNING._replace(state=State.JOB_STATE_CANCELLING)
+WAIT = QUEUED._replace(phase=Phase.JOB_PHASE_RETRY_WAIT, entry="", due_ms=NOW + 10)
 SUCCEEDED = Verdict(state=State.JOB_STATE_SUCCEEDED, version=3, end_ms=NOW)
-ENDED = replace(
-    QUEUED, state=State.JOB_STATE_SUCCEEDED, phase=Phase.JOB_PHASE_UNSPECIFIED, entry="", version=3
+ENDED = QUEUED._replace(
+    state=State.JOB_STATE_SUCCEEDED, phase=Phase.JOB_PHASE_UNSPECIFIED, entry="", version=3
 )
 
 
@@ -85,11 +84,11 @@ def nothing(job: Job | None, event: Event, now_ms: int = NOW) -> bool:
 
 
 def test_new_job_is_queued_or_delayed_by_its_time() -> None:
-    fresh = replace(QUEUED, revision=0, entry="")
+    fresh = QUEUED._replace(revision=0, entry="")
 
     queued = decide(None, Created(fresh), NOW, POLICY).job
-    delayed = decide(None, Created(replace(fresh, due_ms=NOW + 1)), NOW, POLICY).job
-    late = decide(None, Created(replace(fresh, due_ms=NOW)), NOW, POLICY).job
+    delayed = decide(None, Created(fresh._replace(due_ms=NOW + 1)), NOW, POLICY).job
+    late = decide(None, Created(fresh._replace(due_ms=NOW)), NOW, POLICY).job
 
     assert queued is not None
     assert (queued.phase, queued.revision) == (Phase.JOB_PHASE_QUEUED, 1)
@@ -110,7 +109,7 @@ def test_claim_begins_an_attempt_with_a_lease() -> None:
 
 
 def test_second_claim_keeps_the_first_start() -> None:
-    assert after(replace(QUEUED, start_ms=7), Claimed("1-0", "A", "w")).start_ms == 7
+    assert after(QUEUED._replace(start_ms=7), Claimed("1-0", "A", "w")).start_ms == 7
 
 
 @pytest.mark.parametrize("job", [None, RUNNING, QUEUED, ENDED, WAIT])
@@ -128,7 +127,7 @@ def test_entry_of_a_running_job_delivered_twice_changes_nothing() -> None:
 
 
 def test_beat_renews_the_lease_and_keeps_what_it_does_not_say() -> None:
-    job = after(replace(RUNNING, progress=b"p"), Beat("A", Phase.JOB_PHASE_UNSPECIFIED), NOW + 500)
+    job = after(RUNNING._replace(progress=b"p"), Beat("A", Phase.JOB_PHASE_UNSPECIFIED), NOW + 500)
 
     assert job.lease_until_ms == NOW + 1_500
     assert (job.phase, job.progress) == (Phase.JOB_PHASE_TRAINING, b"p")
@@ -141,7 +140,7 @@ def test_beat_carries_phase_and_progress_and_leaves_cancelling() -> None:
     assert job.progress == b"q"
 
 
-@pytest.mark.parametrize("job", [None, QUEUED, WAIT, ENDED, replace(RUNNING, attempt="B")])
+@pytest.mark.parametrize("job", [None, QUEUED, WAIT, ENDED, RUNNING._replace(attempt="B")])
 @pytest.mark.parametrize(
     "event",
     [
@@ -197,8 +196,8 @@ def test_passing_failure_waits_and_is_repeated_so_often() -> None:
     event = Failed("A", Reason.JOB_REASON_STORE, "disk")
 
     first = after(RUNNING, event)
-    second = after(replace(RUNNING, failure_count=1), event)
-    last = verdict(replace(RUNNING, failure_count=2), event)
+    second = after(RUNNING._replace(failure_count=1), event)
+    last = verdict(RUNNING._replace(failure_count=2), event)
 
     assert (first.state, first.phase) == (State.JOB_STATE_PENDING, Phase.JOB_PHASE_RETRY_WAIT)
     assert (first.due_ms, second.due_ms) == (NOW + 100, NOW + 200)
@@ -227,7 +226,7 @@ def test_which_failures_are_repeated(
     reason: training_pb2.JobReason, *, repeated: bool, repeated_if_asked: bool
 ) -> None:
     event = Failed("A", reason, "")
-    asked = replace(RUNNING, retry_user_errors=True)
+    asked = RUNNING._replace(retry_user_errors=True)
 
     assert (decide(RUNNING, event, NOW, POLICY).verdict is None) == repeated
     assert (decide(asked, event, NOW, POLICY).verdict is None) == repeated_if_asked
@@ -253,8 +252,8 @@ def test_due_job_is_queued_when_its_time_has_come() -> None:
 def test_third_death_by_signal_ends_the_job() -> None:
     event = Evicted("A", "the training process died by signal 11 (SIGSEGV)")
 
-    second = after(replace(RUNNING, eviction_count=1), event)
-    third = verdict(replace(RUNNING, eviction_count=2), event)
+    second = after(RUNNING._replace(eviction_count=1), event)
+    third = verdict(RUNNING._replace(eviction_count=2), event)
 
     assert (second.phase, second.eviction_count) == (Phase.JOB_PHASE_QUEUED, 2)
     assert second.entry == ""
@@ -290,13 +289,13 @@ def test_last_word_of_an_attempt_said_again_changes_nothing(job: Job, event: Eve
     assert done is not None
 
     assert nothing(done, event)
-    assert nothing(replace(RUNNING, attempt="B", ended_attempt="A"), event)
+    assert nothing(RUNNING._replace(attempt="B", ended_attempt="A"), event)
     with pytest.raises(Fenced):
-        decide(replace(RUNNING, attempt="B", ended_attempt="B"), event, NOW, POLICY)
+        decide(RUNNING._replace(attempt="B", ended_attempt="B"), event, NOW, POLICY)
 
 
 def test_end_that_others_decided_is_no_word_of_the_attempt() -> None:
-    ended = after(replace(RUNNING, ended_attempt="Z"), Decided(failed(Reason.JOB_REASON_OOM, "")))
+    ended = after(RUNNING._replace(ended_attempt="Z"), Decided(failed(Reason.JOB_REASON_OOM, "")))
 
     assert ended.ended_attempt == "Z"
     with pytest.raises(Fenced):
@@ -308,7 +307,7 @@ def test_job_that_stands_nowhere_is_put_back() -> None:
 
     assert (queued.phase, queued.entry) == (Phase.JOB_PHASE_QUEUED, "")
     assert (running.phase, running.attempt, running.eviction_count) == (queued.phase, "", 0)
-    assert waiting == replace(WAIT, revision=WAIT.revision + 1)
+    assert waiting == WAIT._replace(revision=WAIT.revision + 1)
     assert verdict(CANCELLING, Restored("")).state == State.JOB_STATE_CANCELLED
     assert nothing(RUNNING, Restored("another"))
     assert nothing(ENDED, Restored(""))
@@ -342,8 +341,7 @@ def test_record_becomes_job_becomes_what_users_see() -> None:
     record.create_time.FromMilliseconds(NOW)
     record.not_before_time.FromMilliseconds(NOW + 5)
     record.retry_of = "jobs/x"
-    job = replace(
-        new_job(JOB, record),
+    job = new_job(JOB, record)._replace(
         progress=training_pb2.Progress(epoch=3).SerializeToString(),
         start_ms=NOW + 6,
         end_ms=NOW + 7,

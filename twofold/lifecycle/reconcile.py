@@ -7,7 +7,7 @@ this at once, beside workers at work: each step is one of the usual changes or a
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from twofold import identity, keys, names
 from twofold.errors import Corrupt, InvalidField, NotFound, Unimplemented
@@ -51,7 +51,7 @@ class Reconciler(Core):
         done = Reconciled()
         lost = False
         for tenant in self._tenants:
-            origin = await self._queue.origin(tenant, self._ulid())
+            origin = await self._queue.origin(tenant, self._ulid)
             if origin.is_checked:
                 continue
             lost = True
@@ -62,7 +62,7 @@ class Reconciler(Core):
         """Makes the queue know every job of the store as it must; idempotent."""
         done = Reconciled()
         for tenant in self._tenants:
-            origin = await self._queue.origin(tenant, self._ulid())
+            origin = await self._queue.origin(tenant, self._ulid)
             done += await self._compare(tenant, origin)
         return done
 
@@ -152,7 +152,7 @@ class Reconciler(Core):
                 return verdict
         job = new_job(job_id, self._read_record(tenant, job_id))
         begun = begun_attempts(self._store, tenant, job_id) if len(parts) > 1 else []
-        return replace(job, attempt_count=len(begun))
+        return job._replace(attempt_count=len(begun))
 
     async def _enqueue_all(self, tenant: str, jobs: Sequence[Job], setbacks: Setbacks) -> int:
         """Makes jobs that the queue does not know; how many of them are new to it."""

@@ -42,8 +42,8 @@ def graph(
     for name, stand in outputs.items():
         found.outputs.append(_spec(name, stand, rows, is_loss=is_loss))
     results = [stand.name for stand in in_order(named(training.returned), outputs)]
-    counting = {path for path, each in leaves.called.items() if _counts(each)}
-    found.nodes.extend(needed(training.nodes, results, counting))
+    active = {path for path, each in leaves.called.items() if _acts(each)}
+    found.nodes.extend(needed(training.nodes, results, active))
     found.results.extend(results)
     eval_results = [stand.name for stand in outputs.values()]
     eval_nodes = needed(answering.nodes, eval_results, ())
@@ -120,18 +120,22 @@ def in_order(training: Mapping[str, Any], answered: Iterable[str]) -> list[Any]:
     return list(training.values())
 
 
-def _counts(module: graph_pb2.Module) -> bool:
-    return module.arguments["track_running_stats"].boolean
+def _acts(module: graph_pb2.Module) -> bool:
+    """Whether a module draws random numbers or counts while it trains."""
+    given = {name: values.to_literal(value) for name, value in module.arguments.items()}
+    name = graph_pb2.ModuleKind.Name(module.kind)
+    is_drawing = any(word in name for word in _DRAWING) or bool(given.get("dropout"))
+    return is_drawing or given.get("track_running_stats") is True
 
 
 def needed(
-    nodes: Sequence[graph_pb2.Node], results: Sequence[str], counting: Iterable[str]
+    nodes: Sequence[graph_pb2.Node], results: Sequence[str], active: Iterable[str]
 ) -> list[graph_pb2.Node]:
-    """Nodes that results come from, also what draws random numbers or counts on its own."""
+    """Nodes that results come from, functions that draw, and modules that are `active`."""
     wanted = set(results)
     found: list[graph_pb2.Node] = []
     for node in reversed(nodes):
-        if node.name in wanted or node.input or node.module in counting or _draws(node):
+        if node.name in wanted or node.input or node.module in active or _draws(node):
             found.append(node)
             for value in node.arguments:
                 wanted.update(values.references(value))

@@ -9,7 +9,8 @@ import torch
 
 from twofold.nets.trace_calls import of
 from twofold.nets.trace_errors import unsupported
-from twofold.nets.trace_special import Emitter, Special, check_device, numbers
+from twofold.nets.trace_shapes import Emitter, Special, numbers
+from twofold.nets.trace_special import check_device
 from twofold.nets.trace_stand import Stand
 
 #: What a graph does not decide: how memory is laid out, and what training does.

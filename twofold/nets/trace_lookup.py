@@ -15,7 +15,8 @@ from torch.nn import functional
 from twofold.nets.trace_calls import FUNCTIONAL, HINTS, SHARED, SIGNED, Row, of, row
 from twofold.nets.trace_errors import InvalidModule, unsupported
 from twofold.nets.trace_factories import FACTORIES, LIKE
-from twofold.nets.trace_special import SPECIAL, Special, where_method
+from twofold.nets.trace_shapes import Special
+from twofold.nets.trace_special import SPECIAL, where_method
 
 Entry = Row | Special
 

@@ -2,87 +2,17 @@
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
 # pyright: reportUnknownArgumentType=false
 
-import functools
-import operator
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Protocol, cast
+from collections.abc import Mapping
+from typing import Any, cast
 
 import torch
 from torch import Tensor
 
+from twofold.nets import trace_shapes as shapes
 from twofold.nets.trace_calls import of
 from twofold.nets.trace_errors import refused, unsupported
+from twofold.nets.trace_shapes import Emitter, Special
 from twofold.nets.trace_stand import PLACE, Stand
-
-
-class Emitter(Protocol):
-    """What adds a node to the graph; see trace_record."""
-
-    is_training: bool
-
-    def emit(self, function: Any, *arguments: Any) -> Any:
-        """The result of a function of the tables."""
-        ...
-
-
-Special = Callable[..., Any]  # called with an emitter, then as torch's function is
-
-
-def numbers(first: Any, rest: Sequence[Any]) -> Any:
-    """What may be given as f(1, 2) or as f((1, 2))."""
-    if rest or isinstance(first, int) or type(first) is Stand:
-        return (first, *rest)
-    return tuple(first)
-
-
-def _varied(function: str) -> Special:
-    """A function of x and of numbers, side by side or as a sequence; by keyword, too."""
-
-    def run(at: Emitter, x: Any, first: Any = None, *rest: Any, **named: Any) -> Any:
-        given = first if not named else next(iter(named.values()))
-        if isinstance(given, torch.dtype):
-            raise unsupported("view(dtype)", "use x.to(dtype)")
-        return at.emit(of(function), x, numbers(given, rest))
-
-    return run
-
-
-class Sizes(tuple[Any, ...]):
-    """x.shape: a torch.Size where no size depends on the batch."""
-
-    __slots__ = ()
-
-    def __new__(cls, sizes: Iterable[Any]) -> Any:
-        """Of plain numbers torch's own."""
-        found = tuple(sizes)
-        is_plain = all(isinstance(each, int) for each in found)
-        return torch.Size(found) if is_plain else super().__new__(cls, found)
-
-    def __getitem__(self, index: Any) -> Any:
-        found = super().__getitem__(index)
-        return Sizes(found) if isinstance(index, slice) else found
-
-    def numel(self) -> Any:
-        """Their product."""
-        return functools.reduce(operator.mul, self, 1)
-
-
-def size(at: Emitter, x: Stand, dim: int | None = None) -> Any:
-    """x.size(): plain numbers, but nodes for what depends on the batch."""
-    if dim is not None:
-        return _size(at, x, dim)
-    return Sizes(_size(at, x, index) for index in range(x.ndim))
-
-
-def _size(at: Emitter, x: Stand, dim: int) -> Any:
-    few, many = (value.shape[dim] for value in x.values)
-    return few if few == many else at.emit(of("size"), x, dim)
-
-
-def numel(at: Emitter, x: Stand) -> Any:
-    """x.numel()."""
-    few, many = (value.numel() for value in x.values)
-    return few if few == many else at.emit(of("numel"), x)
 
 
 def _scaled(function: str, *, is_reverse: bool = False) -> Special:
@@ -106,16 +36,6 @@ def div(at: Emitter, input: Any, other: Any, *, rounding_mode: str | None = None
         return at.emit(of("floor_divide"), input, other)
     found = at.emit(of("div"), input, other)
     return at.emit(of("trunc"), found) if rounding_mode == "trunc" else found
-
-
-def view_as(at: Emitter, x: Any, other: Stand) -> Any:
-    """x.view_as(other)."""
-    return at.emit(of("reshape"), x, size(at, other))
-
-
-def transposed(at: Emitter, x: Stand) -> Any:
-    """x.t()."""
-    return x if x.ndim < 2 else at.emit(of("transpose"), x, 0, 1)  # noqa: PLR2004 - a matrix
 
 
 def to(at: Emitter, x: Stand, *args: Any, **named: Any) -> Any:
@@ -269,12 +189,6 @@ def split(at: Emitter, x: Any, *args: Any, **named: Any) -> Any:
 _SPLITS = ("split_size_or_sections", "split_size", "split_sizes")
 
 
-def select(at: Emitter, x: Stand, dim: int, index: Any) -> Any:
-    """x.select(dim, index)."""
-    before = (slice(None),) * (dim % x.ndim)
-    return at.emit(of("getitem"), x, (*before, index))
-
-
 def one_hot(at: Emitter, tensor: Any, num_classes: Any = -1) -> Any:
     """functional.one_hot by comparison, for indices of any shape."""
     if not isinstance(num_classes, int) or num_classes < 1:
@@ -291,21 +205,6 @@ def _no(**named: Any) -> None:
             raise unsupported(f"the argument {name}", "leave it out")
 
 
-def flip(at: Emitter, x: Any, *dims: Any, **named: Any) -> Any:
-    """torch.flip, x.flip."""
-    given = named.get("dims", dims[0] if dims else ())
-    return at.emit(of("flip"), x, numbers(given, dims[1:]))
-
-
-def stacked(dim: int) -> Special:
-    """torch.hstack and torch.vstack of tensors of two dimensions or more."""
-
-    def run(at: Emitter, tensors: Sequence[Any]) -> Any:
-        return at.emit(of("cat"), list(tensors), dim)
-
-    return run
-
-
 def itself(at: Emitter, x: Any) -> Any:
     """What changes nothing in a graph."""
     del at
@@ -317,11 +216,6 @@ def requires_grad_(at: Emitter, x: Any, requires_grad: bool = True) -> Any:  # n
     if requires_grad:
         raise unsupported(".requires_grad_()", "leave it out: what trains is a parameter")
     return at.emit(of("detach"), x)
-
-
-def ravel(at: Emitter, x: Any) -> Any:
-    """x.ravel()."""
-    return at.emit(of("flatten"), x, 0, -1)
 
 
 def zero_(at: Emitter, x: Any) -> Any:
@@ -343,12 +237,6 @@ def swapped(function: str) -> Special:
     return run
 
 
-def spread_out(at: Emitter, x: Any, first: Any = None, *rest: Any, **named: Any) -> Any:
-    """x.expand(...)."""
-    given = named.get("size", first)
-    return at.emit(of("expand"), x, numbers(given, rest))
-
-
 _SWAPPED = (
     ("add", "add"),
     ("mul", "mul"),
@@ -360,21 +248,21 @@ _SWAPPED = (
 )
 #: Functions and methods by torch's name.
 SPECIAL: Mapping[str, Special] = {
-    **{name: _varied("reshape") for name in ("view", "reshape")},
-    **{name: _varied(name) for name in ("permute", "repeat")},
-    "expand": spread_out,
-    "broadcast_to": spread_out,
-    "flip": flip,
-    "size": size,
-    "numel": numel,
-    "nelement": numel,
+    **{name: shapes.varied("reshape") for name in ("view", "reshape")},
+    **{name: shapes.varied(name) for name in ("permute", "repeat")},
+    "expand": shapes.spread_out,
+    "broadcast_to": shapes.spread_out,
+    "flip": shapes.flip,
+    "size": shapes.size,
+    "numel": shapes.numel,
+    "nelement": shapes.numel,
     "add": _scaled("add"),
     **dict.fromkeys(("sub", "subtract"), _scaled("sub")),
     "rsub": _scaled("sub", is_reverse=True),
     **dict.fromkeys(("div", "divide", "true_divide"), div),
-    **dict.fromkeys(("view_as", "reshape_as"), view_as),
-    "t": transposed,
-    "ravel": ravel,
+    **dict.fromkeys(("view_as", "reshape_as"), shapes.view_as),
+    "t": shapes.transposed,
+    "ravel": shapes.ravel,
     "requires_grad_": requires_grad_,
     "to": to,
     "type": type_of,
@@ -393,10 +281,10 @@ SPECIAL: Mapping[str, Special] = {
     "einsum": einsum,
     "meshgrid": meshgrid,
     "split": split,
-    "select": select,
+    "select": shapes.select,
     "one_hot": one_hot,
-    "hstack": stacked(1),
-    "vstack": stacked(0),
+    "hstack": shapes.stacked(1),
+    "vstack": shapes.stacked(0),
     "zero": zero_,
     "fill": fill,
     **{f"r{name}": swapped(of_name) for name, of_name in _SWAPPED},

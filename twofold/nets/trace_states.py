@@ -3,7 +3,7 @@
 # pyright: reportUnknownArgumentType=false
 
 import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -12,6 +12,12 @@ from torch import Tensor, nn
 from twofold.nets.trace_errors import refused
 from twofold.nets.trace_values import data_type
 from twofold.v1 import graph_pb2
+
+#: Modules with buffers that training moves.
+_NORMS = (
+    nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d,
+    nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d,
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,9 +99,19 @@ def _held(root: nn.Module) -> Iterator[Held]:
         _check(path, tensor)
         paths.setdefault(id(tensor), []).append(path)
         tensors[id(tensor)] = tensor
+    _check_norms(root, paths)
     stored = root.state_dict().keys()
     for key, tensor in tensors.items():
         yield Held(tensor, tuple(paths[key]), is_persistent=paths[key][0] in stored)
+
+
+def _check_norms(root: nn.Module, paths: Mapping[int, Sequence[str]]) -> None:
+    """Refuses norms of two names: training would move the running figures of the first alone."""
+    norms = (each for each in root.modules() if isinstance(each, _NORMS))
+    for buffer in itertools.chain.from_iterable(each.buffers(recurse=False) for each in norms):
+        if len(found := paths[id(buffer)]) > 1:
+            problem = f"the running figures of one norm stand at {found[0]} and {found[1]}"
+            raise refused(problem, "give the norm one name and call it twice, or make two norms")
 
 
 def _check(path: str, tensor: Tensor) -> None:

@@ -22,9 +22,11 @@
 -- ARGV[1] the token of the change that the changes were decided on ("": no such job). Not its
 --         revision: after a failover to the past, others count up to the same one.
 -- ARGV[2] the token of this change; a repeat after a lost answer finds it and changes nothing.
--- ARGV[3..] operations: name, number of the key, count of arguments, arguments.
+-- ARGV[3] the count of what follows: names and values of the job's fields that change.
+-- Then operations: name, number of the key, count of arguments, arguments.
 --
--- Answers {status, detail}: 1 applied, the job's entry; 0 another change came first, its token.
+-- Answers {status, detail}: 1 applied, the job's entry where it is new or the change a repeat, else
+-- ""; 0 another change came first, its token.
 
 local job = KEYS[1]
 local change = redis.call('HGET', job, 'change') or ''
@@ -35,23 +37,27 @@ if change ~= ARGV[1] then
   return {0, change}
 end
 
-local next_argument = 3
-while next_argument <= #ARGV do
-  local name = ARGV[next_argument]
-  local key = KEYS[tonumber(ARGV[next_argument + 1])]
-  local count = tonumber(ARGV[next_argument + 2])
-  local args = {unpack(ARGV, next_argument + 3, next_argument + 2 + count)}
-  next_argument = next_argument + 3 + count
+local fields = {unpack(ARGV, 4, 3 + ARGV[3])}
+local entry = ''
+local first = 4 + ARGV[3]
+while first <= #ARGV do
+  local name = ARGV[first]
+  local key = KEYS[tonumber(ARGV[first + 1])]
+  local last = first + 2 + ARGV[first + 2]
   if name == 'ENQUEUE' then
     -- A fresh entry, remembered in the job. The group is made with its stream, not by the first
     -- worker: XGROUP is refused while memory is full, and reading is not.
     if redis.call('EXISTS', key) == 0 then
       redis.call('XGROUP', 'CREATE', key, 'workers', '0', 'MKSTREAM')
     end
-    redis.call('HSET', job, 'entry', redis.call('XADD', key, '*', 'job', args[1]))
+    entry = redis.call('XADD', key, '*', 'job', ARGV[last])
+    fields[#fields + 1] = 'entry'
+    fields[#fields + 1] = entry
   else
-    redis.call(name, key, unpack(args))
+    redis.call(name, key, unpack(ARGV, first + 3, last))
   end
+  first = last + 1
 end
-redis.call('HSET', job, 'change', ARGV[2])
-return {1, redis.call('HGET', job, 'entry') or ''}
+-- Last, and all at once: what is not done to its end is done again.
+redis.call('HSET', job, 'change', ARGV[2], unpack(fields))
+return {1, entry}

@@ -1,7 +1,6 @@
 """Job records as the flat fields of a hash, or of an event that is a snapshot of one."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import fields
+from collections.abc import Callable, Iterable, Sequence
 from operator import attrgetter
 from typing import cast
 
@@ -10,8 +9,6 @@ from twofold.jobs import Job
 from twofold.queue.connection import Argument, Reply
 from twofold.queue.schema import RECORD_FORMAT
 
-_DEFAULTS: dict[str, object] = {field.name: field.default for field in fields(Job)}
-_NAMES = tuple(_DEFAULTS)
 #: Not in events: users never see them.
 _INTERNAL = frozenset(
     {
@@ -27,33 +24,34 @@ _INTERNAL = frozenset(
 )
 
 
-#: The values of all fields at once. Fields of ours, never a user's text.
-_values = cast("Callable[[Job], tuple[object, ...]]", attrgetter(*_NAMES))
-#: What users see of a change; a new revision alone is no news.
-_news = attrgetter(*(name for name in _NAMES if name not in _INTERNAL | {"revision"}))
-
-
-def _flat(value: object) -> str | bytes | int:
-    return int(value) if isinstance(value, bool) else cast("str | bytes | int", value)
+#: What users see of a job; a new revision alone is no news.
+_SHOWN = tuple(name for name in Job._fields if name not in _INTERNAL)
+_shown = attrgetter(*_SHOWN)
+_news = attrgetter(*(name for name in _SHOWN if name != "revision"))
+#: A job of nothing but defaults; those of required fields are values that none has.
+_EMPTY = Job(id="", model="")
 
 
 def changed(old: Job | None, new: Job) -> list[Argument]:
     """Names and values, in turn, of the fields that a hash must get; a new one: but defaults."""
     arguments: list[Argument] = [] if old else ["format", RECORD_FORMAT]
-    before = _values(old) if old else _DEFAULTS.values()
-    for name, was, value in zip(_NAMES, before, _values(new), strict=True):
-        if value != was:
-            arguments += [name, _flat(value)]
-    return arguments
+    return arguments + _differences(Job._fields, old or _EMPTY, new)
 
 
 def snapshot(job: Job) -> list[Argument]:
     """Names and values, in turn, of an event; defaults are left out."""
-    arguments: list[Argument] = ["format", RECORD_FORMAT]
-    for (name, default), value in zip(_DEFAULTS.items(), _values(job), strict=True):
-        if value != default and name not in _INTERNAL:
-            arguments += [name, _flat(value)]
-    return arguments
+    found = _differences(_SHOWN, _shown(_EMPTY), _shown(job))
+    return ["format", RECORD_FORMAT, *found]
+
+
+def _differences(
+    names: Sequence[str], before: Iterable[object], after: Iterable[object]
+) -> list[Argument]:
+    found: list[object] = []
+    for name, was, value in zip(names, before, after, strict=True):
+        if value != was:
+            found += (name, int(value) if isinstance(value, bool) else value)
+    return cast("list[Argument]", found)
 
 
 def is_news(old: Job, new: Job) -> bool:
@@ -67,22 +65,24 @@ def pairs(reply: Reply) -> dict[str, bytes]:
     return {name.decode(): value for name, value in zip(flat[::2], flat[1::2], strict=True)}
 
 
-def restored(values: Mapping[str, bytes]) -> Job | None:
+def restored(reply: Reply) -> Job | None:
     """The job of a hash or an event; None where there is none.
 
     Raises:
         Unimplemented: a newer release wrote it.
     """
-    if "id" not in values:
+    flat = cast("list[bytes]", reply or [])
+    values = dict(zip(flat[::2], flat[1::2], strict=True))
+    if b"id" not in values:
         return None
-    written = int(values.get("format", b"0"))
+    written = int(values.get(b"format", b"0"))
     if written > RECORD_FORMAT:
         raise Unimplemented(
             f"a job's record is of format {written}; this release reads {RECORD_FORMAT}: upgrade"
         )
-    parsed = {name: _PARSERS[name](value) for name, value in values.items() if name in _PARSERS}
+    known = [(_PARSERS[key], value) for key, value in values.items() if key in _PARSERS]
     # Each value has its field's type by _PARSERS, which the type checker cannot see.
-    return cast("Callable[..., Job]", Job)(**parsed)
+    return cast("Callable[..., Job]", Job)(**{name: parse(value) for (name, parse), value in known})
 
 
 def _parser(default: object) -> Callable[[bytes], object]:
@@ -93,4 +93,8 @@ def _parser(default: object) -> Callable[[bytes], object]:
     return bytes if isinstance(default, bytes) else bytes.decode
 
 
-_PARSERS = {name: _parser(default) for name, default in _DEFAULTS.items()}
+#: The field and how it is read, by its name in Redis.
+_PARSERS = {
+    name.encode(): (name, _parser(default))
+    for name, default in zip(Job._fields, _EMPTY, strict=True)
+}

@@ -1,5 +1,6 @@
 """What a change of a job does to Redis, as operations of apply.lua. Pure."""
 
+from collections.abc import Sequence
 from typing import cast
 
 from twofold.jobs import WAITING, Job, Phase, Reason, State
@@ -8,22 +9,20 @@ from twofold.queue.connection import Argument
 
 
 class Plan:
-    """Keys and operations of one run of the script, while they are put together."""
+    """Keys, fields and operations of one run of the script, while they are put together."""
 
-    def __init__(self, tenant: str, job_id: str) -> None:
+    def __init__(self, tenant: str, job_id: str, fields: Sequence[Argument]) -> None:
         self.tenant = tenant
         self.keys = [schema.job(tenant, job_id)]
-        self.operations: list[Argument] = []
-
-    def key(self, name: str) -> int:
-        """The number of a key."""
-        if name not in self.keys:
-            self.keys.append(name)
-        return self.keys.index(name) + 1
+        #: What the script gets after the two tokens.
+        self.arguments: list[Argument] = [len(fields), *fields]
 
     def add(self, operation: str, key: str, *arguments: Argument) -> None:
         """One more operation."""
-        self.operations += [operation, self.key(key), len(arguments), *arguments]
+        if key not in self.keys:
+            self.keys.append(key)
+        number = self.keys.index(key) + 1
+        self.arguments += (operation, number, len(arguments), *arguments)
 
 
 def announcement(tenant: str) -> tuple[Argument, ...]:
@@ -34,10 +33,10 @@ def announcement(tenant: str) -> tuple[Argument, ...]:
     )
 
 
-def plan_change(plan: Plan, old: Job | None, new: Job) -> None:
-    """Adds what turns `old` into `new`, with all that hangs on it."""
-    job_key, events = plan.keys[0], schema.events(plan.tenant, new.id)
-    plan.add("HSET", job_key, *codec.changed(old, new))
+def plan_change(tenant: str, old: Job | None, new: Job) -> Plan:
+    """What turns `old` into `new`, with all that hangs on it."""
+    plan = Plan(tenant, new.id, codec.changed(old, new))
+    job_key, events = plan.keys[0], schema.events(tenant, new.id)
     _plan_queue(plan, old, new)
     if old is None or codec.is_news(old, new):
         trim: tuple[Argument, ...] = ("MAXLEN", "~", schema.EVENTS_LENGTH, "*")
@@ -46,6 +45,7 @@ def plan_change(plan: Plan, old: Job | None, new: Job) -> None:
         plan.add("PEXPIRE", job_key, schema.JOB_LIFE_MS)
         plan.add("PEXPIRE", events, schema.EVENTS_LIFE_MS)
         _plan_end(plan, new)
+    return plan
 
 
 def _plan_queue(plan: Plan, old: Job | None, new: Job) -> None:

@@ -2,7 +2,7 @@
 
 import contextlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 from typing import Self, cast
@@ -20,7 +20,7 @@ from twofold.queue.connection import (
     Reply,
     Script,
 )
-from twofold.queue.plan import Plan, announcement, plan_change
+from twofold.queue.plan import announcement, plan_change
 from twofold.queue.server import check_server, parse_info
 
 #: Entries looked at by one XAUTOCLAIM, which itself stops after ten times as many.
@@ -140,7 +140,7 @@ class RedisQueue:
         found, now = await self._connection.call_all(
             [("HGETALL", schema.job(tenant, job_id)), ("TIME",)]
         )
-        return codec.restored(codec.pairs(found)), _time_ms(now)
+        return codec.restored(found), _time_ms(now)
 
     async def read_many(self, tenant: str, job_ids: Sequence[str]) -> list[Job | None]:
         """The jobs, in order; None for those that are unknown."""
@@ -148,7 +148,7 @@ class RedisQueue:
             return []
         commands = [("HGETALL", schema.job(tenant, job_id)) for job_id in job_ids]
         found = await self._connection.call_all(commands)
-        return [codec.restored(codec.pairs(reply)) for reply in found]
+        return [codec.restored(reply) for reply in found]
 
     async def check_memory(self) -> None:
         """Raises LimitExceeded while the server's memory is full.
@@ -164,15 +164,15 @@ class RedisQueue:
 
     async def create_all(self, tenant: str, jobs: Sequence[tuple[Job, str]]) -> list[Job | None]:
         """As `create`, for each job with the token of its change, in one round trip."""
-        plans = [(_change(tenant, None, job), token) for job, token in jobs]
-        runs = [(plan.keys, ["", token, *plan.operations]) for plan, token in plans]
+        plans = [(plan_change(tenant, None, job), token) for job, token in jobs]
+        runs = [(plan.keys, ["", token, *plan.arguments]) for plan, token in plans]
         replies = await self._connection.evaluate_all(self._script, runs)
         return [_applied(*made, reply) for made, reply in zip(jobs, replies, strict=True)]
 
     async def apply(self, tenant: str, old: Job, new: Job, token: str) -> Job | None:
         """Turns `old` into `new`; the job as stored, or None where `old` is no longer current."""
-        plan = _change(tenant, old, new)
-        arguments = [old.change, token, *plan.operations]
+        plan = plan_change(tenant, old, new)
+        arguments = [old.change, token, *plan.arguments]
         reply = await self._connection.evaluate(self._script, plan.keys, arguments)
         return _applied(new, token, reply)
 
@@ -284,16 +284,16 @@ class RedisQueue:
         found = await self._connection.call_all(commands) if commands else []
         return [job for job, reply in zip(jobs, found, strict=True) if not reply]
 
-    async def origin(self, tenant: str, token: str) -> Origin:
+    async def origin(self, tenant: str, token: Callable[[], str]) -> Origin:
         """Where the server's data come from, and whether they were compared with the store.
 
-        `token` is unique; it marks data without a mark.
+        `token` makes a unique one, which marks data without a mark.
         """
         key = schema.checked(tenant)
         look: list[tuple[Argument, ...]] = [("HGETALL", key), ("INFO", "server")]
         fields, about = await self._connection.call_all(look)
         if "born" not in codec.pairs(fields):
-            await self._connection.evaluate(_PERMITTED, [key], ["HSETNX", "born", token])
+            await self._connection.evaluate(_PERMITTED, [key], ["HSETNX", "born", token()])
             fields, about = await self._connection.call_all(look)
         found = codec.pairs(fields)
         run_id = parse_info(about).get("run_id", "")
@@ -328,7 +328,7 @@ class RedisQueue:
         )
         snapshots: list[Snapshot] = []
         for entry_id, fields in _stream_entries(reply):
-            job = codec.restored(codec.pairs(fields))
+            job = codec.restored(fields)
             if job is not None:
                 snapshots.append(Snapshot(entry_id.decode(), job))
         return snapshots
@@ -360,16 +360,12 @@ class RedisQueue:
 _APPLIED = 1
 
 
-def _change(tenant: str, old: Job | None, new: Job) -> Plan:
-    plan = Plan(tenant, new.id)
-    plan_change(plan, old, new)
-    return plan
-
-
 def _applied(job: Job, token: str, reply: Reply) -> Job | None:
     """The job as stored; None where another change came first."""
     status, entry = cast("tuple[int, bytes]", tuple(cast("list[Reply]", reply)))
-    return replace(job, change=token, entry=entry.decode()) if status == _APPLIED else None
+    if status != _APPLIED:
+        return None
+    return job._replace(change=token, entry=entry.decode() or job.entry)
 
 
 def _time_ms(reply: Reply) -> int:

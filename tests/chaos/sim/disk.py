@@ -12,7 +12,6 @@ A folder's fsync says nothing about the folder's own name.
 
 import contextlib
 import errno
-import os
 import random
 from collections.abc import Callable, Iterator
 from itertools import count
@@ -42,6 +41,12 @@ class _File:
         #: This many bytes of it are durable.
         self.synced = 0
 
+    def copy(self) -> "_File":
+        """The same bytes, all of them durable."""
+        copied = _File()
+        copied.data, copied.synced = self.data, len(self.data)
+        return copied
+
     def lose(self, rng: random.Random, chance: float) -> None:
         """Loses bytes that were not synced."""
         if self.synced < len(self.data) and rng.random() < chance:
@@ -70,6 +75,12 @@ class _Folder:
             del self.entries[name]
         else:
             self.entries[name] = inode
+
+    def copy(self) -> "_Folder":
+        """The same files and folders, all of them durable."""
+        copied = _Folder()
+        copied.entries = {name: inode.copy() for name, inode in self.entries.items()}
+        return copied
 
     def lose(self, rng: random.Random, chance: float) -> None:
         """Loses changes that were not synced, here and below."""
@@ -287,7 +298,7 @@ class SimNewFile:
 
 
 def _error(number: int) -> OSError:
-    return OSError(number, os.strerror(number))
+    return OSError(number, errno.errorcode[number])
 
 
 def _walk(folder: _Folder, prefix: str) -> Iterator[tuple[str, bytes]]:

@@ -1,6 +1,6 @@
 """Scripts of Redis, run by the Lua that Redis has: values as bytes, replies to and fro."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from typing import Any, Protocol, cast
 
 from lupa.lua51 import LuaRuntime
@@ -15,13 +15,15 @@ _compile = cast(
     _lua.eval(
         b"""function(body)
           return assert(loadstring(
-            'return function(redis, count, ...) local all = {...} local KEYS, ARGV = {}, {} '
-            .. 'for i = 1, count do KEYS[i] = all[i] end '
-            .. 'for i = count + 1, #all do ARGV[i - count] = all[i] end '
-            .. 'return (function() ' .. body .. ' end)() end'))()
+            'return function(redis, count, ...) local all = {...} '
+            .. 'local KEYS, ARGV = {unpack(all, 1, count)}, {unpack(all, count + 1)} '
+            .. 'local reply = (function() ' .. body .. ' end)() '
+            .. 'if type(reply) == "table" then return true, unpack(reply) end '
+            .. 'return false, reply end'))()
         end"""
     ),
 )
+_table = cast("Callable[..., object]", _lua.eval(b"function(...) return {...} end"))
 _compiled: dict[str, Callable[..., Any]] = {}
 
 
@@ -33,28 +35,32 @@ class Commands(Protocol):
         ...
 
 
-#: Whose script runs. What Lua holds of a server neither collector would ever free, as the server
-#: would hold what Lua gave for it: so Lua holds functions of this module, made once.
-_running: list[Commands] = []
+#: Runs the commands of the scripts that run. What Lua holds of a server neither collector would
+#: ever free, as the server would hold what Lua gave for it: so Lua holds functions of this module,
+#: made once.
+_running: list[Callable[..., Reply]] = []
 
 
 def run(
-    script: Script, keys: Sequence[bytes], arguments: Sequence[bytes], commands: Commands
+    script: Script, keys: Iterable[bytes], arguments: Iterable[bytes], commands: Commands
 ) -> Reply:
     """A script's reply."""
     function = _compiled.get(script.sha1)
     if function is None:
         body = script.text.partition("\n")[2] if script.text[:2] == "#!" else script.text
         function = _compiled[script.sha1] = _compile(body.encode())
-    _running.append(commands)
+    _running.append(commands.command)
     try:
-        return _to_reply(function(_redis, len(keys), *keys, *arguments))
+        names = tuple(keys)
+        is_list, *values = function(_redis, len(names), *names, *arguments)
+        found = [_to_reply(value) for value in values]
+        return found if is_list else found[0]
     finally:
         _running.pop()
 
 
 def _call(name: bytes, *arguments: bytes) -> object:
-    reply = _running[-1].command(name, *arguments)
+    reply = _running[-1](name, *arguments)
     return _from_reply(reply) if type(reply) is list or reply is None else reply
 
 
@@ -73,7 +79,7 @@ def _from_reply(reply: Reply) -> object:
     if reply is None:
         return False
     if isinstance(reply, list):
-        return _lua.table_from([_from_reply(one) for one in reply])
+        return _table(*map(_from_reply, reply))
     return reply
 
 

@@ -4,8 +4,6 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import TypeVar, cast
 
-from greenlet import getcurrent
-
 from tests.chaos.sim.redis import Server
 from tests.chaos.sim.schedule import Process, Thread
 from twofold.errors import LimitExceeded, Unavailable
@@ -44,7 +42,7 @@ class Network:
         self.paused_until_us = 0
         #: Rises with each outage: answers under way are lost.
         self.generation = 0
-        self._backlog: list[Callable[[], Reply]] = []
+        self._backlog: list[Callable[[], object]] = []
         self._waiters: dict[bytes, list[Thread]] = {}
 
     def go_away(self, until_us: int) -> None:
@@ -62,7 +60,7 @@ class Network:
             with suppress(NoGroup, GroupExists, LimitExceeded):  # nobody hears of it
                 act()
 
-    def postpone(self, act: Callable[[], Reply]) -> None:
+    def postpone(self, act: Callable[[], object]) -> None:
         """Keeps a command that its sender gave up."""
         self._backlog.append(act)
 
@@ -155,19 +153,18 @@ class SimConnection:
                 schedule.pause(int(pause_us * (0.5 + schedule.random.random() / 2)))
                 tries += 1
             else:
-                self._note_success(begun_us + (block[1] if block else 0))
+                since_us = self._away_since_us
+                if since_us is None:
+                    since_us = begun_us + (block[1] if block else 0)
+                now_us = schedule.now_us
+                self._stalls.add(now_us / 1e6, (now_us - since_us) / 1e6)
+                self._away_since_us = None
                 return reply
-
-    def _note_success(self, expected_us: int) -> None:
-        since_us = expected_us if self._away_since_us is None else self._away_since_us
-        now_us = self._schedule.now_us
-        self._stalls.add(now_us / 1e6, (now_us - since_us) / 1e6)
-        self._away_since_us = None
 
     def _once(self, act: Callable[[], _T], what: str, block: tuple[bytes, int] | None) -> _T:
         network, draw = self._network, self._schedule.random.random
         self._process.step(what, int(draw() * network.way_us))
-        self._reach(cast("Callable[[], Reply]", act))
+        self._reach(act)
         generation = network.generation
         reply = act()
         if block is not None and not reply:
@@ -182,7 +179,7 @@ class SimConnection:
             raise _Lost
         return reply
 
-    def _reach(self, act: Callable[[], Reply]) -> None:
+    def _reach(self, act: Callable[[], object]) -> None:
         """Returns where the server takes the command now; raises _Lost."""
         network, schedule = self._network, self._schedule
         if self.cut_until_us > schedule.now_us:
@@ -207,7 +204,7 @@ class SimConnection:
         until_us = schedule.now_us + timeout_us
         generation = network.generation
         while True:
-            network.wait_for(key, cast("Thread", getcurrent()))
+            network.wait_for(key, schedule.running())
             schedule.pause(max(0, until_us - schedule.now_us))
             if network.generation != generation:
                 raise _Lost

@@ -5,7 +5,8 @@ a wipe and a failover lose what they say.
 """
 
 from collections.abc import Callable, Sequence
-from typing import TypeAlias, cast
+from functools import lru_cache
+from typing import Any, TypeAlias, cast
 
 from tests.chaos.sim import lua
 from tests.chaos.sim.streams import ZERO, Group, Stream, id_of, text_of
@@ -58,7 +59,7 @@ class Server:
 
     def execute(self, arguments: Sequence[Argument]) -> Reply:
         """One command's reply; raises NoGroup, GroupExists, LimitExceeded."""
-        name, *rest = _encoded(arguments)
+        name, *rest = map(_bytes_of, arguments)
         if self.is_full and name in _GROWING:
             raise LimitExceeded("the queue's memory is full; try again later", limit="memory")
         return _METHODS[name](self, *rest)
@@ -67,7 +68,7 @@ class Server:
         """A script's reply."""
         if self.is_full and "allow-oom" not in script.text.partition("\n")[0]:
             raise LimitExceeded("the queue's memory is full; try again later", limit="memory")
-        return lua.run(script, _encoded(keys), _encoded(arguments), self)
+        return lua.run(script, map(_bytes_of, keys), map(_bytes_of, arguments), self)
 
     def command(self, name: bytes, *arguments: bytes) -> Reply:
         """A script's command; see lua.Commands."""
@@ -75,7 +76,7 @@ class Server:
 
     # Keys
 
-    def _alive(self, key: bytes) -> Value | None:
+    def _alive(self, key: bytes) -> Any:  # noqa: ANN401 - of the type that its commands want
         if key in self.expires and self.expires[key] <= self._now_ms():
             del self.expires[key]
             self.data.pop(key, None)
@@ -83,11 +84,11 @@ class Server:
 
     def _hash(self, key: bytes) -> Hash:
         found = self._alive(key)
-        return {} if found is None else cast("Hash", found)
+        return {} if found is None else found
 
     def _stream(self, key: bytes) -> Stream:
         found = self._alive(key)
-        return Stream() if found is None else cast("Stream", found)
+        return Stream() if found is None else found
 
     def _group(self, key: bytes, name: bytes) -> tuple[Stream, Group]:
         stream = self._stream(key)
@@ -97,7 +98,7 @@ class Server:
 
     def _members(self, key: bytes) -> Members:
         found = self._alive(key)
-        return Members() if found is None else cast("Members", found)
+        return Members() if found is None else found
 
     def _do_exists(self, key: bytes) -> Reply:
         return int(self._alive(key) is not None)
@@ -316,8 +317,8 @@ def _kept(original: Value, copy: object) -> Value:
     return cast("Value", copy)
 
 
-def _encoded(arguments: Sequence[Argument]) -> list[bytes]:
-    return [
-        one.encode() if isinstance(one, str) else one if isinstance(one, bytes) else b"%d" % one
-        for one in arguments
-    ]
+@lru_cache(4_096)
+def _bytes_of(argument: Argument) -> bytes:
+    if isinstance(argument, str):
+        return argument.encode()
+    return argument if isinstance(argument, bytes) else b"%d" % argument

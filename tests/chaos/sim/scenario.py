@@ -1,5 +1,6 @@
 """One run: a seed makes the cast, the schedule and the faults."""
 
+import gc
 import os
 import random
 
@@ -7,6 +8,7 @@ from tests.chaos.runs import Result
 from tests.chaos.sim import trouble
 from tests.chaos.sim.schedule import EPOCH_MS
 from tests.chaos.sim.stage import Stage, Wish
+from tests.chaos.sim.used import make_used
 from tests.chaos.sim.workers import Script
 from twofold.internal.v1 import record_pb2
 
@@ -18,11 +20,13 @@ _DISKS_US = (300, 300, 300, 10_000, 150_000)
 #: Users begin within this time.
 _BEGIN_US = 2 * _SECOND_US
 #: Mostly few of everything: what one job cannot show, two mostly show, and short runs are many.
-_WORKER_COUNTS = (1, 1, 1, 2, 2, 3)
+_WORKER_COUNTS = (1, 1, 1, 1, 2, 2, 3)
 _JOB_COUNTS = (*(1,) * 10, 2, 2, 3)
 _FAILURE_COUNTS = (*(0,) * 10, 1, 1, 2, 3)
 _ENDINGS = ("failed", "failed", "failed", "store", "data", "evicted")
 _MODELS = ("m", "m", "m", "n")
+#: So many sites are not new.
+_USED = 0.9
 #: Set to have the story of good runs too.
 TELL_VARIABLE = "TWOFOLD_CHAOS_TELL"
 
@@ -37,6 +41,8 @@ class Scenario:
     def run(self) -> Result:
         """Runs it and checks what came of it."""
         draw, stage = self._draw, self.stage
+        if draw.random() < _USED:
+            make_used(stage.site)
         stage.site.network.way_us = draw.choice(_WAYS_US)
         stage.site.disk_us = draw.choice(_DISKS_US)
         workers, apis = draw.choice(_WORKER_COUNTS), 1 if draw.random() < 0.8 else 2
@@ -73,6 +79,17 @@ class Scenario:
 
 def run(seed: int) -> Result:
     """A seed's result; its story is told where something was violated."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        return _run(seed)
+    finally:
+        gc.collect(0)  # now only what held each other in this run is looked at
+        if was_enabled:
+            gc.enable()
+
+
+def _run(seed: int) -> Result:
     if os.environ.get(TELL_VARIABLE):
         return Scenario(seed, is_told=True).run()
     result = Scenario(seed).run()

@@ -1,13 +1,13 @@
-"""Virtual time and who runs next: processes of threads, each thread a greenlet.
+"""Virtual time and who runs next: processes of threads, each on a greenlet of its own.
 
 Only one thread runs at a time, and only `pause` lets another one run. What happens is a function
 of the seed: time is counted, never read, and every choice is drawn from one generator.
 """
 
 import random
+import threading
 from collections.abc import Callable, Coroutine
-from contextlib import suppress
-from heapq import heappop, heappush
+from heapq import heappop, heappush, heappushpop
 from typing import Any, TypeVar, cast
 
 from greenlet import getcurrent, greenlet
@@ -55,7 +55,7 @@ class Process:
         """Ends it: its threads never get past where they are."""
         self.is_dead = True
         for thread in self.threads:
-            if thread is not getcurrent() and not thread.dead:
+            if thread is not self.schedule.current:
                 self.schedule.wake(thread)
 
     def step(self, what: str, delay_us: int) -> None:
@@ -91,31 +91,71 @@ def _nothing() -> None:
     """No trap."""
 
 
-class Thread(greenlet):
+class _Carrier(greenlet):
+    """Runs one thread after the other: a greenlet's first switch takes as long as many steps."""
+
+    def __init__(self, hub: greenlet) -> None:
+        super().__init__(self._carry, hub)
+        self.thread: Thread | None = None
+
+    def _carry(self) -> None:
+        while self.thread is not None:
+            hub = self.thread.run()
+            self.thread = None  # holds nothing of the run that was
+            _idle.carriers.append(self)
+            hub.switch()
+
+
+class _Idle(threading.local):
+    """Carriers that nobody uses, by the system's thread, to which greenlets are bound."""
+
+    def __init__(self) -> None:
+        self.carriers: list[_Carrier] = []
+
+
+_idle = _Idle()
+
+
+class Thread:
     """One of a process' threads."""
 
     def __init__(self, process: Process, act: Callable[[], object]) -> None:
-        super().__init__(self._run, process.schedule.hub)
         self.process = process
         self._act = act
+        self.has_begun = False
         self.is_done = False
         #: Its turn in the schedule; an older one that is still there is void.
         self.turn = 0
         #: Who waits for its end.
         self.waiter: Thread | None = None
+        idle = _idle.carriers
+        self.carrier = idle.pop() if idle else _Carrier(process.schedule.hub)
+        self.carrier.thread = self
 
-    def _run(self) -> None:
+    def run(self) -> greenlet:
+        """Runs it, on its carrier, to its end; where to go on from there."""
+        self.has_begun = True
+        schedule = self.process.schedule
         try:
             self._act()
         except (Killed, Dead):
             if not self.process.is_dead:
                 raise
         except Exception as error:  # noqa: BLE001 - the top of a thread
-            self.process.schedule.failed(self.process, error)
+            schedule.failed(self.process, error)
         finally:
             self.is_done = True
+            self.turn = 0
             if self.waiter is not None:
-                self.process.schedule.wake(self.waiter)
+                schedule.wake(self.waiter)
+        return schedule.hub
+
+    def end(self) -> None:
+        """Lets it end where it stands; its process must be dead."""
+        if self.has_begun:
+            self.carrier.throw(Killed)
+        else:
+            _idle.carriers.append(self.carrier)
 
 
 class Schedule:
@@ -128,14 +168,11 @@ class Schedule:
         self.story: list[str] | None = None
         #: What broke in a thread and should not have: a defect of the product or of the harness.
         self.errors: list[str] = []
-        #: Who waits until when. Only the schedule changes it.
-        self.heap: list[tuple[int, int, Thread]] = []
+        #: Who waits until when, and their turn. Only the schedule changes it.
+        self.heap: list[_Wait] = []
+        #: Who runs. Outside of `run` that says nothing.
+        self.current: Thread | None = None
         self._turn = 0
-
-    @property
-    def now_ms(self) -> int:
-        """Milliseconds since the run's beginning."""
-        return self.now_us // 1000
 
     def tell(self, who: str, what: str) -> None:
         """One line of the story, where somebody wants it."""
@@ -149,66 +186,73 @@ class Schedule:
 
     def wake(self, thread: Thread) -> None:
         """Lets a thread go on now, whatever it waits for."""
-        self._push(thread, self.now_us)
+        if not thread.is_done:
+            thread.turn = self._turn = self._turn + 1
+            heappush(self.heap, (self.now_us, self._turn, thread))
 
     def pause(self, delay_us: int) -> None:
         """Lets others run; returns after `delay_us`, or as soon as somebody wakes this thread."""
-        thread = cast("Thread", getcurrent())
-        process = thread.process
+        thread = self.current
+        assert thread is not None
+        process, heap = thread.process, self.heap
         wake_us = self.now_us + delay_us
-        if process.stopped_until_us <= wake_us and not process.is_dead:
-            heap = self.heap
-            if not heap or wake_us < heap[0][0]:
-                self.now_us = wake_us  # nobody else comes before
-                return
-        self._push(thread, wake_us)
-        following = self._next()
+        is_first = not heap or wake_us < heap[0][0]
+        if is_first and process.stopped_until_us <= wake_us and not process.is_dead:
+            self.now_us = wake_us  # nobody else comes before
+            return
+        thread.turn = self._turn = self._turn + 1
+        following = self._next(heappushpop(heap, (wake_us, self._turn, thread)))
         if following is not thread:
-            following.switch()
+            following.carrier.switch()
         if process.is_dead:
             raise Killed
+
+    def running(self) -> Thread:
+        """The thread that asks."""
+        assert self.current is not None
+        return self.current
 
     def join(self, thread: Thread) -> None:
         """Waits for a thread's end."""
         while not thread.is_done:
-            thread.waiter = cast("Thread", getcurrent())
+            thread.waiter = self.running()
             self.pause(3_600_000_000)
 
     def run(self, is_over: Callable[[], bool]) -> None:
         """Runs until it `is_over`, which may become so only as a thread ends."""
         while self.heap and not is_over():
             # Comes back when a thread has ended; others give way to each other directly.
-            self._next().switch()
+            self._next(heappop(self.heap)).carrier.switch()
 
-    def _next(self) -> Thread:
-        """Whose turn it is; the time goes on to it."""
-        heap = self.heap
-        while heap:
-            wake_us, turn, thread = heappop(heap)
-            if thread.turn != turn or thread.dead:
-                continue
-            process = thread.process
-            if process.stopped_until_us > wake_us and not process.is_dead:
-                heappush(heap, (process.stopped_until_us, turn, thread))
-                continue
-            self.now_us = max(self.now_us, wake_us)
-            return thread
-        raise RuntimeError("nobody is left to run")
+    def _next(self, wait: "_Wait") -> Thread:
+        """Whose turn it is, `wait` being the earliest; the time goes on to it."""
+        while True:
+            wake_us, turn, thread = wait
+            if thread.turn == turn:
+                process = thread.process
+                if process.stopped_until_us <= wake_us or process.is_dead:
+                    break
+                heappush(self.heap, (process.stopped_until_us, turn, thread))
+            if not self.heap:
+                raise RuntimeError("nobody is left to run")
+            wait = heappop(self.heap)
+        self.now_us = max(self.now_us, wake_us)
+        self.current = thread
+        return thread
 
     def close(self) -> None:
         """Ends every thread that is left."""
         for process in {id(entry[2].process): entry[2].process for entry in self.heap}.values():
             process.is_dead = True
         while self.heap:
-            _, _, thread = heappop(self.heap)
-            if not thread.dead:
-                with suppress(Killed):  # one that never began raises it here
-                    thread.throw(Killed)
+            _, turn, thread = heappop(self.heap)
+            if thread.turn == turn:
+                self.current = thread
+                thread.end()
 
-    def _push(self, thread: Thread, wake_us: int) -> None:
-        self._turn += 1
-        thread.turn = self._turn
-        heappush(self.heap, (wake_us, self._turn, thread))
+
+#: Until when who waits; of equal ones, the first to begin.
+_Wait = tuple[int, int, Thread]
 
 
 def drive(coroutine: Coroutine[Any, Any, _T]) -> _T:
@@ -228,7 +272,7 @@ class SimClock:
         self._process = process
 
     def time_ms(self) -> int:
-        return EPOCH_MS + self._process.schedule.now_ms + self._process.skew_ms
+        return EPOCH_MS + self._process.schedule.now_us // 1000 + self._process.skew_ms
 
     def monotonic_s(self) -> float:
         return self._process.schedule.now_us / 1e6

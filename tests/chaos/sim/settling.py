@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from tests.chaos import final
 from tests.chaos.checker import TERMINAL
 from tests.chaos.final import Final, state_name
+from tests.chaos.sim.disk import SimHandle
 from tests.chaos.sim.schedule import Thread
 from tests.chaos.sim.site import ROOT, TENANT, Site
 from tests.chaos.sim.streams import Stream
@@ -25,6 +26,8 @@ class Settling:
     def __init__(self, site: Site) -> None:
         self._site = site
         self._users: list[Thread] = []
+        # Not of the machine's processes: no crash kills it, and it looks without taking time.
+        self._store = LocalStore(ROOT, disk=SimHandle(site.disk, _go_on))
 
     def expect(self, user: Thread) -> None:
         """A user who must have got their answers."""
@@ -68,17 +71,12 @@ class Settling:
         states = [int(job.get(b"state", b"0")) for job in jobs if isinstance(job, dict)]
         if not all(state_name(state) in TERMINAL for state in states):
             return False
-        store = self._own_store()
-        return all(publish.read_outcome(store, TENANT, job) for job in self._acknowledged())
+        return all(publish.read_outcome(self._store, TENANT, job) for job in self._acknowledged())
 
     def _is_writing(self) -> bool:
         """Whether somebody is still at the disk; what a fault left behind cannot be told apart."""
         was_hurt = any(event.kind == "fault" for event in self._site.history.events)
-        return not was_hurt and bool(self._own_store().names("tmp"))
-
-    def _own_store(self) -> LocalStore:
-        # Made each time: a crash of the machine kills every handle.
-        return LocalStore(ROOT, disk=self._site.disk.handle(_go_on))
+        return not was_hurt and bool(self._store.names("tmp"))
 
     def _acknowledged(self) -> list[str]:
         return [
@@ -89,12 +87,11 @@ class Settling:
 
     async def read_final(self) -> Final:
         """What is left."""
-        store = self._own_store()
-        return await final.read(store, _Direct(self._site), TENANT, store.names("tmp"))
+        return await final.read(self._store, _Direct(self._site), TENANT, self._store.names("tmp"))
 
 
 def _go_on(_: str) -> None:
-    """The harness looks without taking time."""
+    """Nothing happens at a step."""
 
 
 class _Direct:

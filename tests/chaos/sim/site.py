@@ -5,8 +5,6 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
-from greenlet import getcurrent
-
 from tests.chaos.history import Event, Memory, Value
 from tests.chaos.sim.disk import SimDisk
 from tests.chaos.sim.network import Network, SimConnection
@@ -44,6 +42,7 @@ class Node:
         self.process = Process(site.schedule, name)
         self.start = start
         self.is_stopping = False
+        self._draw = site.schedule.random.random
         self.clock = SimClock(self.process)
         self.handle = site.disk.handle(self._on_disk)
         self.store = LocalStore(ROOT, disk=self.handle)
@@ -66,8 +65,7 @@ class Node:
         """As SIGTERM: whoever waits looks up."""
         self.is_stopping = True
         for thread in self.process.threads:
-            if not thread.is_done:
-                self.site.schedule.wake(thread)
+            self.site.schedule.wake(thread)
 
     def _connect(self, _: str, patience_s: float) -> SimConnection:
         connection = SimConnection(self.site.network, self.process, patience_s)
@@ -76,7 +74,7 @@ class Node:
 
     def _on_disk(self, what: str) -> None:
         site = self.site
-        self.process.step(what, int(site.schedule.random.random() * site.disk_us))
+        self.process.step(what, int(self._draw() * site.disk_us))
         if site.disk_errors:
             site.raise_disk_error(self)
 
@@ -96,6 +94,8 @@ class Site:
         #: Errors that the next steps of a node's disk, or everybody's (""), raise.
         self.disk_errors: dict[str, list[int]] = {}
         self.counts: dict[str, int] = {}
+        #: It is not new: its processes were there before.
+        self.is_used = False
         #: Nothing is broken on purpose any more.
         self.is_quiet = False
         #: Until then a process stands still or the server is away.
@@ -184,19 +184,17 @@ class Site:
 
     def server_ms(self) -> int:
         """The queue server's clock."""
-        return EPOCH_MS + self.schedule.now_ms
+        return EPOCH_MS + self.schedule.now_us // 1000
 
     def _new_id(self) -> bytes:
         return self.schedule.random.randbytes(20).hex().encode()
 
 
-def arm(points: Sequence[str]) -> None:
+def arm(points: Sequence[str], schedule: Schedule) -> None:
     """Lets traps of processes lie at these fault points."""
     for point in points:
-        faults.arm(point, partial(_come_to, point))
+        faults.arm(point, partial(_come_to, point, schedule))
 
 
-def _come_to(point: str) -> None:
-    thread = getcurrent()
-    if isinstance(thread, Thread):
-        thread.process.come_to(point)
+def _come_to(point: str, schedule: Schedule) -> None:
+    schedule.running().process.come_to(point)

@@ -5,9 +5,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any, TypeVar, cast
 
-from greenlet import getcurrent
-
-from tests.chaos.sim.schedule import Thread, drive
+from tests.chaos.sim.schedule import drive
 from tests.chaos.sim.site import BEAT_US, PATROL_US, POLICY, TENANT, Node
 from trainer.outage import PASSING
 from twofold import keys
@@ -18,7 +16,9 @@ from twofold.lifecycle import Claim
 from twofold.v1 import model_pb2, training_pb2
 
 _T = TypeVar("_T")
-_CLAIM_BLOCK_S = 2.0
+#: How long one look for a job waits. Where longer than a lease, whoever patrols comes first to
+#: what was given out and whose answer was lost.
+_CLAIM_BLOCKS_S = (2.0, 4.0, 6.0)
 _FIRST_PAUSE_US = 100_000
 _LONGEST_PAUSE_US = 2_000_000
 _FILE = "weights.safetensors"
@@ -65,12 +65,13 @@ def _patrol(node: Node, *, has_worker: bool) -> None:
     chores: list[Callable[[], Coroutine[Any, Any, object]]] = [ledger.recover]
     if has_worker:
         chores += [ledger.reap, ledger.promote]
+    schedule = node.process.schedule
+    if node.site.is_used and not schedule.now_us:
+        schedule.pause(int(PATROL_US * schedule.random.random()))  # it began before
     while not node.is_stopping:
         for chore in chores:
             attend(node, chore)
-        node.process.schedule.pause(
-            int(PATROL_US * (0.75 + node.site.schedule.random.random() / 2))
-        )
+        schedule.pause(int(PATROL_US * (0.75 + schedule.random.random() / 2)))
 
 
 def attend(node: Node, chore: Callable[[], Coroutine[Any, Any, object]]) -> None:
@@ -96,7 +97,8 @@ class _Worker:
         pause_us = _FIRST_PAUSE_US
         while not node.is_stopping:
             try:
-                claim = drive(node.ledger.claim(self._name, _CLAIM_BLOCK_S))
+                block_s = node.site.schedule.random.choice(_CLAIM_BLOCKS_S)
+                claim = drive(node.ledger.claim(self._name, block_s))
                 if claim is not None:
                     script = self._scripts.get(claim.record.request_id) or Script()
                     _Attempt(node, claim, script).run()
@@ -119,7 +121,7 @@ class _Attempt:
         self._is_lost = False
         self._is_cancelling = False
         self._is_over = False
-        self._thread = cast("Thread", getcurrent())
+        self._thread = node.site.schedule.running()
 
     def run(self) -> None:
         """Trains and tells the ledger."""

@@ -4,12 +4,14 @@
 
 import copy
 
+import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 from torch.utils import checkpoint
 from torch.utils.checkpoint import checkpoint as by_name
 
-from twofold.nets import trace
+from twofold.nets import InvalidModule, trace
 from twofold.nets.net import Net, load
 
 
@@ -127,3 +129,55 @@ def test_a_size_that_only_small_batches_change_is_still_a_node() -> None:
     for rows in (1, 3, 4, 9):
         x = torch.randn(rows, 3)
         torch.testing.assert_close(net(x), Few()(x))
+
+
+class Unread(nn.Module):
+    """Draws and counts what nothing reads, before what is read."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm, self.linear = nn.BatchNorm1d(4), nn.Linear(4, 4)
+        self.spare, self.drop, self.idle = nn.Linear(4, 9), nn.Dropout(0.5), nn.Dropout(0.1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        functional.dropout(x, 0.3, training=self.training)
+        self.norm(x)
+        self.idle(x)
+        self.spare(x)
+        return self.drop(self.linear(x))
+
+
+def test_draws_and_counts_happen_also_where_nothing_reads_them() -> None:
+    """Else another part of the random numbers would follow, or a running mean stand still."""
+    module, x = Unread(), torch.randn(5, 4)
+    net = behind(module, x)
+
+    torch.manual_seed(3)
+    wanted = module.train()(x)
+    torch.manual_seed(3)
+    torch.testing.assert_close(net.train()(x), wanted)
+    torch.testing.assert_close(net.state_dict(), module.state_dict())
+    called = [node.module for node in net.graph.nodes if node.module]
+    assert called == ["norm", "idle", "linear", "drop"]
+    eval_nodes = net.graph.eval_nodes or net.graph.nodes
+    assert [node.module for node in eval_nodes if node.module] == ["linear", "drop"]
+
+
+class TwoNames(nn.Module):
+    """One part under two names."""
+
+    def __init__(self, part: nn.Module) -> None:
+        super().__init__()
+        self.first = self.second = part
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.second(self.first(x))
+
+
+def test_a_norm_of_two_names_is_refused_as_only_one_would_be_kept() -> None:
+    """What has no figures that training moves may be shared: its parameters are tied."""
+    with pytest.raises(InvalidModule, match=r"figures of one norm stand at first\.\w+ and second"):
+        trace(TwoNames(nn.BatchNorm1d(4)), torch.randn(3, 4))
+
+    module = TwoNames(nn.Sequential(nn.Linear(4, 4), nn.Tanh()))
+    check_alike(module, behind(module, torch.randn(3, 4)), torch.randn(5, 4))
