@@ -1,5 +1,6 @@
 # Everything a checkout needs. `make demo` and `make test` do their own set-up; nothing below
-# `install`, `install-peers` and the first `bench-queues` and `bench-loading` needs a network.
+# `install`, `install-peers` and the first `bench-queues`, `bench-loading` and `bench-training` needs
+# a network.
 PYTHON ?= python3
 # For example TORCH_OPTIONS="--index-url ..." to take torch from another index, such as one with CUDA.
 TORCH_OPTIONS ?=
@@ -13,9 +14,10 @@ PEERS := .venv-peers/.installed
 PB6 := .venv-pb6/.installed
 QUEUES := $(patsubst %,.venv-bench-%/.installed,rq celery dramatiq arq)
 READERS := .venv-bench-loading/.installed
+TRAINERS := .venv-bench-training/.installed
 PROTOBUF_6 := 'grpcio==1.81.*' 'grpcio-health-checking==1.81.*' 'protobuf>=6.33.5,<7' 'googleapis-common-protos>=1.66'
 
-.PHONY: help install install-peers test long check demo bench bench-queues bench-loading protos protos-image clean
+.PHONY: help install install-peers test long check demo bench bench-queues bench-loading bench-training bench-gpu protos protos-image clean
 
 help: ## This list.
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 16
@@ -77,6 +79,19 @@ bench-queues: install $(QUEUES) ## Compares queues under the same kills, in envi
 
 bench-loading: install $(READERS) ## Compares reading 1M rows with pyarrow, polars and pandas (1 min).
 	$(BIN)/python -m bench.loading
+
+bench-training: install $(TRAINERS) ## Compares training with hand-written loops, Lightning and others (20 min).
+	$(BIN)/python -m bench.training
+
+bench-gpu: install ## Measures the trainer's steps on a GPU; python -m bench.gpu needs no service.
+	$(BIN)/python -m bench.gpu
+
+# Sees .venv's packages, so that everybody runs the same torch.
+$(TRAINERS): bench/peers/training.txt $(INSTALLED)
+	$(PYTHON) -m venv .venv-bench-training
+	.venv-bench-training/bin/python tools/share_packages.py $(VENV)
+	.venv-bench-training/bin/python $(PIP) install -r $<
+	@touch $@
 
 $(QUEUES) $(READERS): .venv-bench-%/.installed: bench/peers/%.txt
 	$(PYTHON) -m venv .venv-bench-$*

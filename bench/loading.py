@@ -15,11 +15,9 @@ import argparse
 import os
 import platform
 import statistics
-import subprocess
 import sys
 import tempfile
-from collections.abc import Generator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -27,8 +25,9 @@ import pyarrow as pa
 import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 
-_ROOT = Path(__file__).resolve().parent.parent
-_PEERS_PYTHON = _ROOT / ".venv-bench-loading" / "bin" / "python"
+from bench.warm_process import ROOT, WarmProcess, started
+
+_PEERS_PYTHON = ROOT / ".venv-bench-loading" / "bin" / "python"
 _WIDTH = 28
 _PEERS = ("pyarrow", "polars", "pandas")
 #: What is compared, and how far above the fastest peer is aimed at.
@@ -39,39 +38,6 @@ _CASES: Mapping[tuple[str, str], float | None] = {
 }
 _OWN_CASES = (("parquet", "prepared"), ("csv", "prepared"))
 Times = dict[tuple[str, str, str], list[float]]
-
-
-class _Reader:
-    """A warm process that reads files when told to."""
-
-    def __init__(self, process: "subprocess.Popen[str]") -> None:
-        self._process = process
-        self.versions = self._line()
-
-    def read(self, order: str) -> tuple[float, str]:
-        """Seconds, and what was found."""
-        if self._process.stdin is None:
-            raise RuntimeError("the process has no input")
-        self._process.stdin.write(order + "\n")
-        self._process.stdin.flush()
-        took_s, _, found = self._line().partition(" ")
-        return float(took_s), found
-
-    def _line(self) -> str:
-        line = self._process.stdout.readline() if self._process.stdout else ""
-        if not line:
-            raise SystemExit("a reader ended early; its message is above")
-        return line.strip()
-
-
-@contextmanager
-def _reader(*command: str) -> Generator[_Reader]:
-    with subprocess.Popen(  # noqa: S603 - our own
-        command, cwd=_ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as process:
-        yield _Reader(process)
-        if process.stdin is not None:
-            process.stdin.close()
 
 
 def make_files(folder: Path, row_count: int) -> dict[str, Path]:
@@ -86,7 +52,7 @@ def make_files(folder: Path, row_count: int) -> dict[str, Path]:
     return files
 
 
-def measure(readers: Mapping[str, _Reader], files: Mapping[str, Path], rounds: int) -> Times:
+def measure(readers: Mapping[str, WarmProcess], files: Mapping[str, Path], rounds: int) -> Times:
     """Seconds of every run; raises SystemExit where two readers found other numbers."""
     times: Times = {}
     for turn in range(rounds + 1):  # the first warms up
@@ -94,11 +60,10 @@ def measure(readers: Mapping[str, _Reader], files: Mapping[str, Path], rounds: i
             seen: dict[str, str] = {}
             names = ("twofold",) if layout == "prepared" else readers
             for name in names:
-                took_s, seen[name] = readers[name].read(
-                    f"{name} {file_format} {layout} {files[file_format]}"
-                )
+                order = f"{name} {file_format} {layout} {files[file_format]}"
+                took_s, _, seen[name] = readers[name].ask(order).partition(" ")
                 if turn:
-                    times.setdefault((file_format, layout, name), []).append(took_s)
+                    times.setdefault((file_format, layout, name), []).append(float(took_s))
             if len(set(seen.values())) > 1:
                 raise SystemExit(f"the readers disagree about {file_format}: {seen}")
     return times
@@ -143,14 +108,14 @@ def main() -> None:
     parser = argparse.ArgumentParser("python -m bench.loading")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--rows", type=int, default=1_000_000)
-    parser.add_argument("--output", type=Path, default=_ROOT / "bench" / "results" / "loading.md")
+    parser.add_argument("--output", type=Path, default=ROOT / "bench" / "results" / "loading.md")
     options = parser.parse_args()
     if not _PEERS_PYTHON.exists():
         raise SystemExit("no environment for the other readers: run `make bench-loading`")
     with (
         tempfile.TemporaryDirectory(prefix="twofold-loading-") as temporary,
-        _reader(sys.executable, "-m", "bench.loading_own") as own,
-        _reader(str(_PEERS_PYTHON), "bench/peers/loading_app.py") as peers,
+        started(sys.executable, "-m", "bench.loading_own") as own,
+        started(str(_PEERS_PYTHON), "bench/peers/loading_app.py") as peers,
     ):
         files = make_files(Path(temporary), options.rows)
         readers = {"twofold": own, **dict.fromkeys(_PEERS, peers)}

@@ -63,7 +63,8 @@ class App:
         """Serves, then drains; raises OSError where an address cannot be listened on."""
         store = LocalStore(self._settings.store, read_only=True)
         with self._engine() as engine:
-            loader = Loader(store, engine, self._limits.max_batch_size)
+            settings = self._settings
+            loader = Loader(store, engine, settings.max_batch_size, settings.max_message_bytes)
             load = functools.partial(load_lane, loader, LOCAL.tenant, self._limits, self._clock)
             models = Models(load, self._clock)
             watcher = Watcher(

@@ -14,12 +14,16 @@ from google.protobuf.message import DecodeError, Message
 from twofold import tensors
 from twofold.errors import InvalidField, InvalidTensor, Unimplemented
 from twofold.oip import inference_pb2 as oip
-from twofold.signature import TensorSpec, by_name
+from twofold.signature import TensorSpec, by_name, row_bytes
 from twofold.tensors import Array
 from twofold.v1 import model_pb2
 
 MAX_ID_BYTES = 256
 MAX_PARAMETERS = 64
+#: Largest message, unless the settings say otherwise; clients take answers up to it.
+MESSAGE_BYTES = 64 << 20
+#: Of a message, for all but its tensors.
+_ENVELOPE_BYTES = 64 << 10
 #: Of the reserved prefix, the one name that a client may send.
 _TRITON_ALLOWED = frozenset({"triton_enable_empty_final_response"})
 _SHARED_MEMORY = "shared_memory_region"
@@ -74,14 +78,25 @@ class Inputs:
     rows: int
 
 
-def signature_of(manifest: model_pb2.Manifest, max_batch_size: int) -> Signature:
-    """The signature that a manifest records."""
+def signature_of(
+    manifest: model_pb2.Manifest,
+    max_batch_size: int,
+    max_message_bytes: int = MESSAGE_BYTES,
+) -> Signature:
+    """The signature that a manifest records.
+
+    Rows that are large, such as images, make its `max_batch_size` smaller: neither a request nor
+    an answer is larger than a message may be, unless one row alone is.
+    """
+    inputs, outputs = by_name(manifest.inputs), by_name(manifest.outputs)
+    widest = max(row_bytes(inputs.values()), row_bytes(outputs.values()), 1)
+    fitting = max(1, (max_message_bytes - _ENVELOPE_BYTES) // widest)
     return Signature(
         resource=f"models/{manifest.model}/versions/{manifest.version}",
-        inputs=by_name(manifest.inputs),
-        outputs=by_name(manifest.outputs),
+        inputs=inputs,
+        outputs=outputs,
         labels=tuple(manifest.features.labels),
-        max_batch_size=max_batch_size,
+        max_batch_size=min(max_batch_size, fitting),
     )
 
 
@@ -274,9 +289,10 @@ def _wanted(
     if "classification" not in output.parameters:
         return Wanted(spec.name)
     classes = output.parameters["classification"].int64_param
-    if classes < 1 or spec.datatype == "BYTES":
+    is_table = len(spec.shape) == 2 and spec.datatype not in ("BOOL", "BYTES")  # noqa: PLR2004 - scores of each row
+    if classes < 1 or not is_table:
         field = f"outputs.{spec.name}.parameters.classification"
-        allowed = "an int64 of at least 1, on a numeric output"
+        allowed = "an int64 of at least 1, on a numeric output [rows, scores]"
         raise InvalidField.of(field, classes, allowed)
     return Wanted(spec.name, classes)
 

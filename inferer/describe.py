@@ -50,8 +50,10 @@ def _properties(served: Served) -> dict[str, str]:
         "manifest_sha256": served.manifest_sha256,
         "numeric_columns": json.dumps(list(features.numeric_columns)),
         "category_columns": json.dumps([column.name for column in features.category_columns]),
+        "array_columns": json.dumps([column.name for column in features.array_columns]),
         "labels": json.dumps(list(features.labels)),
         "target": features.target,
+        "targets": json.dumps(list(features.targets) or [features.target]),
         "task": spec_pb2.Task.Name(features.task).removeprefix("TASK_").lower(),
         "job": lineage.job,
         "dataset": lineage.dataset,
@@ -65,7 +67,7 @@ def config(served: Served, limits: Limits) -> config_pb2.ModelConfig:
         name=served.model,
         platform=PLATFORM,
         backend="twofold",
-        max_batch_size=limits.max_batch_size,
+        max_batch_size=served.signature.max_batch_size,
         input=[
             config_pb2.ModelInput(
                 name=spec.name, data_type=_CONFIG_TYPES[spec.datatype], dims=spec.shape[1:]

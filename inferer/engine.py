@@ -17,16 +17,17 @@ from inferer.lane import Executed, Turns
 from inferer.statistics import Timing
 from twofold import golden
 from twofold.errors import Corrupt
-from twofold.features import Features
+from twofold.features import Features, Scores, raw_outputs
 from twofold.features import signature as wire_signature
-from twofold.nets import registry
+from twofold.nets import pieces, registry
 from twofold.nets.net import Net
 from twofold.tensors import Array
-from twofold.v1 import model_pb2
+from twofold.v1 import graph_pb2, model_pb2
 
-#: Warm-up: the larger batch size, and how often each is run. The fastest run counts: anything
-#: slower was a core taken away.
+#: Warm-up: the larger batch size, how long such a batch may take, and how often each is run. The
+#: fastest run counts: anything slower was a core taken away.
 _WARM_UP_ROWS = 64
+_WARM_UP_S = 0.1
 _WARM_UP_RUNS = 5
 
 
@@ -35,7 +36,7 @@ class TorchProgram:
 
     def __init__(self, net: Net, spec: model_pb2.FeatureSpec, device: torch.device) -> None:
         self._net = net
-        self._features = Features(spec)
+        self._features = Features(spec, net.graph)
         self._device = device
         self._fixed_s = float("inf")
         self._row_s = 0.0
@@ -79,8 +80,8 @@ class TorchProgram:
         return [torch.from_numpy(rows).to(self._device) for rows in arguments]
 
     @torch.inference_mode()
-    def _scores(self, inputs: Sequence[torch.Tensor]) -> Array:
-        return self._net.head(self._net(*inputs)).cpu().numpy()
+    def _scores(self, inputs: Sequence[torch.Tensor]) -> Scores:
+        return registry.arrays_of(self._net.head(pieces.run(self._net, inputs)))
 
     def replay(self, examples: golden.Golden, tolerance: model_pb2.Tolerance) -> None:
         """See loading.Network."""
@@ -91,13 +92,17 @@ class TorchProgram:
         examples.check(answers, tolerance)
 
     def warm_up(self, examples: golden.Golden) -> None:
-        """See loading.Network; the usual batch sizes are one row and _WARM_UP_ROWS."""
+        """See loading.Network; the usual batch sizes are one row and _WARM_UP_ROWS.
+
+        Of a network that takes long for one row the larger size is smaller.
+        """
         one_s = self._fastest_s({name: rows[:1] for name, rows in examples.inputs.items()})
+        count = min(_WARM_UP_ROWS, max(2, int(_WARM_UP_S / one_s)))
         many = {
-            name: np.resize(rows, (_WARM_UP_ROWS, *rows.shape[1:]))
+            name: np.resize(rows, (count, *rows.shape[1:]))
             for name, rows in examples.inputs.items()
         }
-        self._row_s = max(self._fastest_s(many) - one_s, 0.0) / (_WARM_UP_ROWS - 1)
+        self._row_s = max(self._fastest_s(many) - one_s, 0.0) / (count - 1)
         self._fixed_s = one_s
         if self._device.type != "cpu":  # a device's answer is waited for, never on the loop
             self._fixed_s = float("inf")
@@ -164,13 +169,20 @@ class Engine:
             Corrupt: the files are not a network, or not this manifest's.
         """
         net = registry.parse(files)
-        score_count, label_count = _score_count(manifest), len(manifest.features.labels)
-        if label_count not in (0, score_count):
-            raise Corrupt(f"the manifest has {label_count} labels for {score_count} scores")
-        expected = wire_signature(manifest.features, score_count)
-        if (list(manifest.inputs), list(manifest.outputs)) != expected:
-            raise Corrupt("the manifest's signature is not that of its columns and labels")
+        _check_signature(manifest, net.graph)
         return TorchProgram(net.to(self._device), manifest.features, self._device)
+
+
+def _check_signature(manifest: model_pb2.Manifest, graph: graph_pb2.Graph) -> None:
+    """Raises Corrupt where a manifest's signature is not that of its columns, labels and graph."""
+    score_count, label_count = _score_count(manifest), len(manifest.features.labels)
+    if not raw_outputs(graph) and label_count not in (0, score_count):
+        raise Corrupt(f"the manifest has {label_count} labels for {score_count} scores")
+    expected = wire_signature(manifest.features, score_count, graph)
+    if (list(manifest.inputs), list(manifest.outputs)) != expected:
+        raise Corrupt("the manifest's signature is not that of its columns and labels")
+    if {spec.name for spec in manifest.inputs} != {spec.name for spec in graph.inputs}:
+        raise Corrupt("the graph's inputs are not those of the manifest's columns")
 
 
 def _score_count(manifest: model_pb2.Manifest) -> int:

@@ -3,11 +3,11 @@
 import asyncio
 from collections.abc import Mapping
 from concurrent.futures import Executor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from inferer.batcher import Limits
-from inferer.convert import Signature, signature_of
+from inferer.convert import MESSAGE_BYTES, Signature, signature_of
 from inferer.lane import Lane, Program, Turns
 from inferer.models import Refused, Served
 from twofold import keys
@@ -17,8 +17,12 @@ from twofold.faults import fault
 from twofold.golden import Golden, tolerance_for
 from twofold.manifest import LIMIT_BYTES, decode, sha256_hex, verify_files
 from twofold.seams import Clock
+from twofold.signature import row_bytes
 from twofold.store import Store
 from twofold.v1 import model_pb2
+
+#: Bytes of rows that wait for one version, or one request where that is larger.
+QUEUE_BYTES = 1 << 30
 
 
 class Network(Program, Protocol):
@@ -65,6 +69,7 @@ class Loader:
     store: Store
     engine: Engine
     max_batch_size: int
+    max_message_bytes: int = MESSAGE_BYTES
 
     def load(self, tenant: str, model: str, number: int) -> Loaded:
         """The version, verified, replayed and warm. For the loader's thread.
@@ -93,7 +98,7 @@ class Loader:
         files = self._read(tenant, manifest)
         fault("inferer.read")
         verify_files(manifest, files)
-        signature = signature_of(manifest, self.max_batch_size)
+        signature = signature_of(manifest, self.max_batch_size, self.max_message_bytes)
         program = self.engine.load(manifest, files)
         examples = Golden.parse(files[GOLDEN], signature)
         program.replay(examples, tolerance_for(manifest, self.engine.device_type))
@@ -111,6 +116,16 @@ class Loader:
         return {name: content for name, content in found.items() if content is not None}
 
 
+def narrow(limits: Limits, signature: Signature) -> Limits:
+    """The limits of one version's lane: what waits has a bound in bytes, too."""
+    rows = QUEUE_BYTES // max(row_bytes(signature.inputs.values()), 1)
+    return replace(
+        limits,
+        max_batch_size=min(limits.max_batch_size, signature.max_batch_size),
+        max_queue_size=min(limits.max_queue_size, max(rows, signature.max_batch_size)),
+    )
+
+
 async def load_lane(
     loader: Loader, tenant: str, limits: Limits, clock: Clock, model: str, number: int
 ) -> Served:
@@ -118,5 +133,6 @@ async def load_lane(
     engine = loader.engine
     loop = asyncio.get_running_loop()
     loaded = await loop.run_in_executor(engine.loader, loader.load, tenant, model, number)
-    lane = Lane(loaded.signature.resource, loaded.program, limits, engine.slow, clock)
+    narrowed = narrow(limits, loaded.signature)
+    lane = Lane(loaded.signature.resource, loaded.program, narrowed, engine.slow, clock)
     return Served(loaded.manifest, loaded.manifest_sha256, loaded.signature, lane)

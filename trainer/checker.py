@@ -94,8 +94,12 @@ class GraphChecker:
         self._child: Child | None = None
         self._count = 0
 
-    async def __call__(self, graph: graph_pb2.Graph) -> int:
-        """Numbers that all nodes of a graph compute together per row.
+    async def __call__(
+        self, graph: graph_pb2.Graph | None, loss: graph_pb2.Graph | None = None
+    ) -> int:
+        """Numbers that all nodes of a graph, and of a loss of its results, compute per row.
+
+        None is for a network of the catalogue, which needs no check.
 
         Raises:
             InvalidField: operands do not fit each other, a result is too large, the outputs are not
@@ -105,12 +109,14 @@ class GraphChecker:
         async with self._turn:
             try:
                 async with asyncio.timeout(self._time_limit_s):
-                    measured = await self._ask(await self._living(), graph)
+                    measured = await self._ask(await self._living(), graph, loss)
             except (TimeoutError, ChildLost) as error:
                 await self.close()
-                what = f"a graph of {len(graph.nodes)} nodes"
+                field = "training.loss_graph" if graph is None else "network.graph"
+                nodes = sum(len(each.nodes) for each in (graph, loss) if each is not None)
+                what = f"a graph of {nodes} nodes"
                 allowed = "one that is checked within the limits of time and memory"
-                raise InvalidField.of("network.graph", what, allowed) from error
+                raise InvalidField.of(field, what, allowed) from error
             except BaseException:
                 await self.close()  # its answer may still come
                 raise
@@ -140,8 +146,10 @@ class GraphChecker:
         return self._child
 
     @staticmethod
-    async def _ask(child: Child, graph: graph_pb2.Graph) -> child_pb2.GraphChecked:
-        check = child_pb2.CheckGraphRequest(graph=graph)
+    async def _ask(
+        child: Child, graph: graph_pb2.Graph | None, loss: graph_pb2.Graph | None
+    ) -> child_pb2.GraphChecked:
+        check = child_pb2.CheckGraphRequest(graph=graph, loss_graph=loss)
         await child.send(child_pb2.ChildRequest(check_graph=check))
         event = await child.receive()
         if event is None or not event.HasField("graph_checked"):

@@ -66,9 +66,9 @@ def read(path: Path, loop: Loop) -> list[str]:
     except (SafetensorError, KeyError, ValueError, TypeError, RuntimeError) as error:
         raise Corrupt("the checkpoint cannot be read") from error
     return [
-        f"{name.replace('_', ' ')} was {header.get(name)} and is {now}"
+        f"{name.replace('_', ' ')} was {header[name]} and is {now}"
         for name, now in _surroundings(loop).items()
-        if header.get(name) != now
+        if header.get(name, now) != now
     ]
 
 
@@ -95,6 +95,8 @@ def _surroundings(loop: Loop) -> dict[str, object]:
         "torch_version": torch.__version__,
         "device": str(recipe.device),
         "threads": recipe.threads,
+        "precision": recipe.choices.precision,
+        "execution": recipe.choices.execution,
     }
 
 

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from trainer import data, limits
 from trainer.wire import WireError, read_message, write_message
-from twofold import faults, log
+from twofold import faults, log, spec_loss
 from twofold.errors import InvalidData, InvalidField
 from twofold.internal.v1 import child_pb2
 from twofold.v1 import graph_pb2, training_pb2
@@ -126,7 +126,10 @@ def serve_graphs(supervisor: Supervisor) -> None:
     supervisor.send(child_pb2.ChildEvent(ready=child_pb2.Ready()))
     while (request := supervisor.receive()) is not None:
         if request.HasField("check_graph"):
-            measured = check_graph(request.check_graph.graph)
+            asked = request.check_graph
+            graph = asked.graph if asked.HasField("graph") else None
+            loss = asked.loss_graph if asked.HasField("loss_graph") else None
+            measured = check_graphs(graph, loss)
             supervisor.send(child_pb2.ChildEvent(graph_checked=measured))
 
 
@@ -150,26 +153,54 @@ def check(request: child_pb2.CheckRequest) -> child_pb2.Checked:
         return child_pb2.Checked(refusal="the file cannot be read in this format; is it damaged?")
 
 
-def check_graph(graph: graph_pb2.Graph) -> child_pb2.GraphChecked:
-    """What a graph computes per row, or why it is refused."""
+def check_graphs(
+    graph: graph_pb2.Graph | None, loss: graph_pb2.Graph | None
+) -> child_pb2.GraphChecked:
+    """What a network's graph and that of its loss compute per row, or why one is refused."""
+    if graph is None and loss is not None:
+        return check_graph(loss, "training.loss_")
+    if graph is None:
+        return child_pb2.GraphChecked(refusal="there is no graph", field="network.graph")
+    measured = check_graph(graph)
+    if measured.refusal or loss is None:
+        return measured
+    of_loss = check_graph(loss, "training.loss_", graph)
+    of_loss.row_elements += measured.row_elements
+    return of_loss
+
+
+def check_graph(
+    graph: graph_pb2.Graph, prefix: str = "network.", before: graph_pb2.Graph | None = None
+) -> child_pb2.GraphChecked:
+    """What a graph computes per row, or why it is refused.
+
+    Args:
+        graph: checked for what needs no torch.
+        prefix: where it stands in a spec.
+        before: of a loss the network, whose results in training mode it takes.
+    """
     meta = importlib.import_module(_META)  # not at the top: files are checked without torch
     try:
         with limits.measuring():
+            if before is not None:
+                spec_loss.require_results(graph, meta.measure(before).training_results)
             return child_pb2.GraphChecked(row_elements=meta.measure(graph).row_elements)
     except InvalidField as error:
+        field = error.fields.get("field", "graph")
+        has_prefix = field.startswith(prefix)
         return child_pb2.GraphChecked(
-            refusal=f"network.{error.message}",
-            field=f"network.{error.fields.get('field', 'graph')}",
+            refusal=error.message if has_prefix else f"{prefix}{error.message}",
+            field=field if has_prefix else f"{prefix}{field}",
             value=error.fields.get("value", ""),
             allowed=error.fields.get("allowed", ""),
         )
     except (limits.OutOfTime, MemoryError):
         text = "the graph takes more time or memory to measure than is allowed; make it smaller"
-        return child_pb2.GraphChecked(refusal=text, field="network.graph")
+        return child_pb2.GraphChecked(refusal=text, field=f"{prefix}graph")
     except Exception:  # the top of the process
         logger.exception("graph could not be measured")
         text = "the graph cannot be run; the trainer's log has the details"
-        return child_pb2.GraphChecked(refusal=text, field="network.graph")
+        return child_pb2.GraphChecked(refusal=text, field=f"{prefix}graph")
 
 
 def main(arguments: list[str]) -> None:

@@ -7,6 +7,7 @@ Compiled code is loaded from the cache as it stands there, so the folder must be
 
 import logging
 import os
+import re
 import stat
 from collections.abc import Callable
 from pathlib import Path
@@ -21,12 +22,19 @@ from trainer.rows import Rows
 LossOf = Callable[[Rows], Tensor]
 #: Longest text of a compiler's error that a user is shown.
 _SHOWN = 200
+_PATH = re.compile(r"(?<![\w.])~?/[^\s'\",:;()]+")
 
 logger = logging.getLogger(__name__)
 
 
 class CannotCompile(Exception):
     """The text says why, for people."""
+
+
+def told(error: Exception) -> str:
+    """The first line of what an error of torch says, without the machine's paths: users see it."""
+    line = str(error).strip().partition("\n")[0]
+    return _PATH.sub("...", line)[:_SHOWN]
 
 
 def cache_folder(home: Path) -> Path:
@@ -84,8 +92,8 @@ def _try(compiled: LossOf, net: nn.Module, rows: Rows) -> None:
             compiled(rows).backward()
     except Exception as error:  # whatever a compiler may raise
         logger.warning("the network cannot be compiled", exc_info=True)
-        line = str(error).strip().partition("\n")[0][:_SHOWN]
-        raise CannotCompile(f"torch.compile failed: {type(error).__name__}: {line}") from error
+        text = f"torch.compile failed: {type(error).__name__}: {told(error)}"
+        raise CannotCompile(text) from error
     finally:
         net.load_state_dict(state)
         for parameter in net.parameters():

@@ -15,13 +15,12 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from trainer.compiled import told
 from trainer.steps import EagerStep
 from twofold.v1 import spec_pb2
 
 #: Full batches that run eagerly before recording; torch's documentation warms up with three.
 WARM_UP_STEPS = 3
-#: Longest text of an error that a user is shown.
-_SHOWN = 200
 
 logger = logging.getLogger(__name__)
 
@@ -107,9 +106,8 @@ class GraphStep:
             self._replay = self._recorder.record(lambda: self._eager.run(self._rows))
         except RuntimeError as error:  # torch.OutOfMemoryError is one, too
             logger.warning("the step cannot be recorded", exc_info=True)
-            line = str(error).strip().partition("\n")[0][:_SHOWN]
             self._choices.execution = "eager"
-            self._choices.execution_reason = f"the step cannot be a CUDA graph: {line}"
+            self._choices.execution_reason = f"the step cannot be a CUDA graph: {told(error)}"
             self._is_eager = True
         return not self._is_eager
 

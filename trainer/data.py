@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from trainer.reading import arrays, csvfile, parquet, weights
+from trainer.reading import arrays, csvfile, npz, parquet, weights
 from trainer.reading.arrow import use_threads
 from trainer.reading.table import Table, summarize
 from twofold import names, spec
@@ -15,7 +15,7 @@ __all__ = ["describe", "load", "read", "use_threads"]
 _READERS: Mapping[dataset_pb2.DatasetFormat, Callable[[Path], Table]] = {
     dataset_pb2.DATASET_FORMAT_CSV: csvfile.read_csv,
     dataset_pb2.DATASET_FORMAT_PARQUET: parquet.read_parquet,
-    dataset_pb2.DATASET_FORMAT_NPZ: arrays.read_npz,
+    dataset_pb2.DATASET_FORMAT_NPZ: npz.read_npz,
     dataset_pb2.DATASET_FORMAT_NPY: arrays.read_npy,
 }
 

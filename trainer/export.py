@@ -16,15 +16,21 @@ from trainer import durable
 from trainer.prepared import Prepared
 from trainer.recipe import Recipe
 from twofold import __version__, features, tensors
+from twofold.golden import LEAST_RANGE
 from twofold.manifest import FORMAT_VERSION, sha256_hex
 from twofold.names import TRUTH_TABLES
+from twofold.nets import registry
 from twofold.nets.net import load
-from twofold.v1 import graph_pb2, model_pb2
+from twofold.v1 import model_pb2
 
 GRAPH, WEIGHTS, GOLDEN = "graph.pb", "weights.safetensors", "golden.safetensors"
 #: Enough to see every label of most data sets, small enough to replay at each load.
 GOLDEN_ROWS = 16
+#: Bytes of golden inputs, unless one row has more: every load reads them.
+GOLDEN_BYTES = 64 << 20
 EXAMPLE_ROWS = 3
+#: Numbers of an array that people are shown; larger ones are left out of the examples.
+EXAMPLE_NUMBERS = 64
 #: (device, precision) -> parts of the largest output by which an answer may be off. fp32 sums of a
 #: wide layer in another order differ by about 1e-6 of it; bf16 keeps 8 bits.
 _TOLERANCES: Mapping[tuple[str, str], float] = {
@@ -33,7 +39,7 @@ _TOLERANCES: Mapping[tuple[str, str], float] = {
     ("cpu", "bf16"): 3e-2,
     ("cuda", "bf16"): 3e-2,
 }
-Arrays = dict[str, NDArray[np.generic]]
+Arrays = Mapping[str, NDArray[np.generic]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +63,7 @@ def export(trained: Trained, folder: Path) -> model_pb2.Manifest:
     graph = trained.recipe.graph
     state = {name: tensor.detach().cpu().contiguous() for name, tensor in trained.state.items()}
     inputs = _golden_inputs(trained)
-    outputs = _answers(trained, graph, state, inputs)
+    outputs = registry.answers(load(graph, state), trained.prepared.features, inputs)
     golden = {f"input.{name}": _stored(array) for name, array in inputs.items()}
     golden |= {f"output.{name}": _stored(array) for name, array in outputs.items()}
     files = {
@@ -69,14 +75,19 @@ def export(trained: Trained, folder: Path) -> model_pb2.Manifest:
         durable.write_bytes(folder / name, data)
     manifest = _manifest(trained, files)
     manifest.tolerances.extend(_tolerances(outputs))
-    manifest.examples.extend(_examples(inputs))
+    shown = [
+        name
+        for name, array in inputs.items()
+        if name not in trained.prepared.arrays or array[0].size <= EXAMPLE_NUMBERS
+    ]
+    manifest.examples.extend(_examples({name: inputs[name] for name in shown}))
     return manifest
 
 
 def _manifest(trained: Trained, files: Mapping[str, bytes]) -> model_pb2.Manifest:
     recipe, prepared = trained.recipe, trained.prepared
-    score_count = len(prepared.features.labels) or 1
-    inputs, outputs = features.signature(prepared.features, score_count)
+    score_count = len(prepared.features.labels) or len(prepared.features.targets) or 1
+    inputs, outputs = features.signature(prepared.features, score_count, recipe.graph)
     dataset = recipe.spec.data.dataset
     is_builtin = dataset in TRUTH_TABLES
     return model_pb2.Manifest(
@@ -108,20 +119,11 @@ def _golden_inputs(trained: Trained) -> Arrays:
     """Up to GOLDEN_ROWS raw rows, evenly spread over the held-out ones, else the training ones."""
     prepared = trained.prepared
     rows = prepared.validation_rows if len(prepared.validation_rows) else prepared.training_rows
-    count = min(GOLDEN_ROWS, len(rows))
+    row_bytes = sum(array[:1].nbytes for array in prepared.arrays.values())
+    most = max(1, min(GOLDEN_ROWS, GOLDEN_BYTES // max(row_bytes, 1)))
+    count = min(most, len(rows))
     chosen = rows[np.linspace(0, len(rows) - 1, count).astype(np.int64)]
     return prepared.raw_inputs(chosen)
-
-
-def _answers(
-    trained: Trained, graph: graph_pb2.Graph, state: Mapping[str, Tensor], inputs: Arrays
-) -> Arrays:
-    net = load(graph, state)
-    path = features.Features(trained.prepared.features)
-    with torch.inference_mode():
-        arguments = [torch.from_numpy(array) for array in path.inputs(inputs)]
-        scores = net.head(net(*arguments)).numpy()
-    return path.answers(scores)
 
 
 def _stored(array: NDArray[np.generic]) -> Tensor:
@@ -137,7 +139,10 @@ def _tolerances(outputs: Arrays) -> list[model_pb2.Tolerance]:
     largest = max((float(np.abs(array).max()) for array in numbers), default=1.0)
     return [
         model_pb2.Tolerance(
-            device=device, precision=precision, absolute=part * max(largest, 1e-3), relative=part
+            device=device,
+            precision=precision,
+            absolute=part * max(largest, LEAST_RANGE),
+            relative=part,
         )
         for (device, precision), part in _TOLERANCES.items()
     ]
@@ -145,7 +150,7 @@ def _tolerances(outputs: Arrays) -> list[model_pb2.Tolerance]:
 
 def _examples(inputs: Arrays) -> list[str]:
     """A few raw rows as JSON, for people."""
-    count = min(EXAMPLE_ROWS, *(len(array) for array in inputs.values()))
+    count = min((EXAMPLE_ROWS, *(len(array) for array in inputs.values()))) if inputs else 0
     return [
         json.dumps({name: _plain(array[row]) for name, array in inputs.items()})
         for row in range(count)

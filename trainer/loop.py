@@ -14,14 +14,17 @@ from torch import Tensor
 
 from trainer import schedules, scores
 from trainer.execution import make_step
-from trainer.recipe import Recipe, logits_of
+from trainer.recipe import Recipe
 from trainer.rows import Rows
 from trainer.schedules import Extent, Plateau
 from trainer.steps import Step
+from twofold import features, spec_targets
+from twofold.nets.losses import Results, first_of
 from twofold.nets.net import apply_head
-from twofold.v1 import spec_pb2
+from twofold.nets.pieces import rows_at_once
+from twofold.v1 import graph_pb2, spec_pb2
 
-#: Rows of one forward pass in evaluation: bounds the memory of activations.
+#: Rows of one forward pass in evaluation, at most: bounds the memory of activations.
 EVALUATION_ROWS = 65_536
 #: Steps of one epoch between two looks at its loss: each waits for the device, and an epoch of
 #: hours must not go on for nothing.
@@ -73,6 +76,10 @@ class Loop:
     #: The weights of the best epoch, as `Net.weights` has them; the present ones before any.
     best: dict[str, Tensor] = field(init=False)
     step: Step = field(init=False)
+    #: What the evaluation rows give as the last epoch left them; None while an epoch runs.
+    results: Results | None = None
+    #: The present weights, as `best` has them: looking them up takes as long as a small step.
+    _live: dict[str, Tensor] = field(init=False)
     #: Sum of the weights of the training rows.
     _weight: float = field(init=False)
     #: The schedule's factor that the optimizer has; NaN before any.
@@ -82,7 +89,8 @@ class Loop:
         self.order = torch.Generator().manual_seed(self.recipe.spec.training.seed)
         self.order_before = self.order.get_state()
         self.total = torch.zeros((), dtype=torch.float64, device=self.recipe.device)
-        self.best = {name: live.clone() for name, live in self.recipe.judged.weights().items()}
+        self._live = self.recipe.judged.weights()
+        self.best = {name: live.clone() for name, live in self._live.items()}
         self.step = make_step(self.recipe, self.total)
         self._weight = self.recipe.training.total_weight()
 
@@ -119,6 +127,7 @@ class Loop:
             Interrupted: `should_stop()` between two steps.
         """
         recipe, position = self.recipe, self.position
+        self.results = None
         recipe.net.train()
         batches = self._batches()
         for rows in batches[position.step :]:
@@ -165,25 +174,25 @@ class Loop:
         position.step = 0
         self.total.zero_()
         self.order_before = self.order.get_state()
-        logits = forward(recipe, recipe.evaluation)
-        position.validation_loss = mean_loss(recipe, recipe.evaluation, logits)
+        results = self.results = forward(recipe, recipe.evaluation)
+        position.validation_loss = mean_loss(recipe, recipe.evaluation, results)
         for name, value in (("training", position.loss), ("validation", position.validation_loss)):
             self._require_finite(name, value, position.epoch)
         schedules.watch(position.plateau, recipe.spec.training.schedule, position.validation_loss)
-        self._judge(before, logits)
+        self._judge(before, results)
 
-    def _judge(self, loss_before: float, logits: Tensor) -> None:
+    def _judge(self, loss_before: float, results: Results) -> None:
         """Remembers the epoch if it is the best, and whether the loss has stopped changing."""
         recipe, position = self.recipe, self.position
         score = position.validation_loss
         if recipe.spec.training.loss == spec_pb2.LOSS_PERCEPTRON:
             # Its loss shrinks with the weights; what it is judged by is its mistakes.
-            score = 1 - metrics(recipe, recipe.evaluation, logits)["accuracy"]
+            score = 1 - metrics(recipe, recipe.evaluation, results)["accuracy"]
         position.stale_count += 1
         if score < position.best_score:
             position.best_score, position.best_epoch = score, position.epoch
             position.stale_count = 0
-            for name, live in recipe.judged.weights().items():
+            for name, live in self._live.items():
                 self.best[name].copy_(live)
         options = recipe.spec.training
         if options.HasField("tolerance") and math.isfinite(loss_before):
@@ -191,31 +200,47 @@ class Loop:
             position.has_converged = change < options.tolerance or change == 0
 
 
-def forward(recipe: Recipe, rows: Rows) -> Tensor:
-    """Logits [N, K] of rows in eval mode, without gradients, in bounded pieces."""
+def forward(recipe: Recipe, rows: Rows) -> Results:
+    """Logits [N, K] of rows, or all results, in eval mode, without gradients, in bounded pieces."""
     net = recipe.judged.eval()
     with torch.inference_mode():
-        if len(rows) <= EVALUATION_ROWS:
-            return logits_of(net, rows)
-        starts = range(0, len(rows), EVALUATION_ROWS)
-        pieces = (rows.piece(start, EVALUATION_ROWS) for start in starts)
-        return torch.cat([logits_of(net, piece) for piece in pieces])
+        most = rows_at_once(EVALUATION_ROWS, net.row_elements)
+        if len(rows) <= most:
+            return recipe.results_of(net, rows)
+        starts = range(0, len(rows), most)
+        pieces = [recipe.results_of(net, rows.piece(start, most)) for start in starts]
+        if isinstance(pieces[0], Tensor):
+            return torch.cat([first_of(piece) for piece in pieces])
+        return tuple(torch.cat(parts) for parts in zip(*pieces, strict=True))
 
 
-def mean_loss(recipe: Recipe, rows: Rows, logits: Tensor) -> float:
+def mean_loss(recipe: Recipe, rows: Rows, results: Results) -> float:
     """The rows' mean loss, by their weights."""
     with torch.inference_mode():
-        return recipe.loss(logits, rows.target, rows.weight).item()
+        return recipe.loss(results, rows.target, rows.weight).item()
 
 
-def metrics(recipe: Recipe, rows: Rows, logits: Tensor) -> dict[str, float]:
-    """The task's metrics of logits [N, K]."""
+def metrics(recipe: Recipe, rows: Rows, results: Results) -> dict[str, float]:
+    """The task's metrics of logits [N, K], every row counting alike; none where none fit."""
+    if recipe.head == graph_pb2.HEAD_UNSPECIFIED:
+        return {}
+    threshold = recipe.graph.head_threshold
     with torch.inference_mode():
-        answers = apply_head(recipe.head, logits, recipe.graph.head_threshold).cpu().numpy()
+        answers = apply_head(recipe.head, first_of(results), threshold).cpu().numpy()
     target = rows.target.cpu().numpy()
     if recipe.spec.data.task == spec_pb2.TASK_REGRESSION:
         return scores.regression(answers, target)
+    if recipe.spec.data.task == spec_pb2.TASK_MULTILABEL:
+        return scores.multilabel(features.has_label(answers), target > 0)
     # As twofold.features answers: of two equal scores the second class.
     two = answers.shape[1] == 2  # noqa: PLR2004 - two classes
     best = (answers[:, 1] >= answers[:, 0]).astype("int64") if two else answers.argmax(axis=1)
     return scores.classification(best, target, answers.shape[1])
+
+
+def metrics_by_target(recipe: Recipe, rows: Rows, results: Results) -> dict[str, float]:
+    """R2 of each target of a regression of several; none for others."""
+    if recipe.head != graph_pb2.HEAD_IDENTITY:
+        return {}
+    names = spec_targets.of(recipe.spec.data)
+    return scores.r2_of_each(first_of(results).cpu().numpy(), rows.target.cpu().numpy(), names)

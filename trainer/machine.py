@@ -31,7 +31,7 @@ def choose_threads(
 ) -> tuple[int, str]:
     """CPU threads and why: the spec's, one for small steps, else what the worker has.
 
-    `step_cost` is parameters times rows of a pass, about its multiply-adds.
+    `step_cost` is the multiply-adds of a pass.
     """
     if options.HasField("threads"):
         if options.threads > available:

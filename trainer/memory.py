@@ -1,8 +1,21 @@
-"""How much memory this process may use: the machine's free memory, or its cgroup's. No torch."""
+"""How much memory this process may use, and how it says that there is none. No torch."""
 
+import resource
 from pathlib import Path
 
 _KIB = 1024
+#: How torch says that the CPU's memory is at its end: by a plain RuntimeError of this allocator.
+_CPU_ALLOCATOR = "DefaultCPUAllocator"
+
+
+def is_exhausted(error: Exception) -> bool:
+    """Whether the error says that the CPU's memory is at its end; torch has a class for a GPU's."""
+    return isinstance(error, MemoryError) or _CPU_ALLOCATOR in str(error)
+
+
+def peak_bytes() -> int:
+    """The most memory that this process has had."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _KIB
 
 
 def available_bytes(root: Path = Path("/")) -> int:

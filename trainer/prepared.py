@@ -4,20 +4,24 @@ Legend of suffixes: N rows, D numeric columns, K category columns, C classes.
 """
 # pyright: reportUnknownArgumentType=false, reportUnknownMemberType=false
 
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
+from trainer import targets
 from trainer.codes import Codes, encode
-from trainer.reading.table import Matrix, Table, Values
+from trainer.reading.table import Matrix, RowArray, Table
 from twofold import features
-from twofold.errors import InvalidData, InvalidField, shorten
+from twofold.errors import InvalidData, shorten
 from twofold.v1 import model_pb2, spec_pb2
 
 #: Rows that are measured at a time: in double precision they stay in the cache.
 _BLOCK_ROWS = 4_096
+#: Numbers of an array that are, for the same reason.
+_BLOCK_NUMBERS = 1 << 18
 #: Rows copied column by column at a time, for the same reason.
 _COPY_ROWS = 16_384
 
@@ -31,13 +35,30 @@ class Prepared:
     category_NK: NDArray[np.int64] | None
     #: The same cells, column by column, as they stood in the table.
     categories: tuple[Codes, ...]
-    #: int64 [N], the label's index, or float32 [N, 1].
+    #: int64 [N], the label's index, or float32 [N, targets].
     target_N: NDArray[np.int64] | NDArray[np.float32]
     training_rows: NDArray[np.int64]
     validation_rows: NDArray[np.int64]
     #: float32 [D], of the training rows; None where nothing is standardised.
     mean_D: NDArray[np.float32] | None
     deviation_D: NDArray[np.float32] | None
+    #: float32 [N], what each row counts by data.weight; None: all alike.
+    weight_N: NDArray[np.float32] | None = None
+    #: Features that are arrays, by name, [N, ...]: also inputs of the net.
+    arrays: Mapping[str, RowArray] = field(default_factory=dict[str, RowArray])
+    #: Whether the net standardises them; `measure_axis` gives by what.
+    scales_arrays: bool = False
+
+    @property
+    def is_scaled(self) -> bool:
+        """Whether the net standardises anything."""
+        return self.mean_D is not None or self.scales_arrays
+
+    def inputs(self) -> dict[str, NDArray[np.float32] | NDArray[np.int64]]:
+        """Every row of the net's inputs by name; categories as indices."""
+        columns = {"x": self.x_ND, "category": self.category_NK}
+        found = {name: array for name, array in columns.items() if array is not None}
+        return {**found, **self.arrays}
 
     def raw_inputs(self, rows: NDArray[np.int64]) -> dict[str, NDArray[np.generic]]:
         """These rows as the wire carries them, by the inputs of the signature."""
@@ -46,7 +67,7 @@ class Prepared:
             inputs["x"] = self.x_ND[rows]
         if self.categories:
             inputs["category"] = np.stack([_to_bytes(c, rows) for c in self.categories], axis=1)
-        return inputs
+        return inputs | {name: array[rows] for name, array in self.arrays.items()}
 
 
 def prepare(table: Table, training: spec_pb2.TrainingSpec) -> Prepared:
@@ -56,16 +77,18 @@ def prepare(table: Table, training: spec_pb2.TrainingSpec) -> Prepared:
     be trained on.
     """
     data = training.data
-    target = _column(table, "data.target", data.target)
-    inputs = {name: _column(table, "data.features", name) for name in data.features}
+    found = targets.columns(table, data)
+    arrays = {name: table.arrays[name] for name in data.features if name in table.arrays}
+    columns = [name for name in data.features if name not in arrays]
+    inputs = {name: targets.column(table, "data.features", name) for name in columns}
     is_labelled = data.task == spec_pb2.TASK_CLASSIFICATION
-    labels = encode(target) if is_labelled or data.split == spec_pb2.SPLIT_STRATIFIED else None
-    training_rows, validation_rows = split(data, labels, len(target), training.training.seed)
+    labels = encode(found[0]) if is_labelled or data.split == spec_pb2.SPLIT_STRATIFIED else None
+    training_rows, validation_rows = split(data, labels, len(found[0]), training.training.seed)
     codes = {name: encode(values) for name, values in inputs.items() if values.dtype.kind == "O"}
     # Labels of all rows, vocabularies of the training rows: a label that only a held-out row has
     # is still a label, while a category that training never saw is unknown when serving, too.
     vocabularies = {name: column.taken(training_rows) for name, column in codes.items()}
-    fitted = features.fit(data, vocabularies, labels.labels if labels else ())
+    fitted = features.fit(data, vocabularies, labels.labels if labels else (), arrays)
     _check_labels(fitted, data)
     x_ND = numeric(table, fitted.numeric_columns)
     is_scaled = x_ND is not None and data.standardize
@@ -75,11 +98,14 @@ def prepare(table: Table, training: spec_pb2.TrainingSpec) -> Prepared:
         x_ND=x_ND,
         category_NK=_indices(codes, vocabularies),
         categories=tuple(codes.values()),
-        target_N=labels.codes if labels and is_labelled else _as_reals(target),
+        target_N=labels.codes if labels and is_labelled else targets.numbers(found, data),
         training_rows=training_rows,
         validation_rows=validation_rows,
         mean_D=scale[0] if scale else None,
         deviation_D=scale[1] if scale else None,
+        weight_N=targets.weights(table, data, (training_rows, validation_rows)),
+        arrays=arrays,
+        scales_arrays=data.standardize and any(a.dtype == np.float32 for a in arrays.values()),
     )
 
 
@@ -123,34 +149,62 @@ def _stratified(
 def measure(
     x_ND: NDArray[np.float32], rows: NDArray[np.int64]
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Mean and population deviation of each column over some rows; a deviation of 0 is 1.
-
-    In double precision, block by block; what two blocks know is joined as by T. Chan, G. Golub and
-    R. LeVeque, "Updating formulae and a pairwise algorithm for computing sample variances" (1979).
-    """
-    count = 0
-    mean_D = np.zeros(x_ND.shape[1])
-    squares_D = np.zeros(x_ND.shape[1])
+    """Mean and population deviation of each column over some rows; a deviation of 0 is 1."""
+    figures = _Figures(x_ND.shape[1])
     for start in range(0, len(rows), _BLOCK_ROWS):
-        block_BD = x_ND[rows[start : start + _BLOCK_ROWS]].astype(np.float64)
+        figures.add(x_ND[rows[start : start + _BLOCK_ROWS]].astype(np.float64))
+    return figures.result()
+
+
+def measure_axis(
+    array: NDArray[np.float32], rows: NDArray[np.int64], axis: int | None
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """As `measure` for each place along an axis of [N, ...], over all others and some rows.
+
+    The axis counts the rows, as 0: channels of images [N, C, H, W] are axis 1, features of
+    sequences [N, T, F] axis 2. None: one figure for all numbers.
+    """
+    if axis is None:
+        array = array[..., np.newaxis]
+        axis = array.ndim - 1
+    width = array.shape[axis]
+    figures = _Figures(width)
+    step = max(1, _BLOCK_NUMBERS // math.prod(array.shape[1:]))
+    for start in range(0, len(rows), step):
+        block = np.moveaxis(array[rows[start : start + step]], axis, -1)
+        figures.add(block.astype(np.float64).reshape(-1, width))
+    return figures.result()
+
+
+class _Figures:
+    """Mean and deviation of columns that come block by block, in double precision.
+
+    What two blocks know is joined as by T. Chan, G. Golub and R. LeVeque, "Updating formulae and a
+    pairwise algorithm for computing sample variances" (1979).
+    """
+
+    def __init__(self, width: int) -> None:
+        self._count = 0
+        self._mean_D = np.zeros(width)
+        self._squares_D = np.zeros(width)
+
+    def add(self, block_BD: NDArray[np.float64]) -> None:
+        """Takes a block into account, which is changed."""
+        count, size = self._count, len(block_BD)
         block_mean_D = block_BD.mean(axis=0)
         block_BD -= block_mean_D
-        apart_D = block_mean_D - mean_D
-        total = count + len(block_BD)
-        squares_D += np.einsum("bd,bd->d", block_BD, block_BD)
-        squares_D += apart_D**2 * (count * len(block_BD) / total)
-        mean_D += apart_D * (len(block_BD) / total)
-        count = total
-    deviation_D = np.sqrt(squares_D / count).astype(np.float32)
-    deviation_D[deviation_D == 0] = 1
-    return mean_D.astype(np.float32), deviation_D
+        apart_D = block_mean_D - self._mean_D
+        total = count + size
+        self._squares_D += np.einsum("bd,bd->d", block_BD, block_BD)
+        self._squares_D += apart_D**2 * (count * size / total)
+        self._mean_D += apart_D * (size / total)
+        self._count = total
 
-
-def _column(table: Table, field: str, name: str) -> Values:
-    found = table.columns.get(name)
-    if found is None:
-        raise InvalidField.of(field, name, "a column: " + shorten(", ".join(table.columns)))
-    return found
+    def result(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Mean and population deviation; a deviation of 0 is 1."""
+        deviation_D = np.sqrt(self._squares_D / self._count).astype(np.float32)
+        deviation_D[deviation_D == 0] = 1
+        return self._mean_D.astype(np.float32), deviation_D
 
 
 def _check_labels(fitted: model_pb2.FeatureSpec, data: spec_pb2.DataSpec) -> None:
@@ -202,7 +256,3 @@ def _to_bytes(column: Codes, rows: NDArray[np.int64]) -> NDArray[np.object_]:
     cells = np.empty(len(rows), dtype=np.object_)
     cells[:] = [column.labels[code].encode() for code in column.codes[rows].tolist()]
     return cells
-
-
-def _as_reals(target: Values) -> NDArray[np.float32]:
-    return target.astype(np.float32)[:, np.newaxis]

@@ -6,22 +6,25 @@ each a message on the socket; a process that dies says that the size did not fit
 # pyright: reportUnknownMemberType=false
 
 import os
-import resource
 import socket
 import sys
 import time
+from contextlib import suppress
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
-from trainer import machine, recipe
+from trainer import machine, memory, recipe
 from trainer.child import die_with_parent
 from trainer.loop import Loop
 from trainer.prepared import Prepared
+from trainer.steps import is_out_of_memory
 from trainer.wire import read_message, write_message
 from twofold.internal.v1 import child_pb2
-from twofold.v1 import model_pb2, spec_pb2
+from twofold.v1 import graph_pb2, model_pb2, spec_pb2
 
 _WARM_UP_STEPS = 2
 #: Steps are measured for this long, and at least this often.
@@ -42,8 +45,12 @@ def made_up(features: model_pb2.FeatureSpec, count: int, *, scaling: bool) -> Pr
     )
     if features.task == spec_pb2.TASK_CLASSIFICATION:
         target = generator.integers(0, len(features.labels), count)
+    elif features.task == spec_pb2.TASK_MULTILABEL:
+        target = generator.integers(0, 2, (count, len(features.labels))).astype(np.float32)
     else:
-        target = generator.standard_normal((count, 1), dtype=np.float32)
+        shape = (count, len(features.targets) or 1)
+        target = generator.standard_normal(shape, dtype=np.float32)
+    arrays = {spec.name: _made_up(spec, count, generator) for spec in features.array_columns}
     has_scale = scaling and width
     return Prepared(
         features=features,
@@ -55,7 +62,19 @@ def made_up(features: model_pb2.FeatureSpec, count: int, *, scaling: bool) -> Pr
         validation_rows=np.arange(0),
         mean_D=np.zeros(width, np.float32) if has_scale else None,
         deviation_D=np.ones(width, np.float32) if has_scale else None,
+        arrays=arrays,
+        scales_arrays=scaling and any(array.dtype == np.float32 for array in arrays.values()),
     )
+
+
+def _made_up(
+    spec: graph_pb2.TensorSpec, count: int, generator: np.random.Generator
+) -> NDArray[np.float32] | NDArray[np.int64]:
+    """Rows of an array; identifiers are 0, which is one of any vocabulary."""
+    shape = (count, *spec.shape[1:])
+    if spec.data_type == graph_pb2.DATA_TYPE_INT64:
+        return np.zeros(shape, dtype=np.int64)
+    return generator.standard_normal(shape, dtype=np.float32)
 
 
 def measure(request: child_pb2.ProbeRequest) -> child_pb2.Probed:
@@ -87,10 +106,8 @@ def answer(request: child_pb2.ProbeRequest) -> child_pb2.Probed:
     """As `measure`; a size that finds no memory does not fit."""
     try:
         return measure(request)
-    except (torch.OutOfMemoryError, MemoryError):
-        return child_pb2.Probed(batch_size=request.batch_size)
-    except RuntimeError as error:
-        if "DefaultCPUAllocator" not in str(error):
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
             raise
         return child_pb2.Probed(batch_size=request.batch_size)
 
@@ -104,12 +121,19 @@ def _now_s(loop: Loop) -> float:
 def _peak_bytes(device: torch.device) -> int:
     if device.type == "cuda":
         return torch.cuda.max_memory_reserved(device)
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    return memory.peak_bytes()
+
+
+def volunteer() -> None:
+    """Where the machine runs out of memory, Linux ends this process before any other."""
+    with suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text("1000", "ascii")
 
 
 def main(arguments: list[str]) -> None:
     """Serves the socket whose number is the first argument until it ends."""
     die_with_parent(os.getppid())
+    volunteer()
     machine.allow_determinism()
     with socket.socket(fileno=int(arguments[0])) as stream:
         while (request := read_message(stream, child_pb2.ProbeRequest)) is not None:

@@ -2,7 +2,7 @@
 # pyright: reportUnknownMemberType=false
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,16 +17,21 @@ from trainer import machine, optimizers, precision, warm_start
 from trainer.average import Average
 from trainer.machine import settle_process
 from trainer.optimizers import Optimizers
-from trainer.prepared import Prepared
+from trainer.prepared import Prepared, measure_axis
 from trainer.rows import IMAGE_RANK, Rows
 from trainer.warm_start import Parent
-from trainer.weights import row_weights
-from twofold.errors import Corrupt
+from trainer.weights import positive_weights, row_weights
+from twofold import spec_module
+from twofold.errors import Corrupt, InvalidField
 from twofold.nets import bounds, catalogue, tables
-from twofold.nets.losses import LossFunction, loss_function
+from twofold.nets.losses import GraphLoss, Loss, Results, first_of, loss_function
 from twofold.nets.net import Net, init, load
-from twofold.spec_module import HEADS
 from twofold.v1 import graph_pb2, spec_pb2
+
+#: Dimensions of a batch of columns.
+_TABLE_RANK = 2
+#: Bytes of an array that go to the device at a time.
+_PIECE_BYTES = 64 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +41,10 @@ class Recipe:
     spec: spec_pb2.TrainingSpec
     graph: graph_pb2.Graph
     net: Net
-    loss: LossFunction
+    loss: Loss
+    #: How logits become the answers that metrics look at, also where raw ones are served;
+    #: UNSPECIFIED where they say nothing of the task, so that there are none.
+    head: graph_pb2.Head
     optimizer: Optimizers
     #: What is evaluated and published instead of `net`, where the spec asks for an average.
     average: Average | None
@@ -55,19 +63,20 @@ class Recipe:
         """The net that is evaluated and published."""
         return self.net if self.average is None else self.average.net
 
-    @property
-    def head(self) -> graph_pb2.Head:
-        """How logits become the answers that metrics look at, also where raw ones are served."""
-        raw = self.graph.head == graph_pb2.HEAD_RAW
-        return HEADS[self.spec.training.loss] if raw else self.graph.head
+    def results_of(self, net: Net, rows: Rows) -> Results:
+        """What the loss and the metrics see: the first of the net's outputs, or all of them."""
+        found: Results = net(*rows.inputs)
+        return found if self.loss.takes_all else first_of(found)
 
     def loss_of(self, rows: Rows) -> Tensor:
         """The mean loss of rows, with a graph for gradients, in the precision that was picked."""
         if self.choices.precision != "bf16":
-            return self.loss(logits_of(self.net, rows), rows.target, rows.weight)
-        with torch.autocast(self.device.type, torch.bfloat16):
-            logits = logits_of(self.net, rows)
-        return self.loss(logits.float(), rows.target, rows.weight)
+            results = self.results_of(self.net, rows)
+        else:
+            with torch.autocast(self.device.type, torch.bfloat16):
+                found = self.results_of(self.net, rows)
+            results = _single(found) if isinstance(found, Tensor) else tuple(map(_single, found))
+        return self.loss(results, rows.target, rows.weight)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,10 +92,9 @@ class Origin:
 SEEDED = Origin()
 
 
-def logits_of(net: Net, rows: Rows) -> Tensor:
-    """What the loss and the metrics see: the first of the net's outputs."""
-    value = net(*rows.inputs)
-    return value if isinstance(value, Tensor) else value[0]
+def _single(tensor: Tensor) -> Tensor:
+    """Autocast's bfloat16 as float32; other types as they are."""
+    return tensor.float() if tensor.dtype == torch.bfloat16 else tensor
 
 
 def make(
@@ -104,9 +112,12 @@ def make(
     """
     options = spec.training
     graph = _graph(spec, prepared)
-    choices = choose(
-        spec, bounds.parameter_count(graph), len(prepared.training_rows), device, threads
-    )
+    net, first_weights = _network(graph, spec, prepared, origin)
+    _require_parameters(net, options)
+    # Parameters count where they are not in products, such as those of embeddings.
+    row_cost = max(net.row_cost, bounds.parameter_count(graph))
+    choices = choose(spec, row_cost, len(prepared.training_rows), device, threads)
+    choices.warm_start = first_weights
     settle_process(
         device,
         choices.threads,
@@ -114,23 +125,23 @@ def make(
         tf32=choices.precision == "tf32",
         deterministic=options.deterministic,
     )
-    net, choices.warm_start = _network(graph, spec, prepared, origin)
     _place(net, graph, device)
-    average = None
-    if options.HasField("ema_decay"):
-        average = Average(copy.deepcopy(net), net, options.ema_decay)
     weight_N = row_weights(options, prepared)
-    training = _rows(prepared, weight_N, prepared.training_rows, device)
+    inputs = _inputs(prepared, graph)
+    training = _rows(prepared, inputs, weight_N, prepared.training_rows, device)
     held_out = prepared.validation_rows
     return Recipe(
         spec=spec,
         graph=graph,
         net=net,
-        loss=loss_function(options.loss, graph, options),
+        loss=_loss(options, graph, prepared, device),
+        head=spec_module.judging_head(graph, prepared.features),
         optimizer=optimizers.make(net, options, device),
-        average=average,
+        average=_average(net, options),
         training=training,
-        evaluation=_rows(prepared, weight_N, held_out, device) if len(held_out) else training,
+        evaluation=(
+            _rows(prepared, inputs, weight_N, held_out, device) if len(held_out) else training
+        ),
         device=device,
         threads=choices.threads,
         choices=choices,
@@ -153,8 +164,9 @@ def _graph(spec: spec_pb2.TrainingSpec, prepared: Prepared) -> graph_pb2.Graph:
     if spec.network.HasField("graph"):
         graph.CopyFrom(spec.network.graph)
     else:
-        scaling = prepared.mean_D is not None
-        built = catalogue.build(spec.network, prepared.features, scaling, spec.training.loss)
+        built = catalogue.build(
+            spec.network, prepared.features, prepared.is_scaled, spec.training.loss
+        )
         graph.CopyFrom(built)
     graph.frozen.extend(
         path
@@ -162,6 +174,24 @@ def _graph(spec: spec_pb2.TrainingSpec, prepared: Prepared) -> graph_pb2.Graph:
         if path not in graph.frozen
     )
     return graph
+
+
+def _loss(
+    options: spec_pb2.TrainingOptions,
+    graph: graph_pb2.Graph,
+    prepared: Prepared,
+    device: torch.device,
+) -> Loss:
+    if options.loss == spec_pb2.LOSS_CUSTOM:
+        return GraphLoss(options.loss_graph, device)
+    weights_K = positive_weights(options, prepared)
+    return loss_function(
+        options.loss,
+        graph,
+        options,
+        is_multilabel=prepared.features.task == spec_pb2.TASK_MULTILABEL,
+        positive_K=None if weights_K is None else torch.from_numpy(weights_K).to(device),
+    )
 
 
 def _network(
@@ -180,16 +210,24 @@ def _network(
 
 def choose(
     spec: spec_pb2.TrainingSpec,
-    parameter_count: int,
+    row_cost: int,
     row_count: int,
     device: torch.device,
     threads: int,
 ) -> spec_pb2.Choices:
-    """What to pick for a completed spec on this device; `threads` are the worker's."""
+    """What to pick for a completed spec on this device.
+
+    Args:
+        spec: the completed spec.
+        row_cost: multiply-adds per row.
+        row_count: training rows.
+        device: what trains.
+        threads: the worker's.
+    """
     options = spec.training
     batch_size = min(options.batch_size, row_count)
     micro_batch_size = min(options.micro_batch_size or batch_size, batch_size)
-    cost = parameter_count * micro_batch_size
+    cost = row_cost * micro_batch_size
     count, threads_reason = machine.choose_threads(options, cost, threads)
     chosen = precision.choose(options.precision, machine.facts(device, cost, spec.data.task))
     name = spec_pb2.Optimizer.Name(options.optimizer).removeprefix("OPTIMIZER_").lower()
@@ -205,6 +243,18 @@ def choose(
     )
 
 
+def _require_parameters(net: Net, options: spec_pb2.TrainingOptions) -> None:
+    if options.epochs and not any(one.requires_grad for one in net.parameters()):
+        allowed = "0: the network has no parameters to train"
+        raise InvalidField.of("training.epochs", options.epochs, allowed)
+
+
+def _average(net: Net, options: spec_pb2.TrainingOptions) -> Average | None:
+    if not options.HasField("ema_decay"):
+        return None
+    return Average(copy.deepcopy(net), net, options.ema_decay)
+
+
 def _place(net: Net, graph: graph_pb2.Graph, device: torch.device) -> None:
     """Moves the net; images stand channels last, which convolutions of every device prefer."""
     net.to(device)
@@ -212,27 +262,66 @@ def _place(net: Net, graph: graph_pb2.Graph, device: torch.device) -> None:
         net.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue] - not in the stub
 
 
-def _resident(array: NDArray[np.generic], device: torch.device) -> Tensor:
-    tensor = torch.from_numpy(array).to(device)
-    is_image = tensor.dim() == IMAGE_RANK
-    return tensor.contiguous(memory_format=torch.channels_last) if is_image else tensor
+def _resident(array: NDArray[np.generic], rows: NDArray[np.int64], device: torch.device) -> Tensor:
+    """Rows of an input on the device; images stand channels last.
+
+    Arrays go there piece by piece: beside what was read and what is resident nothing is as large.
+    """
+    if array.ndim <= _TABLE_RANK:
+        return torch.from_numpy(array[rows]).to(device)
+    is_image = array.ndim == IMAGE_RANK
+    layout = torch.channels_last if is_image else torch.contiguous_format
+    kind = torch.from_numpy(array[:0]).dtype
+    shape = (len(rows), *array.shape[1:])
+    tensor = torch.empty(shape, dtype=kind, device=device, memory_format=layout)
+    step = max(1, _PIECE_BYTES // max(array[:1].nbytes, 1))
+    for start in range(0, len(rows), step):
+        piece = array[rows[start : start + step]]
+        tensor[start : start + step].copy_(torch.from_numpy(piece))
+    return tensor
 
 
 def _set_scale(net: Net, prepared: Prepared) -> None:
-    if prepared.mean_D is None or prepared.deviation_D is None:
+    """Sets what the net standardises by, which has its states' shape: see `_array_figures`."""
+    if not prepared.is_scaled:
         return
     state = net.state_dict()
-    state[tables.SCALE_MEAN].copy_(torch.from_numpy(prepared.mean_D))
-    state[tables.SCALE_DEVIATION].copy_(torch.from_numpy(prepared.deviation_D))
+    mean, deviation = state[tables.SCALE_MEAN], state[tables.SCALE_DEVIATION]
+    if prepared.mean_D is not None and prepared.deviation_D is not None:
+        figures = (prepared.mean_D, prepared.deviation_D)
+    else:
+        figures = _array_figures(prepared, tuple(mean.shape))
+    mean.copy_(torch.from_numpy(figures[0]).view(mean.shape))
+    deviation.copy_(torch.from_numpy(figures[1]).view(deviation.shape))
+
+
+def _array_figures(
+    prepared: Prepared, shape: tuple[int, ...]
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Mean and deviation of the one array of a net, for states of this shape.
+
+    A state is broadcast over rows: [C, 1, 1] over images, [F] over sequences [T, F]. The one
+    dimension that is not 1 says along which axis there are figures; without one there is one.
+    """
+    (array,) = prepared.arrays.values()
+    places = [place for place, size in enumerate(shape) if size != 1]
+    axis = array.ndim - len(shape) + places[0] if places else None
+    return measure_axis(array.astype(np.float32, copy=False), prepared.training_rows, axis)
+
+
+def _inputs(prepared: Prepared, graph: graph_pb2.Graph) -> list[NDArray[np.generic]]:
+    """The net's inputs, every row of them, in the order of its arguments."""
+    found = prepared.inputs()
+    return [found[spec.name] for spec in graph.inputs]
 
 
 def _rows(
     prepared: Prepared,
+    arrays: Sequence[NDArray[np.generic]],
     weight_N: NDArray[np.float32] | None,
     rows: NDArray[np.int64],
     device: torch.device,
 ) -> Rows:
-    arrays = (prepared.x_ND, prepared.category_NK)
-    inputs = tuple(_resident(array[rows], device) for array in arrays if array is not None)
+    inputs = tuple(_resident(array, rows, device) for array in arrays)
     weight = None if weight_N is None else torch.from_numpy(weight_N[rows]).to(device)
     return Rows(inputs, torch.from_numpy(prepared.target_N[rows]).to(device), weight)

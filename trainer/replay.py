@@ -11,7 +11,8 @@ from trainer.gates import NotBlessed
 from twofold import artifact, signature
 from twofold.errors import Corrupt
 from twofold.golden import Golden, tolerance_for
-from twofold.nets import registry
+from twofold.nets import bounds, registry
+from twofold.nets.net import Net
 from twofold.v1 import model_pb2
 
 
@@ -19,8 +20,9 @@ def require(manifest: model_pb2.Manifest, folder: Path) -> None:
     """Replays the golden rows of an exported artifact, together and one by one.
 
     Raises:
-        NotBlessed: the files are not what the manifest says, or answer otherwise; or the answer to
-            a row depends on the rows beside it, so that a server could not batch requests.
+        NotBlessed: the files are not what the manifest says, or answer otherwise; a weight is not a
+            number; or the answer to a row depends on the rows beside it, so that a server could not
+            batch requests.
         OSError: the disk failed.
     """
     try:
@@ -29,6 +31,7 @@ def require(manifest: model_pb2.Manifest, folder: Path) -> None:
         examples = Golden.parse(files[artifact.GOLDEN], signature.of_manifest(manifest))
     except Corrupt as error:
         raise NotBlessed(f"not published: {error.message}") from error
+    _require_numbers(net)
     count = len(next(iter(examples.inputs.values())))
     try:
         alone = [
@@ -46,3 +49,16 @@ def require(manifest: model_pb2.Manifest, folder: Path) -> None:
             "not published: the answer to a row depends on the rows beside it; in eval mode every "
             f"row must be computed by itself ({error})"
         ) from error
+
+
+def _require_numbers(net: Net) -> None:
+    """The golden rows may not reach every weight: a table has rows for values that are rare.
+
+    A buffer, or a parameter that is not trained, may be infinite: masks are.
+    """
+    learned = {path for path, state in bounds.state_shapes(net.graph).items() if state.is_trainable}
+    learned -= set(net.graph.frozen)
+    for path, tensor in net.weights().items():
+        odd = ~tensor.isfinite() if path in learned else tensor.isnan()
+        if odd.any():
+            raise NotBlessed(f"not published: {path} holds {tensor[odd][0].item()}")

@@ -19,7 +19,7 @@ class Rows:
     weight: Tensor | None = None
 
     def __len__(self) -> int:
-        return len(self.target)
+        return self.target.shape[0]  # len() of a tensor is a call in Python
 
     def take(self, rows: Tensor) -> "Rows":
         """These rows, gathered on the device; `rows` is int64 [B].

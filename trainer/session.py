@@ -22,14 +22,16 @@ from trainer import (
     probing,
     recipe,
     replay,
+    signs,
     warm_start,
 )
 from trainer.curve import Curve
 from trainer.export import Trained, export
-from trainer.loop import Interrupted, Loop, forward, mean_loss, metrics
+from trainer.gates import NotBlessed
+from trainer.loop import Interrupted, Loop, forward, mean_loss, metrics, metrics_by_target
 from trainer.noise import NoiseScale
 from trainer.prepared import Prepared, prepare
-from twofold import spec_training
+from twofold import spec_gates, spec_training
 from twofold.errors import Corrupt
 from twofold.faults import fault
 from twofold.internal.v1 import child_pb2
@@ -42,6 +44,8 @@ REPORT_GAP_S = 0.2
 #: Seconds of a long epoch after which the supervisor is shown that steps still end: half of the
 #: least limits.progress_timeout.
 SIGN_GAP_S = 0.5
+#: Seconds that a compiler may take without being taken for one that hangs.
+COMPILE_LIMIT_S = 1_800.0
 #: Weight of the newest epoch in the average speed.
 _SMOOTHING = 0.3
 
@@ -116,6 +120,8 @@ class Session:
         self._reporter.progressed(training_pb2.JOB_PHASE_EVALUATING, self._progress(loop))
         loop.recipe.judged.load_weights(loop.best)
         figures = _final_metrics(loop)
+        if spec_training.publishes_as_is(spec.training):
+            self._measured_as_is(loop, figures)
         trained = Trained(loop.recipe, prepared, loop.best, figures, loop.position.best_epoch)
         manifest = export(trained, Path(request.artifact_path))
         # What was asked for, as the job has it: loop.recipe's may have a batch size of its own.
@@ -127,6 +133,16 @@ class Session:
         replay.require(manifest, Path(request.artifact_path))
         manifest.gates.extend(self._passed_gates(manifest, prepared))
         return manifest
+
+    def _measured_as_is(self, loop: Loop, figures: dict[str, float]) -> None:
+        """Tells what weights are worth that no epoch trained; raises NotBlessed for no number."""
+        loss = figures["loss"]
+        if not math.isfinite(loss):
+            raise NotBlessed(f"not published: the loss of the weights as they came is {loss}")
+        loop.position.loss = loop.position.validation_loss = loss
+        known = spec_gates.METRICS.keys() - {"loss"}  # each target's own stands in the manifest
+        self._metrics = {name: value for name, value in figures.items() if name in known}
+        self._reporter.progressed(training_pb2.JOB_PHASE_EVALUATING, self._progress(loop))
 
     def _passed_gates(
         self, manifest: model_pb2.Manifest, prepared: Prepared
@@ -154,7 +170,7 @@ class Session:
         return batches.settle(request.spec, size)
 
     def _while_probing(self) -> None:
-        self._reporter.progressed(training_pb2.JOB_PHASE_PREPARING)
+        self._prepares()
         if self._reporter.should_stop():
             raise Interrupted
 
@@ -163,7 +179,13 @@ class Session:
         device = machine.choose_device(request.device)
         made = recipe.make(spec, prepared, device, request.threads, self._origin())
         made.choices.batch_size_reason = self._batch_reason
-        return Loop(made)
+        if not spec.training.compile:
+            return Loop(made)
+        with signs.shown(self._prepares, SIGN_GAP_S, COMPILE_LIMIT_S):
+            return Loop(made)
+
+    def _prepares(self) -> None:
+        self._reporter.progressed(training_pb2.JOB_PHASE_PREPARING)
 
     def _origin(self) -> recipe.Origin:
         request = self._request
@@ -248,8 +270,8 @@ class Session:
     def _report(self, loop: Loop) -> None:
         self._has_news = False
         self._sign_s = self._clock()
-        held_out = forward(loop.recipe, loop.recipe.evaluation)
-        self._metrics = metrics(loop.recipe, loop.recipe.evaluation, held_out)
+        if loop.results is not None:
+            self._metrics = metrics(loop.recipe, loop.recipe.evaluation, loop.results)
         self._curve.measured(self._metrics)
         self._reporter.progressed(training_pb2.JOB_PHASE_TRAINING, self._progress(loop))
 
@@ -272,7 +294,8 @@ class Session:
         progress = training_pb2.Progress(
             epoch=position.epoch,
             epoch_count=options.epochs,
-            loss=position.loss,
+            # Before the first epoch there is none, and none will come where nothing is trained.
+            loss=position.loss if math.isfinite(position.loss) else 0.0,
             resumed_epoch=self._resumed_epoch,
             resume_warning=self._resume_warning,
             learning_rate=loop.learning_rate,
@@ -280,7 +303,8 @@ class Session:
             warnings=self._warnings(loop),
             metrics=self._metrics,
         )
-        if loop.recipe.evaluation is not loop.recipe.training:
+        is_held_out = loop.recipe.evaluation is not loop.recipe.training
+        if is_held_out and math.isfinite(position.validation_loss):
             progress.validation_loss = position.validation_loss
         if self._noise is not None and self._noise.rows is not None:
             progress.gradient_noise_scale = self._noise.rows
@@ -294,5 +318,9 @@ class Session:
 def _final_metrics(loop: Loop) -> dict[str, float]:
     """Loss and metrics of the published epoch on the held-out rows, else the training rows."""
     rows = loop.recipe.evaluation
-    logits = forward(loop.recipe, rows)
-    return {"loss": mean_loss(loop.recipe, rows, logits), **metrics(loop.recipe, rows, logits)}
+    results = forward(loop.recipe, rows)
+    return {
+        "loss": mean_loss(loop.recipe, rows, results),
+        **metrics(loop.recipe, rows, results),
+        **metrics_by_target(loop.recipe, rows, results),
+    }

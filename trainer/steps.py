@@ -12,8 +12,11 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from trainer import memory
 from trainer.recipe import Recipe
 from trainer.rows import Rows
+from twofold.errors import InvalidField
+from twofold.nets.losses import Loss
 
 #: How often a step that found no memory is tried again with half the rows at once.
 HALVINGS = 5
@@ -36,6 +39,11 @@ class Step(Protocol):
     def __call__(self, rows: Tensor | None) -> None:
         """Trains on these rows, int64 [B]; None: on all."""
         ...
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether a smaller piece may help: memory of the device is at its end."""
+    return isinstance(error, torch.OutOfMemoryError) or memory.is_exhausted(error)
 
 
 class EagerStep:
@@ -62,7 +70,7 @@ class EagerStep:
     def __call__(self, rows: Tensor | None) -> None:
         """See Step.
 
-        Raises torch.OutOfMemoryError where even pieces do not fit.
+        Raises what `is_out_of_memory` knows where even pieces do not fit.
         """
         optimizer = self._recipe.optimizer
         if optimizer.needs_closure:
@@ -82,12 +90,18 @@ class EagerStep:
     def _finish(self, rows: Tensor | None, loss: Tensor) -> None:
         if self._recipe.average is not None:
             self._recipe.average.update()
-        self._total += loss.detach() * self._weight(rows)
+        weight = self._weight(rows)
+        if isinstance(weight, int):
+            self._total.add_(loss.detach(), alpha=weight)  # one kernel instead of two
+        else:
+            self._total += loss.detach() * weight
 
     def gradients(self, rows: Tensor | None) -> Tensor:
         """Puts the gradients of the batch's mean loss into the parameters; that loss, 0-D.
 
         The same, up to rounding, however the batch is cut: each piece counts by its weight.
+
+        Raises InvalidField where the loss depends on no trained parameter.
         """
         recipe = self._recipe
         recipe.optimizer.zero_grad()
@@ -97,7 +111,9 @@ class EagerStep:
             part = self._loss_of(piece)
             if len(piece) < self._count(rows):
                 weight = len(piece) if piece.weight is None else piece.weight.sum()
-                part = part * (weight / whole)
+                part = part * _share(weight, whole)
+            if not part.requires_grad:
+                raise _learns_nothing(recipe.loss)
             part.backward()
             losses.append(part.detach())
         return losses[0] if len(losses) == 1 else torch.stack(losses).sum()
@@ -115,7 +131,9 @@ class EagerStep:
         while True:
             try:
                 return self.gradients(rows)
-            except torch.OutOfMemoryError:
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error):
+                    raise
                 size = min(self._micro_batch_size, self._count(rows)) // 2
                 if not size or not self._halvings_left:
                     raise
@@ -128,7 +146,7 @@ class EagerStep:
             logger.warning("out of memory, going on with smaller pieces", extra={"rows": size})
 
     def _count(self, rows: Tensor | None) -> int:
-        return len(self._recipe.training) if rows is None else len(rows)
+        return len(self._recipe.training) if rows is None else rows.shape[0]
 
     def _weight(self, rows: Tensor | None) -> Tensor | int:
         weight = self._recipe.training.weight
@@ -143,3 +161,18 @@ class EagerStep:
                 yield training if size >= count else training.piece(start, size)
             else:
                 yield training.take(rows if size >= count else rows[start : start + size])
+
+
+def _learns_nothing(loss: Loss) -> InvalidField:
+    if loss.takes_all:
+        allowed = "one that changes with the network's outputs, so that there is a gradient"
+        return InvalidField.of("training.loss_graph", "a loss without a gradient", allowed)
+    allowed = "one whose first output depends on a trained parameter"
+    return InvalidField.of("network.graph", "a module that learns nothing", allowed)
+
+
+def _share(weight: Tensor | int, whole: Tensor | int) -> Tensor | float:
+    """What part of a batch a piece is; of rows that together weigh nothing it is none."""
+    if isinstance(whole, Tensor):
+        return weight / whole.clamp(min=torch.finfo(whole.dtype).tiny)
+    return weight / whole

@@ -9,16 +9,15 @@ import torch
 # torch.optim imports this at its first step, which takes a second: it is done before any job.
 import torch._dynamo  # pyright: ignore[reportUnusedImport, reportMissingTypeStubs]
 
+from trainer import memory
 from trainer.gates import NotBlessed
 from trainer.loop import Diverged, Interrupted
 from trainer.machine import allow_determinism, choose_device
 from trainer.session import Reporter, Session
+from trainer.steps import is_out_of_memory
 from twofold.errors import InvalidData, InvalidField, TwofoldError, shorten
 from twofold.internal.v1 import child_pb2
 from twofold.v1 import training_pb2
-
-#: How torch says that the CPU's memory is at its end: by a plain RuntimeError of this allocator.
-_CPU_ALLOCATOR = "DefaultCPUAllocator"
 
 _INTERNAL = "internal error; the trainer's log has the details"
 
@@ -59,11 +58,8 @@ def explain(error: Exception) -> child_pb2.ChildFailed:
         return child_pb2.ChildFailed(reason=training_pb2.JOB_REASON_DIVERGED, message=text)
     if isinstance(error, NotBlessed):
         return _failed(training_pb2.JOB_REASON_NOT_BLESSED, str(error))
-    if isinstance(error, torch.OutOfMemoryError):
-        text = f"out of memory on the device{_peak()}; try a smaller training.batch_size"
-        return child_pb2.ChildFailed(reason=training_pb2.JOB_REASON_OOM, message=text)
-    if isinstance(error, RuntimeError) and _CPU_ALLOCATOR in str(error):
-        return _failure(MemoryError())
+    if is_out_of_memory(error):
+        return _failed(training_pb2.JOB_REASON_OOM, _out_of_memory(error))
     return _failure(error)
 
 
@@ -79,8 +75,6 @@ def _failure(error: Exception) -> child_pb2.ChildFailed:
         case OSError():
             text = f"the store failed: {os.strerror(error.errno or 0)}"
             return _failed(training_pb2.JOB_REASON_STORE, text)
-        case MemoryError():
-            return _failed(training_pb2.JOB_REASON_OOM, "out of memory; use a smaller batch_size")
         case _:
             return _failed(training_pb2.JOB_REASON_INTERNAL, _INTERNAL)
 
@@ -89,7 +83,11 @@ def _failed(reason: training_pb2.JobReason, message: str) -> child_pb2.ChildFail
     return child_pb2.ChildFailed(reason=reason, message=shorten(message))
 
 
-def _peak() -> str:
-    if not torch.cuda.is_available():
-        return ""
-    return f" (peak {torch.cuda.max_memory_allocated() / 2**30:.1f} GiB)"
+def _out_of_memory(error: Exception) -> str:
+    on_gpu = isinstance(error, torch.OutOfMemoryError) and torch.cuda.is_available()
+    peak_bytes = torch.cuda.max_memory_allocated() if on_gpu else memory.peak_bytes()
+    place = "on the device" if on_gpu else "in the training process"
+    return (
+        f"out of memory {place} (peak {peak_bytes / 2**30:.1f} GiB); try a smaller "
+        "training.batch_size, or a smaller network"
+    )

@@ -72,7 +72,7 @@ def take(parent: Parent, features: model_pb2.FeatureSpec, net: Net) -> str:
     wanted, own = bounds.state_shapes(net.graph), net.weights()
     taken = fitting(parent.weights, own)
     # A label more or less leaves the output layer new; other labels in the same places do, too.
-    if list(parent.features.labels) != list(features.labels):
+    if _answers_of(parent.features) != _answers_of(features):
         last = _last_module(net.graph)
         taken = [path for path in taken if not path.startswith(f"{last}.")]
     if not taken:
@@ -82,6 +82,11 @@ def take(parent: Parent, features: model_pb2.FeatureSpec, net: Net) -> str:
     new = [path for path in wanted if path not in taken]
     rest = f"; new: {shorten(', '.join(new))}" if new else ""
     return f"{len(taken)} of {len(wanted)} tensors of {parent.resource}{rest}"
+
+
+def _answers_of(features: model_pb2.FeatureSpec) -> tuple[list[str], list[str]]:
+    """What the columns of the last layer stand for."""
+    return list(features.labels), list(features.targets)
 
 
 def fitting(theirs: Mapping[str, Tensor], ours: Mapping[str, Tensor]) -> list[str]:
@@ -97,7 +102,7 @@ def fitting(theirs: Mapping[str, Tensor], ours: Mapping[str, Tensor]) -> list[st
 def frozen_paths(graph: graph_pb2.Graph, prefixes: Sequence[str]) -> list[str]:
     """The parameters of a checked graph that `prefixes` stand for.
 
-    Raises InvalidField for one that stands for none, or where nothing is left to train.
+    Raises InvalidField for one that stands for none, or where they leave nothing to train.
     """
     learned = [path for path, state in bounds.state_shapes(graph).items() if state.is_trainable]
     found: list[str] = []
@@ -107,7 +112,7 @@ def frozen_paths(graph: graph_pb2.Graph, prefixes: Sequence[str]) -> list[str]:
             allowed = "the beginning of one of " + shorten(", ".join(learned))
             raise InvalidField.of(f"network.frozen[{index}]", prefix, allowed)
         found.extend(path for path in meant if path not in found)
-    if learned and set(learned) <= {*found, *graph.frozen}:
+    if prefixes and set(learned) <= {*found, *graph.frozen}:
         raise InvalidField.of("network.frozen", list(prefixes), "some parameters left to train")
     return found
 
@@ -122,6 +127,8 @@ def _require_same_columns(parent: Parent, features: model_pb2.FeatureSpec) -> No
     for one, other in zip(theirs.category_columns, ours.category_columns, strict=True):
         if list(one.vocabulary) != list(other.vocabulary):
             raise _differs(parent, f"values of {one.name}", list(one.vocabulary))
+    if list(theirs.array_columns) != list(ours.array_columns):
+        raise _differs(parent, "arrays", [bounds.spec_words(a) for a in theirs.array_columns])
     if theirs.task != ours.task:
         raise _differs(parent, "task", [theirs.task])
 

@@ -7,9 +7,11 @@ import hashlib
 import os
 from pathlib import Path
 
+from google.protobuf.message import DecodeError
+
 from twofold import manifest, state_dict
 from twofold.errors import Corrupt
-from twofold.v1 import model_pb2
+from twofold.v1 import graph_pb2, model_pb2
 
 MANIFEST = "manifest.json"
 GRAPH, WEIGHTS, GOLDEN = "graph.pb", "weights.safetensors", "golden.safetensors"
@@ -61,7 +63,7 @@ def write_state_dict(folder: Path) -> model_pb2.File:
             sha256.update(piece)
             file.write(piece)
 
-        state_dict.convert(weights, write, {}, ())
+        state_dict.convert(weights, write, *_beside_weights(folder))
         file.flush()
         os.fsync(file.fileno())
         return model_pb2.File(name=STATE_DICT, size_bytes=file.tell(), sha256=sha256.hexdigest())
@@ -78,11 +80,24 @@ def verify(folder: Path, found: model_pb2.Manifest) -> model_pb2.File:
         manifest.verify_file(file, _digest(folder / file.name))
     sha256 = hashlib.sha256()
     with (folder / WEIGHTS).open("rb") as weights:
-        state_dict.convert(weights, sha256.update, {}, ())
+        state_dict.convert(weights, sha256.update, *_beside_weights(folder))
     size_bytes, actual = _digest(folder / STATE_DICT) or (0, "")
     if actual != sha256.hexdigest():
         raise Corrupt(f"{STATE_DICT} is not that of {WEIGHTS}", resource=STATE_DICT)
     return model_pb2.File(name=STATE_DICT, size_bytes=size_bytes, sha256=actual)
+
+
+def _beside_weights(folder: Path) -> tuple[dict[str, str], set[str]]:
+    """Keys that a folder's state_dict has beside the weights', and those that it has not.
+
+    Raises Corrupt where graph.pb is no graph.
+    """
+    try:
+        graph = graph_pb2.Graph.FromString((folder / GRAPH).read_bytes())
+    except DecodeError as error:
+        raise Corrupt(f"{GRAPH} cannot be read", resource=GRAPH) from error
+    left_out = {state.path for state in graph.states if state.non_persistent}
+    return {tie.path: tie.source for tie in graph.ties}, left_out
 
 
 def _digest(path: Path) -> tuple[int, str] | None:

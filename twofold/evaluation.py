@@ -1,6 +1,6 @@
 """Measures of answers against the truth, each by its definition. numpy only, no I/O.
 
-Legend of suffixes: N rows, C classes, T targets, B bins.
+Legend of suffixes: N rows, C classes, K labels, T targets, B bins.
 """
 
 from collections.abc import Sequence
@@ -69,6 +69,23 @@ class Classification:
 
 
 @dataclass(frozen=True, slots=True)
+class MultiLabel:
+    """What answers with any number of labels a row are worth."""
+
+    row_count: int
+    accuracy: float
+    """Part of the rows of which every label is right."""
+    hamming_loss: float
+    """Part of all labels of all rows that are wrong."""
+    macro_f1: float
+    micro_f1: float
+    log_loss: float
+    """Mean over rows and labels of -ln p of what is true, in nats."""
+    labels: tuple[ClassScore, ...]
+    """Each label, against its absence."""
+
+
+@dataclass(frozen=True, slots=True)
 class Regression:
     """What answers with numbers are worth, for one target, in its units."""
 
@@ -117,6 +134,35 @@ def classification(
     )
 
 
+def multilabel(
+    probability_NK: Floats,
+    answer_NK: NDArray[np.bool_],
+    truth_NK: NDArray[np.bool_],
+    labels: Sequence[str],
+) -> MultiLabel:
+    """All measures of a multi-label model; N at least 1.
+
+    Sources: Zhang and Zhou 2014, A Review on Multi-Label Learning Algorithms, section 2.2; macro F1
+    as for classes, over the labels that occur in truth or answers, 1 where none does.
+    """
+    hits = (answer_NK & truth_NK).sum(axis=0).tolist()
+    answered, support = answer_NK.sum(axis=0).tolist(), truth_NK.sum(axis=0).tolist()
+    scores = tuple(map(_score, labels, hits, answered, support))
+    occurring = [s.f1 for s, a in zip(scores, answered, strict=True) if a + s.support]
+    is_wrong: NDArray[np.bool_] = np.not_equal(answer_NK, truth_NK)
+    total = sum(answered) + sum(support)
+    true = np.where(truth_NK, probability_NK, 1 - probability_NK.astype(np.float64))
+    return MultiLabel(
+        row_count=len(truth_NK),
+        accuracy=1 - float(is_wrong.any(axis=1).mean()),
+        hamming_loss=float(is_wrong.mean()),
+        macro_f1=sum(occurring) / len(occurring) if occurring else 1.0,
+        micro_f1=2 * sum(hits) / total if total else 1.0,
+        log_loss=float(-np.mean(np.log(np.clip(true, LEAST_PROBABILITY, 1.0)))),
+        labels=scores,
+    )
+
+
 def confusion(answer_N: Integers, truth_N: Integers, class_count: int) -> NDArray[np.int64]:
     """Rows of each class by the class they were answered with, int64 [C, C]."""
     pairs = truth_N.astype(np.int64) * class_count + answer_N
@@ -126,19 +172,20 @@ def confusion(answer_N: Integers, truth_N: Integers, class_count: int) -> NDArra
 
 def class_scores(counts_CC: NDArray[np.int64], labels: Sequence[str]) -> tuple[ClassScore, ...]:
     """Precision, recall and F1 of each class of a confusion matrix."""
-    scores: list[ClassScore] = []
-    for index, label in enumerate(labels):
-        hits = int(counts_CC[index, index])
-        answered, support = int(counts_CC[:, index].sum()), int(counts_CC[index].sum())
-        score = ClassScore(
-            label=label,
-            precision=hits / answered if answered else 0.0,
-            recall=hits / support if support else 0.0,
-            f1=2 * hits / (answered + support) if answered + support else 0.0,
-            support=support,
-        )
-        scores.append(score)
-    return tuple(scores)
+    hits: list[int] = np.diagonal(counts_CC).tolist()
+    answered: list[int] = counts_CC.sum(axis=0).tolist()
+    support: list[int] = counts_CC.sum(axis=1).tolist()
+    return tuple(map(_score, labels, hits, answered, support))
+
+
+def _score(label: str, hits: int, answered: int, support: int) -> ClassScore:
+    return ClassScore(
+        label=label,
+        precision=hits / answered if answered else 0.0,
+        recall=hits / support if support else 0.0,
+        f1=2 * hits / (answered + support) if answered + support else 0.0,
+        support=support,
+    )
 
 
 def macro_f1(classes: Sequence[ClassScore], counts_CC: NDArray[np.int64]) -> float:

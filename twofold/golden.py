@@ -15,6 +15,8 @@ from twofold.tensors import Array
 from twofold.v1 import model_pb2
 
 _INPUT, _OUTPUT = "input.", "output."
+#: Outputs whose numbers are all smaller are taken to reach this far: rounding is not in proportion.
+LEAST_RANGE = 1e-3
 
 
 class Signed(Protocol):
@@ -57,15 +59,25 @@ class Golden:
         )
 
     def check(self, answers: Mapping[str, Array], tolerance: model_pb2.Tolerance) -> None:
-        """Raises Corrupt, naming the output, where `answers` are not the expected ones."""
+        """Raises Corrupt, naming the output, where `answers` are not the expected ones.
+
+        The tolerance's absolute part is for the output with the largest numbers; what it allows of
+        another one is less, as its numbers are. What is no float has to be equal.
+        """
+        largest = {name: _largest(expected) for name, expected in self.outputs.items()}
         for name, expected in self.outputs.items():
             got = answers.get(name)
             if got is None or (got.shape, got.dtype) != (expected.shape, expected.dtype):
                 raise Corrupt(f"golden replay: {name} has another shape or type", resource=name)
             if expected.dtype.kind == "O":
                 _check_labels(name, got, expected, self._are_close_calls(tolerance))
+            elif name == "label" and self._has_flags():
+                _check_flags(name, got, expected, self._are_close_flags(tolerance))
+            elif expected.dtype.kind != "f":
+                _check_flags(name, got, expected, np.zeros(expected.shape, dtype=bool))
             else:
-                _check_numbers(name, got, expected, tolerance)
+                part = largest[name] / max(largest.values())
+                _check_numbers(name, got, expected, (tolerance.absolute * part, tolerance.relative))
 
     def _are_close_calls(self, tolerance: model_pb2.Tolerance) -> Array:
         """Per row whether the best two classes are as close as the tolerance; bool [rows]."""
@@ -75,6 +87,16 @@ class Golden:
         best = np.sort(scores.astype(np.float64), axis=1)[:, -2:]
         allowed = tolerance.absolute + tolerance.relative * np.abs(best[:, 1])
         return best[:, 1] - best[:, 0] <= 2 * allowed  # each of the two may be off by that much
+
+    def _has_flags(self) -> bool:
+        """Whether there are labels as a multi-label has them; raw outputs may have any name."""
+        label, scores = self.outputs["label"], self.outputs.get("probabilities")
+        return label.dtype.kind == "b" and scores is not None and scores.shape == label.shape
+
+    def _are_close_flags(self, tolerance: model_pb2.Tolerance) -> Array:
+        """Per row and label of a multi-label whether one half lies within the tolerance."""
+        scores = self.outputs["probabilities"].astype(np.float64)
+        return np.abs(scores - 0.5) <= tolerance.absolute + tolerance.relative * np.abs(scores)
 
 
 def tolerance_for(
@@ -117,10 +139,24 @@ def _check_labels(name: str, got: Array, expected: Array, close_calls: Array) ->
         raise Corrupt(f"golden replay: {name} differs", resource=name)
 
 
-def _check_numbers(name: str, got: Array, expected: Array, tolerance: model_pb2.Tolerance) -> None:
+def _check_flags(name: str, got: Array, expected: Array, close_calls: Array) -> None:
+    if bool(((got != expected) & ~close_calls).any()):
+        raise Corrupt(f"golden replay: {name} differs", resource=name)
+
+
+def _largest(expected: Array) -> float:
+    """The largest magnitude of a float output, but no less than what tolerances are made for."""
+    if expected.dtype.kind != "f":
+        return 0.0
+    return max(float(np.abs(expected).max(initial=0.0)), LEAST_RANGE)
+
+
+def _check_numbers(name: str, got: Array, expected: Array, tolerance: tuple[float, float]) -> None:
+    """Raises Corrupt where `got` is off by more than (absolute, relative)."""
     if not (np.isfinite(got).all() and np.isfinite(expected).all()):
         raise Corrupt(f"golden replay: {name} is not finite", resource=name)
-    allowed = tolerance.absolute + tolerance.relative * np.abs(expected.astype(np.float64))
+    absolute, relative = tolerance
+    allowed = absolute + relative * np.abs(expected.astype(np.float64))
     error = np.abs(got.astype(np.float64) - expected)
     if not bool((error <= allowed).all()):
         raise Corrupt(f"golden replay: {name} is off by {float(error.max()):.3g}", resource=name)

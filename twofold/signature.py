@@ -1,8 +1,10 @@
 """A version's signature: the tensors that it takes and answers, in the protocol's words."""
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from twofold import tensors
 from twofold.v1 import graph_pb2, model_pb2
 
 #: Names of the Open Inference Protocol.
@@ -45,6 +47,15 @@ class Tensors:
 def of_manifest(manifest: model_pb2.Manifest) -> Tensors:
     """The signature that a manifest records."""
     return Tensors(by_name(manifest.inputs), by_name(manifest.outputs))
+
+
+def row_bytes(specs: Iterable[TensorSpec]) -> int:
+    """Bytes of a row of these tensors on the wire; text, whose length nobody knows, counts as 0."""
+    return sum(
+        math.prod(spec.shape[1:]) * tensors.DTYPES[spec.datatype].itemsize
+        for spec in specs
+        if spec.datatype not in ("", "BYTES")
+    )
 
 
 def by_name(specs: Iterable[graph_pb2.TensorSpec]) -> dict[str, TensorSpec]:

@@ -6,14 +6,24 @@ Completing is idempotent: a completed spec, as Retry sends it, completes to itse
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from twofold import names, reference, spec_fields, spec_gates, spec_module, spec_training, strict
-from twofold.errors import InvalidField, shorten
-from twofold.field import MAX_LABELS
+from twofold import (
+    names,
+    reference,
+    spec_fields,
+    spec_gates,
+    spec_inputs,
+    spec_loss,
+    spec_module,
+    spec_targets,
+    spec_training,
+    strict,
+)
+from twofold.errors import InvalidField
 from twofold.nets import bounds as graph_bounds
-from twofold.nets import catalogue, tables
+from twofold.nets import catalogue, catalogue_options, tables
 from twofold.spec_training import family_of, word
 from twofold.truth_tables import TruthTable, truth_table
-from twofold.v1 import dataset_pb2, spec_pb2
+from twofold.v1 import dataset_pb2, graph_pb2, spec_pb2
 
 __all__ = ["Bounds", "TruthTable", "complete", "dataset_of", "truth_table"]
 
@@ -24,15 +34,9 @@ SMALL_TABLE = 20
 _LEAST_BATCH = 1024
 #: Bytes per number in training, float32.
 _BYTES_PER_FLOAT = 4
-#: Bytes per number of the table or of an activation: float32 twice, for the permuted copy of a
-#: batch or its gradient.
+#: Bytes per number of an activation: float32 twice, for its gradient.
 _BYTES_PER_NUMBER = 8
 
-_LABEL_KINDS = (
-    dataset_pb2.COLUMN_KIND_INTEGER,
-    dataset_pb2.COLUMN_KIND_BOOLEAN,
-    dataset_pb2.COLUMN_KIND_CATEGORY,
-)
 _Columns = dict[str, dataset_pb2.Column]
 
 
@@ -70,7 +74,8 @@ def complete(
         columns: of the data set, in order.
         row_count: of the data set.
         bounds: what the server takes on.
-        row_elements: numbers that a module of the user's computes per row, as measured before.
+        row_elements: numbers that a module and a loss of the user's compute per row, as measured
+            before.
 
     Raises:
         InvalidField: names the field by its dotted path, its value and what is allowed.
@@ -86,10 +91,28 @@ def complete(
     _complete_network(done.network)
     _complete_data(done, by_name, row_count)
     spec_training.complete(done, by_name, row_count)
-    spec_gates.complete(done)
+    spec_loss.check(done, by_name)
+    spec_gates.complete(done, is_judged=spec_loss.is_judged(done, by_name))
     spec_fields.fill(done)
+    spec_module.require_trainable(done)
     _check_size(done, row_count, bounds, _size(done, by_name, row_elements))
     return done
+
+
+def operands_of_loss(
+    spec: spec_pb2.TrainingSpec, columns: Sequence[dataset_pb2.Column], row_count: int
+) -> tuple[list[graph_pb2.TensorSpec], graph_pb2.TensorSpec]:
+    """What a loss of the user's is computed from: the network's outputs, and the target.
+
+    Raises InvalidField where network and data of the spec do not go together.
+    """
+    done = spec_pb2.TrainingSpec()
+    done.CopyFrom(spec)
+    done.training.loss = spec_pb2.LOSS_CUSTOM
+    by_name = {column.name: column for column in columns}
+    _complete_network(done.network)
+    _complete_data(done, by_name, row_count)
+    return spec_loss.operands(done, by_name)
 
 
 def _complete_network(network: spec_pb2.NetworkSpec) -> None:
@@ -106,22 +129,8 @@ def _complete_family(network: spec_pb2.NetworkSpec) -> None:
     if network.family == spec_pb2.FAMILY_UNSPECIFIED:
         words = [word(name, "FAMILY_") for name in spec_pb2.Family.keys()[1:]]
         raise InvalidField.of("network.family", "unset", ", ".join(words))
-    is_mlp = network.family == spec_pb2.FAMILY_MLP
-    is_neuron = network.family == spec_pb2.FAMILY_NEURON
-    if network.hidden and not is_mlp:
-        raise InvalidField.of("network.hidden", list(network.hidden), "nothing but for mlp")
-    if network.dropout and not is_mlp:
-        raise InvalidField.of("network.dropout", network.dropout, "0 but for mlp")
-    activation = word(spec_pb2.Activation.Name(network.activation), "ACTIVATION_")
-    if network.activation and not (is_mlp or is_neuron):
-        allowed = "nothing but for neuron and mlp"
-        raise InvalidField.of("network.activation", activation, allowed)
-    if network.activation == spec_pb2.ACTIVATION_STEP and not is_neuron:
-        allowed = "a differentiable activation; step only for neuron"
-        raise InvalidField.of("network.activation", activation, allowed)
-    network.activation = catalogue.activation_of(network)
-    if is_mlp and not network.hidden:
-        network.hidden.extend(catalogue.DEFAULT_HIDDEN)
+    catalogue_options.check(network)
+    catalogue_options.fill(network)
 
 
 def _complete_data(spec: spec_pb2.TrainingSpec, columns: _Columns, row_count: int) -> None:
@@ -129,14 +138,10 @@ def _complete_data(spec: spec_pb2.TrainingSpec, columns: _Columns, row_count: in
     if not columns or row_count < 1:
         shown = f"a table of {row_count} rows and {len(columns)} columns"
         raise InvalidField.of("data.dataset", shown, "at least one row and two columns")
-    if not data.target:
-        usual = [name for name in ("target", "label") if name in columns]
-        data.target = (usual or list(columns))[-1 if not usual else 0]
-    if data.target not in columns:
-        raise InvalidField.of("data.target", data.target, _one_of(columns))
-    _complete_features(data, columns)
-    _complete_task(data, spec.network, columns[data.target])
-    _complete_split(data, row_count)
+    spec_targets.complete(data, columns)
+    _complete_features(spec, columns)
+    _complete_task(spec, columns)
+    _complete_split(spec, row_count)
     is_module = spec_module.is_module(spec.network)
     if not data.HasField("standardize"):
         data.standardize = data.dataset not in names.TRUTH_TABLES and not is_module
@@ -145,29 +150,27 @@ def _complete_data(spec: spec_pb2.TrainingSpec, columns: _Columns, row_count: in
         raise InvalidField.of("data.standardize", value=True, allowed=allowed)
 
 
-def _one_of(columns: _Columns) -> str:
-    return "one of the columns " + shorten(", ".join(columns))
-
-
-def _complete_features(data: spec_pb2.DataSpec, columns: _Columns) -> None:
+def _complete_features(spec: spec_pb2.TrainingSpec, columns: _Columns) -> None:
+    data = spec.data
     if not data.features:
-        data.features.extend(name for name in columns if name != data.target)
-    if not 1 <= len(data.features) <= spec_fields.MAX_FEATURES:
-        allowed = f"1 to {spec_fields.MAX_FEATURES:,} columns besides the target"
-        raise InvalidField.of("data.features", f"{len(data.features)} columns", allowed)
+        data.features.extend(spec_inputs.default(spec, columns))
     seen: set[str] = set()
     for index, name in enumerate(data.features):
         _check_feature(f"data.features[{index}]", data, columns, name)
         if name in seen:
             raise InvalidField.of(f"data.features[{index}]", name, "every column once")
         seen.add(name)
+    spec_inputs.check(spec, columns)
+    if not 1 <= len(data.features) <= spec_fields.MAX_FEATURES:
+        allowed = f"1 to {spec_fields.MAX_FEATURES:,} columns besides the target"
+        raise InvalidField.of("data.features", f"{len(data.features)} columns", allowed)
 
 
 def _check_feature(path: str, data: spec_pb2.DataSpec, columns: _Columns, name: str) -> None:
     if name not in columns:
-        raise InvalidField.of(path, name, _one_of(columns))
-    if name == data.target:
-        raise InvalidField.of(path, name, "columns other than the target")
+        raise InvalidField.of(path, name, spec_targets.one_of(columns))
+    if name in spec_targets.used(data):
+        raise InvalidField.of(path, name, "columns other than the target and the weight")
     column = columns[name]
     is_category = column.kind == dataset_pb2.COLUMN_KIND_CATEGORY
     if is_category and column.distinct_count >= spec_fields.DISTINCT_LIMIT:
@@ -175,43 +178,20 @@ def _check_feature(path: str, data: spec_pb2.DataSpec, columns: _Columns, name: 
         raise InvalidField.of(path, name, f"{allowed}; leave this column out of data.features")
 
 
-def _complete_task(
-    data: spec_pb2.DataSpec, network: spec_pb2.NetworkSpec, target: dataset_pb2.Column
-) -> None:
-    tasks = (spec_pb2.TASK_CLASSIFICATION, spec_pb2.TASK_REGRESSION)
-    possible = [task for task in tasks if spec_training.losses(network, task)]
+def _complete_task(spec: spec_pb2.TrainingSpec, columns: _Columns) -> None:
+    possible = spec_training.tasks(spec)
     if not possible:
-        shown = str(list(network.graph.outputs[0].shape))
+        shown = str(list(spec.network.graph.outputs[0].shape))
         allowed = "a first output FP32 [-1, columns], which the losses compare with the target"
         raise InvalidField.of("network.graph.outputs", shown, allowed)
-    if not data.task:
-        is_discrete = target.kind in _LABEL_KINDS
-        are_few = target.distinct_count <= MAX_LABELS
-        by_column = tasks[0] if is_discrete and are_few else tasks[1]
-        data.task = by_column if len(possible) > 1 else possible[0]
-    if data.task not in possible:
-        shown = word(spec_pb2.Task.Name(data.task), "TASK_")
-        one = word(spec_pb2.Task.Name(possible[0]), "TASK_")
-        raise InvalidField.of("data.task", shown, f"{one} for {family_of(network)}")
-    if data.task == spec_pb2.TASK_CLASSIFICATION:
-        _check_labels(target)
-    elif target.kind == dataset_pb2.COLUMN_KIND_CATEGORY:
-        raise InvalidField.of("data.target", target.name, "a numeric column for regression")
+    spec_targets.complete_task(spec.data, possible, family_of(spec.network), columns)
 
 
-def _check_labels(target: dataset_pb2.Column) -> None:
-    if target.kind not in _LABEL_KINDS:
-        allowed = "a column of text, whole numbers or booleans for classification"
-        raise InvalidField.of("data.target", target.name, allowed)
-    if not 2 <= target.distinct_count <= MAX_LABELS:  # noqa: PLR2004 - one label is no choice
-        shown = f"{target.name} with {target.distinct_count:,} labels"
-        allowed = f"2 to {MAX_LABELS:,} labels for classification"
-        raise InvalidField.of("data.target", shown, allowed)
-
-
-def _complete_split(data: spec_pb2.DataSpec, row_count: int) -> None:
+def _complete_split(spec: spec_pb2.TrainingSpec, row_count: int) -> None:
+    data = spec.data
     if not data.HasField("validation_fraction"):
-        data.validation_fraction = 0.2 if row_count >= SMALL_TABLE else 0.0
+        is_split = row_count >= SMALL_TABLE and not spec_training.publishes_as_is(spec.training)
+        data.validation_fraction = 0.2 if is_split else 0.0
     fraction = data.validation_fraction
     if fraction and not 1 <= round(row_count * fraction) < row_count:
         allowed = f"0, or what holds out 1 to {row_count - 1} of {row_count} rows"
@@ -220,17 +200,20 @@ def _complete_split(data: spec_pb2.DataSpec, row_count: int) -> None:
     if not data.split:
         data.split = spec_pb2.SPLIT_STRATIFIED if is_classification else spec_pb2.SPLIT_RANDOM
     if data.split == spec_pb2.SPLIT_STRATIFIED and not is_classification:
-        raise InvalidField.of("data.split", "stratified", "random for regression")
+        allowed = f"random for {spec_targets.word(data.task)}"
+        raise InvalidField.of("data.split", "stratified", allowed)
 
 
 @dataclass(frozen=True, slots=True)
 class _Size:
-    """What a network takes, and the field that decides it."""
+    """What a network and its rows take, and the field that decides about the network."""
 
     field: str
     parameters: int
     #: Numbers that it computes per row.
     row_elements: int
+    #: Of the table, per row.
+    row_bytes: int
 
 
 def _check_size(spec: spec_pb2.TrainingSpec, row_count: int, bounds: Bounds, size: _Size) -> None:
@@ -242,7 +225,7 @@ def _check_size(spec: spec_pb2.TrainingSpec, row_count: int, bounds: Bounds, siz
     state_bytes = spec_training.floats_per_parameter(training) * _BYTES_PER_FLOAT
     parts = {
         size.field: size.parameters * state_bytes,
-        "data.dataset": row_count * (len(spec.data.features) + 1) * _BYTES_PER_NUMBER,
+        "data.dataset": row_count * size.row_bytes,
         "training.batch_size": batch * size.row_elements * _BYTES_PER_NUMBER,
     }
     if sum(parts.values()) > bounds.max_memory_bytes:
@@ -253,9 +236,10 @@ def _check_size(spec: spec_pb2.TrainingSpec, row_count: int, bounds: Bounds, siz
 
 
 def _size(spec: spec_pb2.TrainingSpec, columns: _Columns, row_elements: int) -> _Size:
+    row_bytes = spec_inputs.row_bytes(spec.data, columns)
     if spec_module.is_module(spec.network):
         parameters = graph_bounds.parameter_count(spec.network.graph)
-        return _Size("network.graph", parameters, row_elements)
+        return _Size("network.graph", parameters, row_elements, row_bytes)
     sizes = _sizes(spec, columns)
     if sizes.width > tables.MAX_ROW_ELEMENTS:
         shown = f"columns that make {sizes.width:,} inputs"
@@ -268,15 +252,22 @@ def _size(spec: spec_pb2.TrainingSpec, columns: _Columns, row_elements: int) -> 
         scaling=spec.data.standardize,
         loss=spec.training.loss,
     )
-    is_mlp = spec.network.family == spec_pb2.FAMILY_MLP
-    field = "network.hidden" if is_mlp else "data.features"
-    return _Size(field, graph_bounds.parameter_count(built.graph), built.row_elements)
+    field = catalogue.deciding_field(spec.network)
+    parameters = graph_bounds.parameter_count(built.graph)
+    return _Size(field, parameters, built.row_elements + row_elements, row_bytes)
 
 
 def _sizes(spec: spec_pb2.TrainingSpec, columns: _Columns) -> catalogue.Sizes:
     features = [columns[name] for name in spec.data.features]
     category = dataset_pb2.COLUMN_KIND_CATEGORY
     counts = [max(1, column.distinct_count) for column in features if column.kind == category]
-    is_classification = spec.data.task == spec_pb2.TASK_CLASSIFICATION
-    labels = columns[spec.data.target].distinct_count if is_classification else 0
-    return catalogue.Sizes(len(features) - len(counts), tuple(counts), labels)
+    arrays = [column for column in features if spec_inputs.is_array(column)]
+    is_single = len(arrays) == 1
+    return catalogue.Sizes(
+        numeric_count=len(features) - len(counts) - len(arrays),
+        category_counts=tuple(counts),
+        label_count=spec_loss.label_count(spec.data, columns),
+        target_count=len(spec_targets.of(spec.data)),
+        array_shape=tuple(arrays[0].shape) if is_single else (),
+        array_name=arrays[0].name if is_single else "",
+    )

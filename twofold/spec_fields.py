@@ -13,6 +13,7 @@ from google.protobuf.message import Message
 from twofold import training_fields
 from twofold.errors import InvalidField
 from twofold.field import DAY_S, MAX_LABELS, Field, required
+from twofold.nets import catalogue_options
 from twofold.v1 import spec_pb2
 
 #: Distinct values are counted up to this, so a category column must have fewer.
@@ -22,6 +23,9 @@ MAX_FROZEN = 4_096
 #: Most feature columns.
 MAX_FEATURES = 65_536
 _NANOS = 1_000_000_000
+#: The catalogue's options that stand before what belongs to modules, as in NetworkSpec.
+_FIRST_OPTIONS = ("hidden", "activation", "dropout")
+_LATER_OPTIONS = [name for name in catalogue_options.OPTIONS if name not in _FIRST_OPTIONS]
 
 
 #: Every leaf of TrainingSpec, by its dotted path.
@@ -38,20 +42,21 @@ FIELDS: Mapping[str, Field] = {
         "text",
         "Feature columns, in order.",
         entries=MAX_FEATURES,
-        default_rule="every column but the target",
+        default_rule="every column but targets and weight; of a module what its inputs need",
     ),
     "data.task": Field(
         "choice",
         "What the target is.",
         default_rule="the family's where it does one alone; else classification for text, boolean "
-        f"and integer columns of at most {MAX_LABELS:,} values, else regression",
+        f"and integer columns of at most {MAX_LABELS:,} values, else regression; of several "
+        "columns multilabel where all are boolean or 0 and 1, else regression",
     ),
     "data.validation_fraction": Field(
         "real",
         "Fraction of rows held out for validation.",
         0,
         0.9,
-        default_rule="0.2; 0 for tables of fewer than 20 rows",
+        default_rule="0.2; 0 for tables of fewer than 20 rows, and where epochs is 0",
     ),
     "data.split": Field(
         "choice",
@@ -61,25 +66,21 @@ FIELDS: Mapping[str, Field] = {
     "data.standardize": Field(
         "boolean",
         "Whether numeric features are scaled to mean 0 and deviation 1.",
-        default_rule="true; false for the truth tables",
+        default_rule="true; false for the truth tables and modules",
+    ),
+    "data.targets": Field(
+        "text",
+        "Columns to predict together; not beside target.",
+        entries=MAX_LABELS,
+        default_rule="target alone",
+    ),
+    "data.weight": Field(
+        "text",
+        "Column that says how much each row counts in the loss; at least 0, not all 0.",
+        default_rule="all rows count alike",
     ),
     "network.family": required("choice", "What is trained."),
-    "network.hidden": Field(
-        "integer",
-        "MLP only: widths of the hidden layers.",
-        1,
-        65_536,
-        entries=64,
-        default_rule="[64]",
-    ),
-    "network.activation": Field(
-        "choice",
-        "NEURON and MLP only: the activation; STEP for NEURON only.",
-        default_rule="sigmoid for a neuron, relu for an MLP",
-    ),
-    "network.dropout": Field(
-        "real", "MLP only: dropout after each hidden activation.", 0, 0.95, default=0.0
-    ),
+    **{f"network.{name}": catalogue_options.field_of(name) for name in _FIRST_OPTIONS},
     "network.weights": Field(
         "text", "A module's first weights: a data set of safetensors.", default_rule="the client's"
     ),
@@ -94,9 +95,10 @@ FIELDS: Mapping[str, Field] = {
     ),
     "network.head": Field(
         "choice",
-        "How a module's outputs become answers: raw, identity, sigmoid or softmax.",
-        default_rule="what the loss implies; raw for several outputs",
+        "How a module's outputs become answers: raw, identity, sigmoid, softmax or multilabel.",
+        default_rule="what the loss implies; raw for several outputs or a loss of the user's",
     ),
+    **{f"network.{name}": catalogue_options.field_of(name) for name in _LATER_OPTIONS},
     **training_fields.FIELDS,
     "limits.max_duration": Field(
         "duration", "Wall-clock bound of one attempt.", 1, 30 * DAY_S, default=DAY_S
@@ -116,7 +118,9 @@ FIELDS: Mapping[str, Field] = {
     "gates.min_metric": Field(
         "real", "Least accuracy, macro_f1 or r2.", -(10**6), 10**6, default_rule="any"
     ),
-    "gates.max_metric": Field("real", "Largest loss, rmse or mae.", 0, 10**6, default_rule="any"),
+    "gates.max_metric": Field(
+        "real", "Largest loss, rmse, mae or hamming_loss.", 0, 10**6, default_rule="any"
+    ),
     "gates.not_worse_than": Field(
         "text", "Alias or number of the version to compare with.", default_rule="none"
     ),

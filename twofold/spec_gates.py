@@ -13,32 +13,42 @@ class Metric:
     """A metric that gates can look at."""
 
     higher_is_better: bool
-    #: The one task that has it; UNSPECIFIED: every one.
-    task: spec_pb2.Task
+    #: The tasks that have it; none: every one.
+    tasks: tuple[spec_pb2.Task, ...]
     #: Whether two networks' values can be compared.
     is_comparable: bool = True
 
 
-_CLASSIFICATION, _REGRESSION = spec_pb2.TASK_CLASSIFICATION, spec_pb2.TASK_REGRESSION
+_REGRESSION, _MULTILABEL = (spec_pb2.TASK_REGRESSION,), (spec_pb2.TASK_MULTILABEL,)
+_LABELLED = (spec_pb2.TASK_CLASSIFICATION, spec_pb2.TASK_MULTILABEL)
 METRICS: Mapping[str, Metric] = {
-    "accuracy": Metric(higher_is_better=True, task=_CLASSIFICATION),
-    "macro_f1": Metric(higher_is_better=True, task=_CLASSIFICATION),
-    "r2": Metric(higher_is_better=True, task=_REGRESSION),
-    "rmse": Metric(higher_is_better=False, task=_REGRESSION),
-    "mae": Metric(higher_is_better=False, task=_REGRESSION),
-    "loss": Metric(higher_is_better=False, task=spec_pb2.TASK_UNSPECIFIED, is_comparable=False),
+    "accuracy": Metric(higher_is_better=True, tasks=_LABELLED),
+    "macro_f1": Metric(higher_is_better=True, tasks=_LABELLED),
+    "hamming_loss": Metric(higher_is_better=False, tasks=_MULTILABEL),
+    "r2": Metric(higher_is_better=True, tasks=_REGRESSION),
+    "rmse": Metric(higher_is_better=False, tasks=_REGRESSION),
+    "mae": Metric(higher_is_better=False, tasks=_REGRESSION),
+    "loss": Metric(higher_is_better=False, tasks=(), is_comparable=False),
 }
 
 
-def complete(spec: spec_pb2.TrainingSpec) -> None:
+def complete(spec: spec_pb2.TrainingSpec, *, is_judged: bool = True) -> None:
     """Fills in the metric and the margin where there are gates; the task must be known.
+
+    Args:
+        spec: complete but for its gates.
+        is_judged: whether the network has metrics of its task; the loss it always has.
 
     Raises InvalidField for what no result could pass or what says nothing.
     """
     gates = spec.gates
     if not spec.HasField("gates"):
         return
-    possible = [name for name, one in METRICS.items() if one.task in (0, spec.data.task)]
+    possible = [
+        name
+        for name, one in METRICS.items()
+        if not one.tasks or (is_judged and spec.data.task in one.tasks)
+    ]
     gates.metric = gates.metric or possible[0]
     if gates.metric not in possible:
         raise InvalidField.of("gates.metric", gates.metric, ", ".join(possible))
@@ -53,7 +63,7 @@ def complete(spec: spec_pb2.TrainingSpec) -> None:
         _check_baseline(gates.not_worse_than)
         if not metric.is_comparable:
             others = [name for name in possible if METRICS[name].is_comparable]
-            allowed = " or ".join(others) + " with gates.not_worse_than"
+            allowed = (" or ".join(others) or "nothing") + " with gates.not_worse_than"
             raise InvalidField.of("gates.metric", gates.metric, allowed)
         if not gates.HasField("margin"):
             gates.margin = 0.0

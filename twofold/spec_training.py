@@ -5,9 +5,9 @@ from typing import cast
 
 from google.protobuf.message import Message
 
-from twofold import spec_fields, spec_module
-from twofold.errors import InvalidField
-from twofold.nets import catalogue
+from twofold import spec_fields, spec_loss, spec_module, spec_targets
+from twofold.errors import InvalidField, shorten
+from twofold.nets import catalogue, catalogue_options
 from twofold.v1 import dataset_pb2, spec_pb2
 
 _TWO_LABEL_LOSSES = (spec_pb2.LOSS_BCE, spec_pb2.LOSS_PERCEPTRON, spec_pb2.LOSS_MSE)
@@ -52,6 +52,7 @@ _OF_SCHEDULE: _Owned = {
     "plateau_epochs": {_PLATEAU: 10},
     "threshold": {_PLATEAU: 1e-4},
 }
+_TASKS = (spec_pb2.TASK_CLASSIFICATION, spec_pb2.TASK_REGRESSION, spec_pb2.TASK_MULTILABEL)
 #: Numbers that an optimizer keeps per parameter; LBFGS by its history.
 _STATE_FLOATS: Mapping[int, int] = {_SGD: 1, _ADAM: 2, _ADAMW: 2, _RMSPROP: 3, _MUON: 2}
 
@@ -75,6 +76,8 @@ def complete(
     """
     _complete_loss(spec, columns)
     training = spec.training
+    if publishes_as_is(training):
+        _check_untrained(spec)
     is_rule = training.loss == spec_pb2.LOSS_PERCEPTRON
     training.optimizer = training.optimizer or (_SGD if is_rule else _ADAM)
     if is_rule and training.optimizer == _SGD and not training.HasField("learning_rate"):
@@ -99,9 +102,27 @@ def complete(
     _check_class_weights(spec)
 
 
+def publishes_as_is(training: spec_pb2.TrainingOptions) -> bool:
+    """Whether nothing is trained: a module's weights are published as they came."""
+    return training.HasField("epochs") and training.epochs == 0
+
+
 def is_automatic(training: spec_pb2.TrainingOptions) -> bool:
     """Whether the batch size is to be found by trying."""
     return training.HasField("batch_size") and training.batch_size == 0
+
+
+def tasks(spec: spec_pb2.TrainingSpec) -> list[spec_pb2.Task]:
+    """Tasks that the network of a spec can be trained for; raises InvalidField."""
+    network, training = spec.network, spec.training
+    is_module = spec_module.is_module(network)
+    if spec_loss.is_custom(training) and not spec_loss.takes(network):
+        takers = ", ".join(map(catalogue_options.family_word, catalogue.ANY_LOSS))
+        allowed = f"nothing but for {takers} and module"
+        raise InvalidField.of("training.loss_graph", f"a loss for {family_of(network)}", allowed)
+    if spec_loss.is_custom(training) and is_module:
+        return list(_TASKS)
+    return [task for task in _TASKS if losses(network, task)]
 
 
 def losses(network: spec_pb2.NetworkSpec, task: spec_pb2.Task) -> Sequence[spec_pb2.Loss]:
@@ -118,22 +139,40 @@ def floats_per_parameter(training: spec_pb2.TrainingOptions) -> int:
     return 2 + average + (state or _STATE_FLOATS[training.optimizer])
 
 
+def _check_untrained(spec: spec_pb2.TrainingSpec) -> None:
+    if not spec_module.is_module(spec.network):
+        allowed = "at least 1; 0 for a module only, whose weights are published as they came"
+        raise InvalidField.of("training.epochs", 0, f"{allowed}, not for {family_of(spec.network)}")
+    if is_automatic(spec.training):
+        allowed = "a number, or nothing, where training.epochs is 0"
+        raise InvalidField.of("training.batch_size", "auto", allowed)
+
+
 def _complete_loss(spec: spec_pb2.TrainingSpec, columns: Mapping[str, dataset_pb2.Column]) -> None:
     training, network, task = spec.training, spec.network, spec.data.task
-    permitted = losses(network, task)
+    permitted = _permitted(spec)
     training.loss = training.loss or permitted[0]
     if training.loss not in permitted:
         words = " or ".join(map(_loss_word, permitted))
-        allowed = f"{words} for {family_of(network)} and {_task_word(task)}"
+        allowed = f"{words} for {family_of(network)} and {spec_targets.word(task)}"
         raise InvalidField.of("training.loss", _loss_word(training.loss), allowed)
-    labels = columns[spec.data.target].distinct_count
-    is_classification = task == spec_pb2.TASK_CLASSIFICATION
-    if is_classification and training.loss in _TWO_LABEL_LOSSES and labels != 2:  # noqa: PLR2004 - two labels
+    labels = spec_loss.label_count(spec.data, columns)
+    if labels and training.loss in _TWO_LABEL_LOSSES and labels != 2:  # noqa: PLR2004 - two labels
         shown = f"{spec.data.target} with {labels:,} labels"
         allowed = f"2 labels for {family_of(network)} with {_loss_word(training.loss)}"
         raise InvalidField.of("data.target", shown, allowed)
     if spec_module.is_module(network):
-        spec_module.complete_head(spec, labels if is_classification else 0)
+        spec_module.complete_head(spec, labels, len(spec_targets.of(spec.data)))
+
+
+def _permitted(spec: spec_pb2.TrainingSpec) -> Sequence[spec_pb2.Loss]:
+    """Losses that a spec may name, the default first."""
+    if spec.training.HasField("loss_graph"):
+        return (spec_pb2.LOSS_CUSTOM,)
+    if spec.training.loss == spec_pb2.LOSS_CUSTOM:
+        allowed = "a graph; twofold train SPEC --loss FILE.py:NAME makes one of a function"
+        raise InvalidField.of("training.loss_graph", "unset", allowed)
+    return losses(spec.network, spec.data.task)
 
 
 def _settle(
@@ -170,13 +209,24 @@ def _complete_full_batch(training: spec_pb2.TrainingOptions, row_count: int) -> 
 
 def _check_class_weights(spec: spec_pb2.TrainingSpec) -> None:
     training = spec.training
-    is_classification = spec.data.task == spec_pb2.TASK_CLASSIFICATION
+    if spec.data.task == spec_pb2.TASK_MULTILABEL:
+        _check_label_names(spec)
+    is_classification = spec.data.task != spec_pb2.TASK_REGRESSION
     if not is_classification and training.class_weights:
         shown = f"weights of {len(training.class_weights)} labels"
         raise InvalidField.of("training.class_weights", shown, "nothing but for classification")
     if training.balance_classes and (not is_classification or training.class_weights):
         allowed = "false but for classification without training.class_weights"
         raise InvalidField.of("training.balance_classes", value=True, allowed=allowed)
+
+
+def _check_label_names(spec: spec_pb2.TrainingSpec) -> None:
+    """Labels of a multi-label are columns, so that they are known before the data are read."""
+    targets = spec_targets.of(spec.data)
+    for label in spec.training.class_weights:
+        if label not in targets:
+            allowed = "target columns: " + shorten(", ".join(targets))
+            raise InvalidField.of("training.class_weights", label, allowed)
 
 
 def _optimizer_word(value: int) -> str:
@@ -190,7 +240,3 @@ def _loss_word(value: int) -> str:
 def _schedule_word(value: int) -> str:
     name = spec_pb2.ScheduleKind.Name(cast("spec_pb2.ScheduleKind", value))
     return word(name, "SCHEDULE_KIND_")
-
-
-def _task_word(value: spec_pb2.Task) -> str:
-    return word(spec_pb2.Task.Name(value), "TASK_")

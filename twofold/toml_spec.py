@@ -52,6 +52,8 @@ def to_dict(spec: spec_pb2.TrainingSpec) -> dict[str, Value]:
     plain.CopyFrom(spec)
     if plain.HasField("network"):
         plain.network.ClearField("graph")
+    if plain.HasField("training"):
+        plain.training.ClearField("loss_graph")
     tree = json_format.MessageToDict(plain, preserving_proto_field_name=True)
     return cast("dict[str, Value]", _replaced(_tables(_SPEC, tree), _words()))
 
@@ -89,7 +91,8 @@ def to_toml(spec: spec_pb2.TrainingSpec) -> str:
 def apply_sets(tree: Tree, sets: Sequence[str]) -> dict[str, Value]:
     """`tree` with each "dotted.key=value" of `sets` put in; `tree` itself stays as it is.
 
-    A value is TOML (200, true, [64, 64], "text"); what is no TOML is taken as bare text.
+    A value is TOML (200, true, [64, 64], "text"); what is no TOML, or belongs to a key that is
+    text, is taken as bare text.
 
     Raises:
         InvalidField: no "=" in it, an empty key, or a key below something that is no table.
@@ -100,8 +103,16 @@ def apply_sets(tree: Tree, sets: Sequence[str]) -> dict[str, Value]:
         path = [part.strip() for part in key.split(".")]
         if not equals or not all(path):
             raise InvalidField.of("--set", entry, "KEY=VALUE such as training.epochs=200")
-        _put(result, path, bare_value(text.strip()))
+        value = bare_value(text.strip())
+        is_scalar = isinstance(value, bool | int | float)
+        _put(result, path, text.strip() if is_scalar and _is_text(path) else value)
     return result
+
+
+def _is_text(path: Sequence[str]) -> bool:
+    """Whether a key is one text, which may look like a number, such as a version's."""
+    field = FIELDS.get(".".join(path))
+    return field is not None and field.kind == "text" and not field.entries
 
 
 def bare_value(text: str) -> Value:
@@ -351,7 +362,7 @@ def _seconds(text: str) -> int | float:
 
 def _lines(tree: Mapping[str, Value], path: str) -> list[str]:
     plain = {name: value for name, value in tree.items() if not isinstance(value, Mapping)}
-    lines = [f"{_key(name)} = {_literal(value)}" for name, value in plain.items()]
+    lines = [f"{_key(name)} = {literal(value)}" for name, value in plain.items()]
     for name, value in tree.items():
         if isinstance(value, Mapping):
             below = _join(path, _key(name))
@@ -361,13 +372,14 @@ def _lines(tree: Mapping[str, Value], path: str) -> list[str]:
 
 def _key(name: str) -> str:
     """Names of fields are bare keys; those of a map may be any text."""
-    return name if _BARE_KEY.fullmatch(name) else _literal(name)
+    return name if _BARE_KEY.fullmatch(name) else literal(name)
 
 
-def _literal(value: Value) -> str:
+def literal(value: Value) -> str:
+    """A value, but for tables, as TOML writes it."""
     if isinstance(value, str):
         # JSON's escapes are TOML's too, but for DEL and the surrogate pairs of ASCII output.
         return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
     if isinstance(value, Sequence):
-        return "[" + ", ".join(_literal(item) for item in value) + "]"
+        return "[" + ", ".join(literal(item) for item in value) + "]"
     return str(value).lower() if isinstance(value, bool) else repr(value)

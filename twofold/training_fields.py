@@ -6,7 +6,14 @@ from twofold.field import DAY_S, MAX_LABELS, Field
 
 #: Every leaf of TrainingOptions, by its dotted path in a spec.
 FIELDS: Mapping[str, Field] = {
-    "training.epochs": Field("integer", "Passes over the training rows.", 1, 10**6, default=100),
+    "training.epochs": Field(
+        "integer",
+        "Passes over the training rows; 0, for a module only: its weights are published as they "
+        "came.",
+        0,
+        10**6,
+        default=100,
+    ),
     "training.batch_size": Field(
         "integer",
         'Rows per step; at most the training rows. "auto" finds the fastest by trying.',
@@ -229,7 +236,8 @@ FIELDS: Mapping[str, Field] = {
     ),
     "training.class_weights": Field(
         "real",
-        "Classification only: weight in the loss of a label's rows, by label.",
+        "Classification only: weight in the loss of a label's rows, by label; multi-label: of the "
+        "rows that have it.",
         0,
         10**6,
         is_low_open=True,

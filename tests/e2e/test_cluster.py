@@ -1,23 +1,39 @@
 """The whole path, through the processes that users run."""
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
 
 import asyncio
+import json
 import subprocess
 import sys
 import time
+from collections import OrderedDict
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from prometheus_client.parser import text_string_to_metric_families
+from safetensors.torch import load_file, save
+from torch import nn
+from typer.testing import CliRunner
 
-from tests.e2e import processes, specs
+from tests.e2e import own_module, processes, specs
 from tests.e2e.conftest import ENVIRONMENT
-from twofold import errors
-from twofold.client import Client, CreateOptions, JobFailed
+from tests.trainer.jobs import points
+from tests.twofold import arrays
+from tests.twofold.modules import graph_of
+from twofold import errors, toml_spec
+from twofold.cli.app import app
+from twofold.client import Client, CreateOptions, JobFailed, pushing
+from twofold.client.uploads import from_arrays, from_weights
 from twofold.cluster import metrics
 from twofold.cluster.embedded import Embedded, running
+from twofold.features import label_of
+from twofold.nets import registry
+from twofold.nets.net import init, load
 from twofold.toml_spec import Tree
+from twofold.v1 import graph_pb2, spec_pb2
 from twofold.v1 import training_pb2 as pb
 
 
@@ -54,6 +70,71 @@ def test_own_rows_are_uploaded_trained_and_predicted(client: Client) -> None:
     specs.until_served(client, "plane", 1)
 
     assert np.allclose(client.predict("plane", x).value[:, 0], y, atol=0.1)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(120)
+def test_weights_are_published_as_they_came_and_judged_by_their_gates(client: Client) -> None:
+    """The graph is hand-made, as the tracer makes them: the rows decide what it is worth."""
+    graph = graph_of(2, 1)
+    graph.head = graph_pb2.HEAD_RAW
+    weights = init(graph, seed=1).weights()
+    found = client.datasets.put(from_weights(save(weights)))
+    spec = toml_spec.from_dict(pushing.spec_of("as-is", {"data": {"dataset": "xor"}}))
+    spec.network.graph.CopyFrom(graph)
+    spec.network.weights = found.name.removeprefix("datasets/")
+
+    job = client.jobs.handle(client.jobs.create(spec)).wait(timeout_s=60)
+    specs.until_served(client, "as-is", 1)
+    spec.gates.min_metric = 1.0
+    with pytest.raises(JobFailed, match="NOT_BLESSED"):
+        client.jobs.handle(client.jobs.create(spec)).wait(timeout_s=60)
+
+    manifest = client.models.version("as-is", 1).manifest
+    assert (job.progress.epoch, job.progress.epoch_count, manifest.lineage.epoch) == (0, 0, 0)
+    assert job.progress.metrics["accuracy"] == manifest.metrics["accuracy"] < 1
+    with torch.inference_mode():
+        logits = load(graph, weights)(torch.from_numpy(specs.ROWS))
+    answered = client.predict("as-is", specs.ROWS).probabilities[:, 1]
+    assert np.allclose(answered, torch.sigmoid(logits)[:, 0].numpy(), atol=1e-6)
+    assert specs.versions(client, "as-is") == [1]
+
+
+def test_images_train_a_module_whose_raw_outputs_are_served(client: Client, tmp_path: Path) -> None:
+    """What is predicted is what torch's own layers compute from the published weights."""
+    generator = np.random.default_rng(0)
+    image = generator.integers(0, 256, (80, 3, 6, 6), dtype=np.uint8)
+    label = np.where(image[:, 0].mean((1, 2)) > image[:, 1].mean((1, 2)), "red", "green")
+    graph = arrays.conv(maps=True)
+    spec = spec_pb2.TrainingSpec(model="maps")
+    spec.training.epochs = 3
+    spec.data.dataset = client.datasets.put(from_arrays({"image": image}, label)).name[9:]
+    spec.network.graph.CopyFrom(graph)
+    graph.head = graph_pb2.HEAD_RAW
+    weights = client.datasets.put(from_weights(save(init(graph, 1).weights())))
+    spec.network.weights = weights.name.removeprefix("datasets/")
+
+    client.jobs.handle(client.jobs.create(spec)).wait(timeout_s=60)
+    specs.until_served(client, "maps", 1)
+    prediction = client.predict("maps", {"image": image[:5]})
+
+    assert list(prediction.outputs) == ["logits", "maps", "best"]
+    client.models.pull("maps", 1, tmp_path / "maps")
+    body = nn.Sequential(
+        OrderedDict(conv=nn.Conv2d(3, 4, 3, padding=1), norm=nn.BatchNorm2d(4), active=nn.ReLU())
+    )
+    last = nn.Linear(144, 2)
+    whole = nn.ModuleDict({**body._modules, "last": last})  # pyright: ignore[reportArgumentType] - all are there
+    whole.load_state_dict(load_file(tmp_path / "maps" / "state_dict.safetensors"))
+    whole.eval()
+    with torch.inference_mode():
+        maps = body(torch.from_numpy(image[:5].astype(np.float32)))
+        logits = last(maps.flatten(1))
+    np.testing.assert_allclose(prediction.outputs["maps"], maps.numpy(), rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(prediction.outputs["logits"], logits.numpy(), rtol=1e-4, atol=1e-3)
+    assert prediction.outputs["best"].tolist() == logits.argmax(1).tolist()
+    with pytest.raises(errors.InvalidTensor, match=r"image of .* is FP32 \[5, 3, 6\]; expected"):
+        client.predict("maps", {"image": image[:5, :, :, 0]})
 
 
 def test_a_spec_that_is_refused_leaves_nothing_behind(client: Client) -> None:
@@ -189,3 +270,92 @@ def test_nothing_outlives_a_cluster_that_is_killed(tmp_path: Path) -> None:
         pids = processes.descendants(embedded.process.pid)
         processes.kill(embedded.process.pid)
         processes.assert_all_end(pids)
+
+
+@pytest.fixture
+def rows(tmp_path: Path) -> Path:
+    """The points of a plane with what follows from them."""
+    path, columns = tmp_path / "points.csv", points(200)
+    lines = [",".join(map(label_of, row)) for row in zip(*columns.values(), strict=True)]
+    path.write_text("\n".join([",".join(columns), *lines]) + "\n")
+    return path
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(120)
+def test_targets_are_trained_by_a_loss_of_the_users_and_answered_by_name(
+    client: Client, cluster: Embedded, rows: Path
+) -> None:
+    spec = {
+        "model": "pair",
+        "data": {"features": ["a", "b"], "targets": ["sum", "difference"], "weight": "weight"},
+        "network": {"family": "linear"},
+        "training": {"epochs": 100, "learning_rate": 0.1},
+    }
+
+    def squared(output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        return (output - target).square().mean(dim=1)
+
+    handle = client.train(spec, data=rows, loss=squared)
+    handle.wait(timeout_s=60)
+    specs.until_served(client, "pair", 1)
+    answer = client.predict("pair", {"b": [1.0, 0.0], "a": [2.0, -1.0]})
+    command = ["--infer", cluster.infer, "predict", "pair", "--rows", str(rows)]
+    lines = CliRunner().invoke(app, command, catch_exceptions=False).stdout.splitlines()
+
+    assert np.allclose(answer.value, [[3, 0], [-1, -1]], atol=0.1)
+    own = handle.refresh().spec.training.loss_graph
+    assert [tensor.name for tensor in own.inputs] == ["output", "target"]
+    metrics = client.models.version("pair", 1).manifest.metrics
+    assert {"r2", "r2.sum", "r2.difference"} <= set(metrics)
+    assert list(json.loads(lines[0])["value"]) == ["sum", "difference"]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(120)
+def test_a_row_may_have_every_label_or_none(client: Client, cluster: Embedded, rows: Path) -> None:
+    spec = {
+        "model": "signs",
+        "data": {"features": ["a", "b"], "targets": ["up", "right"]},
+        "network": {"family": "logistic"},
+        "training": {"epochs": 200, "learning_rate": 0.1},
+        "gates": {"metric": "hamming_loss", "max_metric": 0.2},
+    }
+
+    client.train(spec, data=rows).wait(timeout_s=60)
+    specs.until_served(client, "signs", 1)
+    answer = client.predict("signs", {"a": [3.0, -3.0, 1.0], "b": [0.1, 0.1, 2.0]})
+    command = ["--infer", cluster.infer, "evaluate", "signs", "--data", str(rows), "--json"]
+    report = CliRunner().invoke(app, command, catch_exceptions=False).stdout
+
+    assert answer.has_label.tolist() == [[True, True], [False, False], [True, False]]
+    assert answer.probabilities.shape == (3, 2)
+    measured = json.loads(report)["multilabel"]
+    assert measured["accuracy"] > 0.9
+    assert [label["label"] for label in measured["labels"]] == ["up", "right"]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(120)
+def test_a_module_of_one_s_own_is_trained_and_served(
+    cluster: Embedded, client: Client, root: Path, tmp_path: Path
+) -> None:
+    """The example, by the command line; what is served is what its version computes here."""
+    marker = tmp_path / "imported"
+    file = own_module.marked(root, tmp_path, marker)
+
+    command = own_module.command(cluster, root, f"{file}:DigitsCnn")
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)  # noqa: S603 - our own
+    output, _ = process.communicate(timeout=90)
+
+    assert process.returncode == 0
+    assert output.splitlines()[1] == "digits_cnn@1"
+    assert marker.read_text(encoding="utf-8").split() == [str(process.pid)]
+    specs.until_served(client, "digits_cnn", 1)
+    rows = np.random.default_rng(0).uniform(0, 16, (20, 64)).astype(np.float32)
+    net = registry.load("digits_cnn@1", server=cluster.train, cache=tmp_path / "cache")
+    assert net.manifest is not None
+    wanted = registry.answers(net, net.manifest.features, {"x": rows})
+    served = client.predict("digits_cnn", rows).probabilities
+    assert np.allclose(served, wanted["probabilities"], atol=1e-6)
+    assert "blocks.0.first_norm.running_mean" in net.state_dict()

@@ -10,17 +10,19 @@ import safetensors.numpy
 import safetensors.torch
 import torch
 
+from tests.twofold import arrays
 from twofold import keys, names, tensors
 from twofold.features import Features, signature
 from twofold.manifest import sha256_hex
-from twofold.nets import catalogue
+from twofold.nets import catalogue, values
 from twofold.nets.net import Net, init, load
+from twofold.nets.registry import arrays_of
 from twofold.principal import LOCAL
 from twofold.publish import Attempt, publish
 from twofold.seams import SystemClock
 from twofold.store import LocalStore
 from twofold.tensors import Array
-from twofold.v1 import model_pb2, spec_pb2
+from twofold.v1 import graph_pb2, model_pb2, spec_pb2
 
 CLASSES = model_pb2.FeatureSpec(
     numeric_columns=["width", "height"],
@@ -31,7 +33,13 @@ CLASSES = model_pb2.FeatureSpec(
     task=spec_pb2.TASK_CLASSIFICATION,
     labels=["cat", "dog", "owl"],
 )
-VALUE = model_pb2.FeatureSpec(numeric_columns=["a", "b"], target="y", task=spec_pb2.TASK_REGRESSION)
+FLAGS = model_pb2.FeatureSpec(
+    numeric_columns=["a", "b"],
+    target="hot",
+    targets=["hot", "wet", "dry"],
+    task=spec_pb2.TASK_MULTILABEL,
+    labels=["hot", "wet", "dry"],
+)
 _GOLDEN_ROWS = 4
 
 
@@ -40,6 +48,13 @@ def classifier(seed: int = 1) -> tuple[model_pb2.FeatureSpec, Net]:
     network = spec_pb2.NetworkSpec(family=spec_pb2.FAMILY_MLP, hidden=[8])
     graph = catalogue.build(network, CLASSES, scaling=True, loss=spec_pb2.LOSS_UNSPECIFIED)
     return CLASSES, init(graph, seed)
+
+
+def labels(seed: int = 1) -> tuple[model_pb2.FeatureSpec, Net]:
+    """Two numbers to three labels, any number of which a row may have."""
+    network = spec_pb2.NetworkSpec(family=spec_pb2.FAMILY_LOGISTIC)
+    graph = catalogue.build(network, FLAGS, scaling=True, loss=spec_pb2.LOSS_UNSPECIFIED)
+    return FLAGS, init(graph, seed)
 
 
 def regression(columns: Sequence[str] = ("a", "b")) -> model_pb2.FeatureSpec:
@@ -83,16 +98,50 @@ def raw_inputs(spec: model_pb2.FeatureSpec, rows: int) -> dict[str, Array]:
             known = [value.encode() for value in column.vocabulary]
             texts[:, place] = random.choice([*known, b"unheard of"], rows).astype(object)
         inputs["category"] = texts
+    for column in spec.array_columns:
+        shape = (rows, *column.shape[1:])
+        inputs[column.name] = (
+            random.integers(0, 10, shape)
+            if column.data_type == graph_pb2.DATA_TYPE_INT64
+            else random.standard_normal(shape).astype(np.float32)
+        )
     return inputs
+
+
+def module(
+    graph: graph_pb2.Graph, *labels: str, seed: int = 1
+) -> tuple[model_pb2.FeatureSpec, Net]:
+    """A module of the user's: its inputs but x are arrays. Without a head its outputs are raw."""
+    graph.head = graph.head or graph_pb2.HEAD_RAW
+    task = spec_pb2.TASK_CLASSIFICATION if labels else spec_pb2.TASK_REGRESSION
+    spec = model_pb2.FeatureSpec(target="y", task=task, labels=labels)
+    for tensor in graph.inputs:
+        if tensor.name == "x" and len(tensor.shape) == 2:
+            spec.numeric_columns.extend(f"x{place}" for place in range(tensor.shape[1]))
+        else:
+            spec.array_columns.add().CopyFrom(tensor)
+    return spec, init(graph, seed).eval()
+
+
+def pair() -> tuple[model_pb2.FeatureSpec, Net]:
+    """Two outputs that are served as they are: a row's numbers, and their sum, which is whole."""
+    graph = arrays.empty()
+    x = arrays.read(graph, "x", [2])
+    row = (values.node(x), values.integers([1]))
+    total = arrays.call(graph, "sum", graph_pb2.FUNCTION_SUM, *row)
+    kind = graph_pb2.Value(data_type=arrays.INT64)
+    whole = arrays.call(graph, "whole", graph_pb2.FUNCTION_TO_TYPE, values.node(total), kind)
+    arrays.answer(graph, "numbers", x, [2])
+    return module(arrays.answer(graph, "label", whole, [], arrays.INT64))
 
 
 def answer(spec: model_pb2.FeatureSpec, net: Net, inputs: Mapping[str, Array]) -> dict[str, Array]:
     """What the network answers, computed apart from the inferer."""
-    features = Features(spec)
+    features = Features(spec, net.graph)
     with torch.inference_mode():
         net.eval()
         arguments = [torch.from_numpy(array.copy()) for array in features.inputs(inputs)]
-        scores = net.head(net(*arguments)).numpy()
+        scores = arrays_of(net.head(net(*arguments)))
     return dict(features.answers(scores))
 
 
@@ -105,7 +154,7 @@ def files_of(spec: model_pb2.FeatureSpec, net: Net) -> dict[str, bytes]:
     return {
         "graph.pb": net.graph.SerializeToString(),
         "weights.safetensors": safetensors.torch.save(
-            {path: tensor.contiguous() for path, tensor in net.state_dict().items()}
+            {path: tensor.contiguous() for path, tensor in net.weights().items()}
         ),
         "golden.safetensors": safetensors.numpy.save(golden),
     }
@@ -123,7 +172,7 @@ def manifest_of(
     """The manifest as training hands it to publishing."""
     scores = answer(spec, net, raw_inputs(spec, 1))
     first = next(iter(scores.values()))
-    inputs, outputs = signature(spec, first.shape[1])
+    inputs, outputs = signature(spec, first.shape[1] if first.ndim > 1 else 0, net.graph)
     return model_pb2.Manifest(
         format_version=1,
         model=model,

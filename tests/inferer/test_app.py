@@ -11,6 +11,7 @@ import pytest
 
 from tests.inferer import artifacts
 from tests.inferer.server import Running, outputs_of, running, settings_for
+from tests.twofold import arrays
 from tests.valkey import Valkey
 from tests.waiting import until
 from twofold.config import InfererSettings, UnusableSettings
@@ -60,6 +61,41 @@ async def test_a_published_version_answers(store: LocalStore, settings: InfererS
     assert (response.model_name, response.model_version) == ("digits", str(number))
     np.testing.assert_allclose(got["probabilities"], expected["probabilities"], atol=1e-6)
     assert got["label"].tolist() == expected["label"].tolist()
+
+
+async def test_images_and_identifiers_are_answered_raw(
+    store: LocalStore, settings: InfererSettings
+) -> None:
+    """What any client of the protocol sees: metadata, configuration, tensors of any rank."""
+    image = artifacts.module(arrays.conv(maps=True), "dark", "bright")
+    ids = artifacts.module(arrays.tokens(), "dark", "bright")
+    artifacts.put(store, "image", image)
+    artifacts.put(store, "ids", ids)
+    asked = pb.ModelMetadataRequest(name="image")
+    async with running(settings) as server:
+        for name, (spec, net) in (("image", image), ("ids", ids)):
+            inputs = artifacts.raw_inputs(spec, 3)
+            got = outputs_of(await server.infer(name, inputs))
+            expected = artifacts.answer(spec, net, inputs)
+            assert list(got) == list(expected)
+            for output, array in expected.items():
+                np.testing.assert_allclose(got[output], array, rtol=1e-5, atol=1e-6)
+        metadata = await server.call("ModelMetadata", asked, pb.ModelMetadataResponse)
+        config = await server.call(
+            "ModelConfig", pb.ModelConfigRequest(name="image"), pb.ModelConfigResponse
+        )
+
+    assert [(one.name, one.datatype, list(one.shape)) for one in metadata.inputs] == [
+        ("image", "FP32", [-1, 3, 6, 6])
+    ]
+    assert [(one.name, one.datatype, list(one.shape)) for one in metadata.outputs] == [
+        ("logits", "FP32", [-1, 2]),
+        ("maps", "FP32", [-1, 4, 6, 6]),
+        ("best", "INT64", [-1]),
+    ]
+    assert metadata.properties["array_columns"] == '["image"]'
+    assert [list(one.dims) for one in config.config.input] == [[3, 6, 6]]
+    assert [list(one.dims) for one in config.config.output] == [[2], [4, 6, 6], []]
 
 
 async def test_reloads_under_load_fail_nothing_and_mix_nothing(

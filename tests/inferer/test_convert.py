@@ -259,6 +259,44 @@ def test_answers_are_raw_and_aligned() -> None:
     assert response.raw_output_contents[1] == answer()["probabilities"].tobytes()
 
 
+IMAGES = Signature(
+    "models/m/versions/1",
+    {
+        "image": TensorSpec("image", "FP32", (-1, 3, 2, 2)),
+        "ids": TensorSpec("ids", "INT64", (-1, 4)),
+    },
+    {"maps": TensorSpec("maps", "FP32", (-1, 4, 2, 2)), "far": TensorSpec("far", "BOOL", (-1, 2))},
+    (),
+    4,
+)
+
+
+def images(*shape: int) -> pb.ModelInferRequest:
+    return request(image=np.zeros(shape, np.float32), ids=np.zeros((2, 4), np.int64))
+
+
+def test_inputs_of_any_rank_are_read_raw_and_typed() -> None:
+    made = images(2, 3, 2, 2)
+    assert convert.decode_inputs(made, IMAGES).arrays["image"].shape == (2, 3, 2, 2)
+
+    typed = pb.ModelInferRequest()
+    typed.inputs.add(name="image", datatype="FP32", shape=[1, 3, 2, 2])
+    typed.inputs[0].contents.fp32_contents.extend(range(12))
+    typed.inputs.add(name="ids", datatype="INT64", shape=[1, 4])
+    typed.inputs[1].contents.int64_contents.extend([1, 2, 3, 2**40])
+    found = convert.decode_inputs(typed, IMAGES).arrays
+
+    assert found["image"].tolist() == np.arange(12.0).reshape(1, 3, 2, 2).tolist()
+    assert found["ids"].tolist() == [[1, 2, 3, 2**40]]
+
+
+@pytest.mark.parametrize("shape", [(2, 3, 4), (2, 2, 2, 3), (2, 3, 2, 2, 1), (2, 12), (5, 3, 2, 2)])
+def test_other_shapes_of_arrays_are_refused(shape: tuple[int, ...]) -> None:
+    expected = r"expected FP32 \[-1, 3, 2, 2\] with 1 to 4 rows|exceeds max_batch_size 4"
+    with pytest.raises(InvalidTensor, match=expected):
+        convert.decode_inputs(images(*shape), IMAGES)
+
+
 @pytest.mark.parametrize(
     ("labels", "expected"),
     [
@@ -348,3 +386,14 @@ def test_a_type_of_a_later_release_makes_no_signature_that_fits() -> None:
 def test_bytes_that_are_no_message_are_refused() -> None:
     with pytest.raises(InvalidField, match="not a ModelInferRequest"):
         convert.parse(pb.ModelInferRequest, b"\xff\xff\xff")
+
+
+@pytest.mark.parametrize(("datatype", "shape"), [("BOOL", (-1, 2)), ("FP32", (-1, 2, 2))])
+def test_there_are_no_best_classes_of_flags_or_images(
+    datatype: str, shape: tuple[int, ...]
+) -> None:
+    outputs = {"label": TensorSpec("label", datatype, shape)}
+    signature = Signature("models/m/versions/1", {}, outputs, ("a", "b"), 4)
+
+    with pytest.raises(TwofoldError, match="on a numeric output"):
+        convert.wanted_outputs(asking("label", classes=1), signature)

@@ -1,19 +1,24 @@
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from inferer import engine as engines
 from inferer.app import App
 from inferer.convert import signature_of
 from inferer.engine import Engine, TorchProgram
+from inferer.lane import Executed
 from tests.inferer import artifacts
+from tests.twofold import arrays
 from twofold import config
 from twofold.errors import Corrupt
 from twofold.golden import Golden, tolerance_for
+from twofold.nets import pieces
 from twofold.nets.net import Net
-from twofold.v1 import model_pb2
+from twofold.tensors import Array
+from twofold.v1 import graph_pb2, model_pb2
 
 Made = tuple[model_pb2.FeatureSpec, Net]
 
@@ -31,7 +36,35 @@ def load(made: Made, **files: bytes) -> TorchProgram:
         return program
 
 
-@pytest.mark.parametrize("make", [artifacts.classifier, lambda: artifacts.constant(3)])
+def an_image() -> Made:
+    return artifacts.module(arrays.conv(maps=True), "dark", "bright")
+
+
+def identifiers() -> Made:
+    graph = arrays.tokens()
+    graph.head = graph_pb2.HEAD_SOFTMAX
+    return artifacts.module(graph, "dark", "bright")
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        artifacts.classifier,
+        lambda: artifacts.constant(3),
+        artifacts.labels,
+        artifacts.pair,
+        an_image,
+        identifiers,
+    ],
+    ids=[
+        "columns",
+        "a number",
+        "several labels",
+        "two targets",
+        "images and raw outputs",
+        "identifiers",
+    ],
+)
 def test_each_request_of_a_batch_gets_its_own_rows(make: Callable[[], Made]) -> None:
     spec, net = made = make()
     program = load(made)
@@ -50,6 +83,56 @@ def test_each_request_of_a_batch_gets_its_own_rows(make: Callable[[], Made]) -> 
             else:
                 np.testing.assert_allclose(rows, expected[name][cut], rtol=1e-5, atol=1e-6)
     assert executed.timing.infer_ns > 0
+
+
+def test_a_graph_with_other_inputs_or_outputs_than_the_manifest_is_refused() -> None:
+    made = an_image()
+    contents = artifacts.files_of(*made)
+    manifest = artifacts.manifest_of("m", *made, contents)
+    with Engine() as engine:
+        assert engine.load(manifest, contents)
+        manifest.outputs[1].shape[1] = 5
+        with pytest.raises(Corrupt, match="signature"):
+            engine.load(manifest, contents)
+        manifest.outputs[1].shape[1] = 4
+        manifest.inputs[0].name = manifest.features.array_columns[0].name = "other"
+        with pytest.raises(Corrupt, match="the graph's inputs are not those"):
+            engine.load(manifest, contents)
+
+
+def test_the_batch_of_a_warm_up_is_smaller_where_rows_take_long(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    sizes: list[int] = []
+    run = TorchProgram._run
+
+    def counted(self: TorchProgram, parts: Sequence[Mapping[str, Array]]) -> Executed:
+        sizes.append(len(next(iter(parts[0].values()))))
+        return run(self, parts)
+
+    monkeypatch.setattr(TorchProgram, "_run", counted)
+    load(an_image())
+    fast = max(sizes)
+    sizes.clear()
+    monkeypatch.setattr(engines, "_WARM_UP_S", 0.0)
+    load(an_image())
+
+    assert (fast, sizes[0], max(sizes[1:])) == (64, 4, 2)
+
+
+def test_a_large_batch_of_a_large_net_runs_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    spec, net = made = artifacts.classifier()
+    program = load(made)
+    whole = artifacts.raw_inputs(spec, 6)
+    seen: list[int] = []
+    program._net.register_forward_hook(lambda _, rows, __: seen.append(len(rows[0])))
+    monkeypatch.setattr(pieces, "PASS_NUMBERS", 4 * net.row_elements)
+    (result,) = program.run([whole]).results
+
+    assert seen == [4, 2]
+    assert not isinstance(result, Exception)
+    expected = artifacts.answer(spec, net, whole)["probabilities"]
+    np.testing.assert_allclose(result["probabilities"], expected, rtol=1e-5, atol=1e-6)
 
 
 def test_not_a_number_stays_in_its_own_row() -> None:

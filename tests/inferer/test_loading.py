@@ -1,13 +1,17 @@
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from inferer.batcher import Limits
 from inferer.engine import Engine
-from inferer.loading import Loaded, Loader
+from inferer.loading import Loaded, Loader, narrow
 from inferer.models import Refused
 from tests.inferer import artifacts
+from tests.twofold import arrays
 from twofold.errors import Unavailable
 from twofold.principal import LOCAL
+from twofold.signature import TensorSpec
 from twofold.store import LocalStore, StoreError
 
 
@@ -45,6 +49,22 @@ def test_a_published_version_is_ready(published: LocalStore) -> None:
     assert loaded.signature.max_batch_size == 8
     assert loaded.program.expected_s(1) < 1.0
     assert len(loaded.manifest_sha256) == 64
+
+
+def test_large_rows_make_smaller_requests_and_shorter_queues(store: LocalStore) -> None:
+    """A row is 432 bytes in, and 592 out: two logits, four maps and an index."""
+    artifacts.put(store, "m", artifacts.module(arrays.conv(maps=True), "a", "b"))
+    small = 64 << 10  # what a message may have beside its tensors
+    with Engine() as engine:
+        for message_bytes, rows in ((small + 592 * 5, 5), (small, 1), (64 << 20, 1000)):
+            loader = Loader(store, engine, 1000, message_bytes)
+            signature = loader.load(LOCAL.tenant, "m", 1).signature
+            assert signature.max_batch_size == rows
+    limits = narrow(Limits(1000, 16_384, 0.5), signature)
+    assert limits == Limits(1000, 16_384, 0.5)
+    wide = replace(signature, inputs={"a": TensorSpec("a", "FP32", (-1, 1 << 20))})
+    assert narrow(Limits(1000, 16_384), replace(wide, max_batch_size=15)) == Limits(15, 256)
+    assert narrow(Limits(1000, 16_384), wide).max_queue_size == 1000, "one request has room"
 
 
 def test_every_damaged_byte_is_noticed(published: LocalStore) -> None:

@@ -12,6 +12,7 @@ from trainer.prepared import Prepared, prepare
 from trainer.reading.table import Table, summarize
 from trainer.session import Session
 from twofold import keys, manifest, spec, toml_spec, versions
+from twofold.internal.v1 import child_pb2
 from twofold.principal import Principal
 from twofold.seams import SystemClock
 from twofold.store import LocalStore
@@ -49,6 +50,11 @@ def publish(
     asked = completed(flowers(), training=dict(options))
     request = request_for(asked, folder, f"v{number}")
     request.data_format = dataset_pb2.DATASET_FORMAT_CSV
+    return put(store, request, number)
+
+
+def put(store: LocalStore, request: child_pb2.TrainRequest, number: int) -> model_pb2.Manifest:
+    """Trains a request and puts the result where a published version stands."""
     made = Session(request, FakeReporter()).run()
     made.version = number
     place = keys.version(TENANT, "m", number)
@@ -138,3 +144,61 @@ def test_a_session_refuses_what_is_worse_and_keeps_its_files(
     request.data_format = dataset_pb2.DATASET_FORMAT_CSV
     passed = Session(request, FakeReporter()).run()
     assert [result.baseline_version for result in passed.gates] == [0, 1]
+
+
+PLANE: dict[str, Value] = {"features": ["length", "width"]}
+
+
+def plane() -> Table:
+    """Flowers whose sides decide of two flags and make two numbers."""
+    columns = dict(flowers().columns)
+    length, width = columns["length"], columns["width"]
+    columns |= {"long": length > 0, "wide": width > 0, "sum": length + width}
+    return Table(columns, 120)
+
+
+def _read_plane(*_: object) -> Table:
+    return plane()
+
+
+def measured(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, targets: list[str], others: list[str]
+) -> tuple[model_pb2.Manifest, baseline.Baseline | None]:
+    """A version that predicts `targets`, and what it is worth for a job that predicts `others`."""
+    monkeypatch.setattr("trainer.data.read", _read_plane)
+    store = LocalStore(folder / "store")
+
+    def asked(names: list[str]) -> spec_pb2.TrainingSpec:
+        data = {**PLANE, "targets": names, "dataset": "a" * 64}
+        options = {"epochs": 30, "learning_rate": 0.05}
+        return completed(
+            plane(), data=dict(data), training=dict(options), gates={"not_worse_than": "1"}
+        )
+
+    first = asked(targets)
+    first.ClearField("gates")
+    request = request_for(first, folder, "v1")
+    request.data_format = dataset_pb2.DATASET_FORMAT_CSV
+    made = put(store, request, 1)
+    second = asked(others)
+    return made, baseline.measure(store, TENANT, second, prepare(plane(), second))
+
+
+@pytest.mark.parametrize("targets", [["long", "wide"], ["sum", "width"]])
+def test_several_answers_are_scored_as_those_of_the_new_model(
+    targets: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(PLANE, "features", ["length", "colour"])
+    made, found = measured(tmp_path, monkeypatch, targets, targets)
+
+    assert found is not None
+    for name, value in found.metrics.items():
+        assert made.metrics[name] == pytest.approx(value, rel=1e-5)
+    assert {"hamming_loss"} <= set(found.metrics) or {"r2", "rmse"} <= set(found.metrics)
+
+
+def test_versions_that_predict_other_columns_are_not_compared(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(NotBlessed, match="cannot be compared: it predicts other columns"):
+        measured(tmp_path, monkeypatch, ["long", "wide"], ["wide", "long"])

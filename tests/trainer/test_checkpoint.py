@@ -1,6 +1,8 @@
 # pyright: reportUnknownMemberType=false
 import json
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -150,6 +152,25 @@ def test_other_surroundings_are_reported_not_silently_taken_as_exact(
 
     monkeypatch.setattr(torch, "__version__", "9.9")
     assert checkpoint.read(path, make({})) == [f"torch version was {then} and is 9.9"]
+
+
+@pytest.mark.parametrize(
+    ("elsewhere", "told"),
+    [
+        ({"threads": 3}, "threads was 1 and is 3"),
+        ({"device": torch.device("cpu", 0)}, "device was cpu and is cpu:0"),
+    ],
+)
+def test_other_threads_and_another_device_are_reported(
+    elsewhere: dict[str, Any], told: str, tmp_path: Path
+) -> None:
+    loop = make({})
+    loop.run_epoch(lambda: False)
+    path = checkpoint.write(tmp_path, loop)
+    other = make({})
+    other.recipe = replace(other.recipe, **elsewhere)
+
+    assert checkpoint.read(path, other) == [told]
 
 
 def test_the_header_says_what_it_is_in_plain_json(tmp_path: Path) -> None:

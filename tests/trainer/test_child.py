@@ -118,9 +118,13 @@ async def test_a_fault_point_kills_where_it_is_armed(
     ("error", "reason", "text"),
     [
         (Diverged("the training loss became nan in epoch 3"), "DIVERGED", "learning_rate"),
-        (torch.OutOfMemoryError("CUDA out of memory"), "OOM", "batch_size"),
-        (MemoryError(), "OOM", "batch_size"),
-        (RuntimeError("alloc_cpu.cpp DefaultCPUAllocator: can't allocate"), "OOM", "batch_size"),
+        (
+            torch.OutOfMemoryError("CUDA out of memory"),
+            "OOM",
+            " GiB); try a smaller training.batch",
+        ),
+        (MemoryError(), "OOM", "in the training process (peak "),
+        (RuntimeError("alloc_cpu.cpp DefaultCPUAllocator: can't allocate"), "OOM", "(peak "),
         (InvalidField.of("data.target", "z", "a column"), "INVALID_SPEC", "data.target"),
         (InvalidData("row 3 is empty", row=3), "DATA", "row 3"),
         (OSError(28, "No space left on device", "/secret/path"), "STORE", "No space left"),

@@ -70,6 +70,25 @@ def test_what_cannot_be_compiled_trains_eagerly_and_says_why(
     assert_same_weights(loop, eager)
 
 
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        (
+            "[Errno 13] Permission denied: '/home/me/.cache/x.cpp'",
+            "[Errno 13] Permission denied: '...'",
+        ),
+        (
+            "No working C++ compiler in cpp.cxx: (None, '/opt/bin/g++')\nmore",
+            "No working C++ compiler in cpp.cxx: (None, '...')",
+        ),
+        ("~/x and a ratio of 1/2 and m/s", "... and a ratio of 1/2 and m/s"),
+        ("x" * 300, "x" * 200),
+    ],
+)
+def test_users_are_shown_no_path_of_the_machine(text: str, shown: str) -> None:
+    assert compiled.told(OSError(text)) == shown
+
+
 def test_a_compiler_that_fails_leaves_everything_as_it_was(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

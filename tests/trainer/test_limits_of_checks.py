@@ -92,7 +92,7 @@ HOSTILE: list[tuple[str, dataset_pb2.DatasetFormat, Callable[[], bytes], str]] =
     ("D-HEADER", NPY, lambda: b"\x93NUMPY\2\0\xff\xff\xff\xff", "header of 4294967295 bytes"),
     ("D-HEADER", NPY, lambda: npy_with("(" * 9_000), "unreadable header"),
     ("D-BOMB", NPZ, lambda: npz({"x.npy": npy(np.zeros((9 * MIB, 1)))}), "at most 200 times"),
-    ("D-SLIP", NPZ, lambda: npz({"../x.npy": b""}), "taken are x and y alone"),
+    ("D-SLIP", NPZ, lambda: npz({"../x.npy": b""}), "taken are names of letters"),
     ("D-CSV", CSV, lambda: b"a,b\n1," + b"7" * (24 * MIB), "row 1 is longer than 1048576 bytes"),
     ("D-CSV", CSV, lambda: b'a,b\n1,2\n3,"' + b"4,5\n" * MIB, "row 2 is longer than 1048576"),
     ("D-CSV", CSV, lambda: b"a" + b",a" * 10**6 + b"\n", "more than 4096 columns"),

@@ -10,8 +10,11 @@ from trainer import loop as training
 from trainer.loop import Diverged, Interrupted, Loop
 from trainer.prepared import prepare
 from trainer.reading.table import Table
+from trainer.recipe import Recipe
 from trainer.rows import Rows
 from twofold import spec, toml_spec
+from twofold.nets.losses import Results, first_of
+from twofold.nets.net import Net
 from twofold.v1 import dataset_pb2, spec_pb2
 
 
@@ -190,10 +193,27 @@ def test_the_loss_of_an_epoch_is_the_mean_over_its_rows() -> None:
 def test_evaluation_in_pieces_is_evaluation(monkeypatch: pytest.MonkeyPatch) -> None:
     loop = plane_loop("mlp", {"epochs": 1})
     rows: Rows = loop.recipe.training
-    whole = training.forward(loop.recipe, rows)
+    whole = first_of(training.forward(loop.recipe, rows))
     monkeypatch.setattr(training, "EVALUATION_ROWS", 7)
 
-    assert torch.allclose(training.forward(loop.recipe, rows), whole, atol=1e-6)
+    assert torch.allclose(first_of(training.forward(loop.recipe, rows)), whole, atol=1e-6)
+
+
+def test_evaluation_of_a_large_network_has_smaller_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    loop = plane_loop("mlp", {"epochs": 1})
+    sizes: list[int] = []
+    results_of = Recipe.results_of
+
+    def counted(recipe: Recipe, net: Net, rows: Rows) -> Results:
+        sizes.append(len(rows))
+        return results_of(recipe, net, rows)
+
+    monkeypatch.setattr(Recipe, "results_of", counted)
+    loop.recipe.net.row_elements = 1 << 24
+    training.forward(loop.recipe, loop.recipe.training)
+
+    assert set(sizes[:-1]) == {16}
+    assert sum(sizes) == len(loop.recipe.training)
 
 
 def test_standardised_inputs_are_in_the_artifact_not_in_the_rows() -> None:

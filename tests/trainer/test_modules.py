@@ -8,15 +8,18 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from tests.trainer.jobs import BOUNDS, FakeReporter, request_for
+from tests.twofold import losses
 from tests.twofold.modules import graph_of
 from trainer.api.graphs import require_same
 from trainer.checker import GraphChecker
 from trainer.child import check_graph
+from trainer.gates import NotBlessed
 from trainer.reading.weights import read_shapes
 from trainer.session import Session
 from twofold import spec, toml_spec
 from twofold.errors import Corrupt, InvalidField
 from twofold.internal.v1 import child_pb2
+from twofold.nets import values
 from twofold.nets.net import init
 from twofold.v1 import graph_pb2
 
@@ -64,6 +67,45 @@ def test_training_begins_with_the_weights_that_came(tmp_path: Path) -> None:
     trained = load_file(Path(request.artifact_path) / "weights.safetensors")
     for name, tensor in load_file(request.weights_path).items():
         torch.testing.assert_close(trained[name], tensor, rtol=0, atol=0)
+
+
+def test_a_module_whose_parameters_change_nothing_is_told_so(tmp_path: Path) -> None:
+    request = xor_job(tmp_path, epochs=1)
+    graph = request.spec.network.graph
+    answer = graph.nodes[-1].name
+    graph.nodes.add(name="cut", function=graph_pb2.FUNCTION_DETACH, arguments=[values.node(answer)])
+
+    with pytest.raises(InvalidField, match=r"network\.graph is a module that learns nothing"):
+        Session(request, FakeReporter()).run()
+
+
+@pytest.mark.parametrize(
+    ("value", "is_trained", "shown"),
+    [
+        (float("nan"), True, "nan"),
+        (float("nan"), False, "nan"),
+        (float("-inf"), True, "-inf"),
+        (float("-inf"), False, ""),
+    ],
+)
+def test_a_weight_that_no_example_reaches_must_be_a_number(
+    tmp_path: Path,
+    value: float,
+    is_trained: bool,  # noqa: FBT001 - a column of the table
+    shown: str,
+) -> None:
+    request = xor_job(tmp_path, epochs=1)
+    request.spec.network.graph.states.add(
+        path="rare", data_type=graph_pb2.DATA_TYPE_FP32, shape=[2], trainable=is_trained
+    )
+    weights = load_file(request.weights_path)
+    save_file({**weights, "rare": torch.tensor([1.0, value])}, request.weights_path)
+
+    if not shown:  # a mask
+        assert Session(request, FakeReporter()).run().files
+        return
+    with pytest.raises(NotBlessed, match=f"rare holds {shown}"):
+        Session(request, FakeReporter()).run()
 
 
 def test_weights_that_cannot_be_read_are_corrupt(tmp_path: Path) -> None:
@@ -119,5 +161,9 @@ async def test_the_process_that_measures_graphs_works_under_its_limits() -> None
         with pytest.raises(InvalidField, match=r"network\.graph\.nodes"):
             await checker(wrong)
         assert await checker(graph) >= 8 + 8 + 1
+        assert await checker(graph, losses.squared()) > await checker(graph)
+        assert await checker(None, losses.squared()) > 0
+        with pytest.raises(InvalidField, match=r"training\.loss_graph\.inputs\[0\]"):
+            await checker(graph, losses.squared(2))
     finally:
         await checker.close()

@@ -3,8 +3,10 @@
 
 import os
 import signal
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -13,13 +15,13 @@ from tests.trainer.test_loop import plane_loop
 from trainer import memory, probe, probing
 from trainer.loop import Interrupted
 from trainer.noise import NoiseScale
-from trainer.probing import Prober
+from trainer.probing import CannotTry, Prober
 from trainer.recipe import Recipe
 from trainer.session import Session
 from twofold.internal.v1 import child_pb2
 from twofold.manifest import sha256_hex
 from twofold.toml_spec import Value
-from twofold.v1 import model_pb2, spec_pb2
+from twofold.v1 import graph_pb2, model_pb2, spec_pb2
 
 
 def asked_for(**training: Value) -> spec_pb2.TrainingSpec:
@@ -45,6 +47,19 @@ def test_a_size_has_a_speed_and_a_peak(monkeypatch: pytest.MonkeyPatch) -> None:
     assert found.batch_size == 300
     assert found.rows_per_second > 0
     assert found.peak_bytes > 1 << 20
+
+
+def test_made_up_arrays_are_too_and_identifiers_are_of_any_vocabulary() -> None:
+    spec = model_pb2.FeatureSpec(task=spec_pb2.TASK_REGRESSION)
+    spec.array_columns.add(name="image", data_type=graph_pb2.DATA_TYPE_FP32, shape=[-1, 3, 2])
+    spec.array_columns.add(name="ids", data_type=graph_pb2.DATA_TYPE_INT64, shape=[-1, 4])
+    made = probe.made_up(spec, 5, scaling=True)
+
+    assert made.x_ND is None
+    assert made.is_scaled
+    assert made.arrays["image"].shape == (5, 3, 2)
+    assert made.arrays["image"].std() > 0.5
+    assert made.arrays["ids"].tolist() == [[0] * 4] * 5
 
 
 def test_made_up_rows_are_of_the_shape_of_the_data() -> None:
@@ -85,14 +100,61 @@ def test_a_process_that_dies_says_that_the_size_did_not_fit_and_is_replaced() ->
         first = prober(64)
         process = prober._process
         assert process is not None
+        spared = Path(f"/proc/{process.pid}/oom_score_adj").read_text("ascii").strip()
         os.kill(process.pid, signal.SIGKILL)
         died, again = prober(128), prober(128)
 
     assert first.fits
+    assert spared == "1000"  # the machine's memory is taken from it first
     assert first.rows_per_second > 0
     assert (died.size, died.fits) == (128, False)
     assert again.fits
     assert process.poll() is not None
+
+
+@pytest.mark.slow
+def test_a_try_that_takes_long_shows_signs_of_life_and_can_be_given_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    calls: list[int] = []
+
+    def give_up() -> None:
+        calls.append(0)
+        if len(calls) == 3:
+            raise Interrupted
+
+    monkeypatch.setattr(probing, "_LOOK_GAP_S", 0.01)  # to start alone takes longer
+    with Prober(probe_request(1), give_up) as prober:
+        with pytest.raises(Interrupted):
+            prober(64)
+        process = prober._process
+
+    assert process is not None
+    assert process.poll() == -signal.SIGKILL
+
+
+@pytest.mark.slow
+def test_a_spec_that_fails_at_every_size_is_not_tried_at_all_of_them() -> None:
+    """What is wrong is then told by training itself, not as a lack of memory."""
+    request = probe_request(1)
+    request.spec.training.class_weights["no such label"] = 2.0
+    with Prober(request) as prober, pytest.raises(CannotTry):
+        prober(64)
+
+
+def test_sizes_that_cannot_be_tried_leave_the_default(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise CannotTry
+
+    spec = asked_for()
+    prepared = replace(truth_data("xor", spec), training_rows=np.arange(100_000))
+    monkeypatch.setattr(Prober, "__call__", fail)
+    size, reason = probing.choose(request_for(spec, tmp_path), prepared, 1 << 30, lambda: None)
+
+    assert size == 1024
+    assert "cannot be tried" in reason
 
 
 def test_a_small_table_needs_no_trying_and_says_so(tmp_path: Path) -> None:
@@ -188,3 +250,16 @@ def test_free_memory_is_the_machine_s_or_the_container_s(tmp_path: Path) -> None
     assert memory.available_bytes(tmp_path) == 2 << 20
     (group / "memory.max").write_text("1048576\n")
     assert memory.available_bytes(tmp_path) == (1 << 20) - 5
+
+
+def test_made_up_targets_are_those_of_the_task() -> None:
+    names = ["u", "v", "w"]
+    spec = model_pb2.FeatureSpec(numeric_columns=["a"], targets=names)
+    spec.task = spec_pb2.TASK_REGRESSION
+    assert probe.made_up(spec, 9, scaling=False).target_N.shape == (9, 3)
+
+    spec.task = spec_pb2.TASK_MULTILABEL
+    spec.labels.extend(names)
+    made = probe.made_up(spec, 50, scaling=False)
+    assert (made.target_N.shape, made.target_N.dtype) == ((50, 3), np.float32)
+    assert set(made.target_N.ravel().tolist()) == {0.0, 1.0}

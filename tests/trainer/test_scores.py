@@ -145,3 +145,39 @@ def test_the_mean_error_is_at_most_the_root_of_the_mean_square(values: np.ndarra
 
     assert 0 <= found["mae"] <= found["rmse"] * (1 + 1e-9)
     assert found["r2"] <= 1
+
+
+# Rows of (answers, labels), as text of 0 and 1.
+@pytest.mark.parametrize(
+    ("rows", "accuracy", "macro_f1", "hamming_loss"),
+    [
+        (["10 10", "01 01"], 1, 1, 0),
+        (["10 01"], 0, 0, 1),
+        # one of two rows; TP 1 1, FP 1 0, FN 0 0: F1 2/3 and 1; one label of four
+        (["10 00", "11 11"], 1 / 2, (2 / 3 + 1) / 2, 1 / 4),
+        # the second label neither occurs nor is answered, and does not count
+        (["10 10", "00 10"], 1 / 2, 2 / 3, 1 / 4),
+        (["00 00"], 1, 1, 0),
+        # a row is wrong as a whole by one label
+        (["111 110", "111 111", "000 000"], 2 / 3, (1 + 1 + 2 / 3) / 3, 1 / 9),
+    ],
+)
+def test_figures_of_several_labels_by_hand(
+    rows: list[str], accuracy: float, macro_f1: float, hamming_loss: float
+) -> None:
+    answers, labels = (
+        np.array([[sign == "1" for sign in row.split()[side]] for row in rows]) for side in (0, 1)
+    )
+
+    assert scores.multilabel(answers, labels) == pytest.approx(
+        {"accuracy": accuracy, "macro_f1": macro_f1, "hamming_loss": hamming_loss}
+    )
+
+
+def test_each_of_several_targets_has_an_r2_of_its_own() -> None:
+    values, targets = (np.array(rows, np.float32) for rows in ([[1, 0], [2, 2]], [[0, 0], [2, 0]]))
+
+    found = scores.r2_of_each(values, targets, ["a", "b"])
+
+    assert found == pytest.approx({"r2.a": 1 - 1 / 2, "r2.b": 0})
+    assert scores.r2_of_each(values[:, :1], targets[:, :1], ["a"]) == {}

@@ -1,5 +1,6 @@
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
 import itertools
+import time
 from pathlib import Path
 
 import numpy as np
@@ -8,10 +9,14 @@ import torch
 from safetensors.torch import load_file
 
 from tests.trainer.jobs import FakeReporter, request_for, truth_spec
-from trainer.loop import Interrupted
+from trainer import checkpoint, compiled, loop, session
+from trainer.loop import Interrupted, Loop
+from trainer.recipe import Recipe
+from trainer.rows import Rows
 from trainer.session import Session
 from twofold import manifest
 from twofold.features import Features
+from twofold.nets.losses import Results
 from twofold.nets.net import load
 from twofold.toml_spec import Value
 from twofold.v1 import graph_pb2, spec_pb2, training_pb2
@@ -41,6 +46,26 @@ def test_a_session_goes_through_the_phases_and_reports_the_last_epoch(tmp_path: 
     assert reporter.progress[-1].rows_per_second > 0
 
 
+def test_a_compiler_that_takes_long_is_not_taken_for_one_that_hangs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reporter = FakeReporter()
+
+    def slow(*_: object) -> None:
+        known, end_s = len(reporter.phases), time.monotonic() + 20
+        while len(reporter.phases) < known + 3 and time.monotonic() < end_s:
+            time.sleep(0.001)
+        raise compiled.CannotCompile(f"{len(reporter.phases) - known} signs of life")
+
+    monkeypatch.setattr(compiled, "compile_loss", slow)
+    monkeypatch.setattr(session, "SIGN_GAP_S", 0.01)
+    made = Session(request_for(xor(2, compile=True), tmp_path), reporter).run()
+
+    signs = int(made.lineage.choices.execution_reason.partition(" ")[0])
+    assert signs >= 3
+    assert set(reporter.phases[:4]) == {training_pb2.JOB_PHASE_PREPARING}
+
+
 def test_reports_are_bounded_by_time_not_by_epochs(tmp_path: Path) -> None:
     reporter = FakeReporter()
     seconds = itertools.count()
@@ -49,6 +74,27 @@ def test_reports_are_bounded_by_time_not_by_epochs(tmp_path: Path) -> None:
 
     training = reporter.phases.count(training_pb2.JOB_PHASE_TRAINING)
     assert 2 < training < 20
+
+
+def test_a_report_takes_the_answers_that_its_epoch_was_judged_by(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    passes: list[int] = []
+
+    def counted(made: Recipe, rows: Rows) -> Results:
+        passes.append(len(rows))
+        return real(made, rows)
+
+    real = loop.forward
+    monkeypatch.setattr(loop, "forward", counted)
+    monkeypatch.setattr(session, "forward", counted)
+    monkeypatch.setattr(session, "REPORT_GAP_S", 0.0)
+    reporter = FakeReporter()
+    Session(request_for(xor(5), tmp_path), reporter).run()
+
+    assert reporter.trained_epochs == [1, 2, 3, 4, 5]
+    assert reporter.progress[-1].metrics["accuracy"] >= 0
+    assert len(passes) == 5 + 1  # and once for what is published
 
 
 def test_a_long_epoch_shows_that_its_steps_end(tmp_path: Path) -> None:
@@ -152,6 +198,28 @@ def test_a_resume_elsewhere_is_reported_to_the_user(
 
     warning = second.progress[-1].resume_warning
     assert warning.startswith("resumed, but not equal to the bit: torch version was 2")
+
+
+@pytest.mark.parametrize("name", ["precision", "execution"])
+def test_a_resume_that_computes_in_another_way_is_reported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """The same kind of device may have no bf16, or no compiler."""
+    first = FakeReporter(lambda seen: seen.looks == 20)
+    with pytest.raises(Interrupted):
+        Session(request_for(xor(30), tmp_path, "first"), first).run()
+    path, _ = first.checkpoints[-1]
+    resumed_in = checkpoint._surroundings
+
+    def otherwise(loop: Loop) -> dict[str, object]:
+        setattr(loop.recipe.choices, name, "other")
+        return resumed_in(loop)
+
+    monkeypatch.setattr(checkpoint, "_surroundings", otherwise)
+    second = FakeReporter()
+    Session(request_for(xor(30), tmp_path, "second", str(path)), second).run()
+
+    assert f"{name} was " in second.progress[-1].resume_warning
 
 
 def test_the_learning_rate_is_reported_as_its_schedule_has_it(tmp_path: Path) -> None:

@@ -70,11 +70,14 @@ def test_the_loss_of_an_epoch_is_the_weighted_mean() -> None:
     assert loop.position.loss == pytest.approx(expected, rel=1e-5)
 
 
-def test_rows_that_weigh_nothing_have_no_loss() -> None:
+@pytest.mark.parametrize("micro", [2, 5])
+def test_rows_that_weigh_nothing_have_no_loss(micro: int) -> None:
+    """Neither at once nor piece by piece, where their weights are divided by each other."""
     loop = plane_loop("linear", {"batch_size": 7})
     rows = loop.recipe.training
     nothing = replace(rows, weight=torch.zeros(len(rows)))
-    found, loss = gradients(replace(loop.recipe, training=nothing), torch.arange(5))
+    recipe = replace(loop.recipe, training=nothing, micro_batch_size=micro)
+    found, loss = gradients(recipe, torch.arange(5))
 
     assert loss == 0
     assert all(not grad.any() for grad in found)
@@ -137,25 +140,30 @@ def test_lbfgs_finds_the_plane_in_a_few_steps() -> None:
     assert loop.position.validation_loss < 1e-8
 
 
-def fail_above(recipe: Recipe, limit: int) -> Callable[[Rows], Tensor]:
-    """A loss for which more than `limit` rows at once are too many, as on a full GPU."""
+GPU_IS_FULL = torch.OutOfMemoryError("CUDA out of memory, artificially")
+CPU_IS_FULL = RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate")
+
+
+def fail_above(recipe: Recipe, limit: int, error: Exception) -> Callable[[Rows], Tensor]:
+    """A loss for which more than `limit` rows at once are too many, as on a full device."""
 
     def loss_of(rows: Rows) -> Tensor:
         if len(rows) > limit:
-            raise torch.OutOfMemoryError("CUDA out of memory, artificially")
+            raise error
         return recipe.loss(recipe.net(*rows.inputs), rows.target, rows.weight)
 
     return loss_of
 
 
+@pytest.mark.parametrize("error", [GPU_IS_FULL, CPU_IS_FULL])
 def test_without_memory_the_pieces_are_halved_and_the_batch_stays(
-    monkeypatch: pytest.MonkeyPatch,
+    error: Exception, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     options: dict[str, Value] = {"epochs": 2, "batch_size": 40}
     whole = run_to_end(plane_loop("mlp", options))
 
     def loss_of(recipe: Recipe, rows: Rows) -> Tensor:
-        return fail_above(recipe, 10)(rows)
+        return fail_above(recipe, 10, error)(rows)
 
     monkeypatch.setattr(Recipe, "loss_of", loss_of)
     loop = run_to_end(plane_loop("mlp", options))
@@ -182,6 +190,20 @@ def test_memory_that_never_suffices_ends_the_attempt(
 
     assert tries == [tries[0] >> index for index in range(len(tries))]
     assert len(tries) == (3 if batch_size == 4 else HALVINGS + 1)
+
+
+def test_another_failure_of_a_step_is_no_reason_to_halve(monkeypatch: pytest.MonkeyPatch) -> None:
+    tries: list[int] = []
+
+    def loss_of(_: Recipe, rows: Rows) -> Tensor:
+        tries.append(len(rows))
+        raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
+
+    monkeypatch.setattr(Recipe, "loss_of", loss_of)
+    with pytest.raises(RuntimeError, match="mat1"):
+        plane_loop("linear", {"epochs": 1, "batch_size": 8}).run_epoch(lambda: False)
+
+    assert tries == [8]
 
 
 def test_weights_of_labels_reach_the_loss() -> None:

@@ -176,3 +176,14 @@ def test_names_are_pinned_when_a_job_is_made(tmp_path: Path) -> None:
         pinned(store, TENANT, "xor@2")
     with pytest.raises(InvalidField):
         pinned(store, TENANT, "../xor")
+
+
+def test_other_targets_in_the_same_places_leave_the_output_new() -> None:
+    def of(*targets: str) -> model_pb2.FeatureSpec:
+        return model_pb2.FeatureSpec(
+            numeric_columns=["a", "b"], task=spec_pb2.TASK_REGRESSION, targets=targets
+        )
+
+    told = warm_start.take(parent_of(of("y", "z")), of("z", "y"), net_of(of("z", "y")))
+
+    assert told.endswith("new: output.weight, output.bias")

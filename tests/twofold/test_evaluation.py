@@ -157,3 +157,22 @@ def test_regression_by_hand() -> None:
 
 def test_r2_of_a_constant_truth() -> None:
     assert evaluation.r2(np.array([1.0, 1]), np.array([2.0, 2])) == 0.0
+
+
+def test_several_labels_by_hand() -> None:
+    """Rows: right; one label too many; none right. The third label occurs nowhere."""
+    truth = np.array([[1, 0, 0], [0, 1, 0], [1, 1, 0]], dtype=np.bool_)
+    answer = np.array([[1, 0, 0], [1, 1, 0], [0, 0, 0]], dtype=np.bool_)
+    probability = np.where(answer, 0.8, 0.2)
+
+    found = evaluation.multilabel(probability, answer, truth, ["a", "b", "c"])
+
+    assert (found.row_count, found.accuracy) == (3, pytest.approx(1 / 3))
+    assert found.hamming_loss == pytest.approx(3 / 9)
+    # a: TP 1, FP 1, FN 1; b: TP 1, FN 1; c does not count
+    assert [score.f1 for score in found.labels] == pytest.approx([1 / 2, 2 / 3, 0])
+    assert found.macro_f1 == pytest.approx((1 / 2 + 2 / 3) / 2)
+    assert found.micro_f1 == pytest.approx(2 * 2 / (3 + 4))
+    assert found.log_loss == pytest.approx(-(6 * math.log(0.8) + 3 * math.log(0.2)) / 9)
+    nothing = evaluation.multilabel(probability[:1], answer[2:], answer[2:], ["a", "b", "c"])
+    assert (nothing.macro_f1, nothing.micro_f1) == (1, 1)

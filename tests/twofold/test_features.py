@@ -152,3 +152,126 @@ def test_a_regression_has_no_labels() -> None:
 
     assert not spec.labels
     assert spec.task == spec_pb2.TASK_REGRESSION
+
+
+def _arrays() -> model_pb2.FeatureSpec:
+    spec = model_pb2.FeatureSpec(numeric_columns=["a", "b"], task=spec_pb2.TASK_REGRESSION)
+    spec.array_columns.add(name="image", data_type=graph_pb2.DATA_TYPE_FP32, shape=[-1, 3, 2])
+    spec.array_columns.add(name="ids", data_type=graph_pb2.DATA_TYPE_INT64, shape=[-1, 4])
+    return spec
+
+
+def _graph(*inputs: str, head: graph_pb2.Head) -> graph_pb2.Graph:
+    graph = graph_pb2.Graph(format_version=2, head=head)
+    for name in inputs:
+        graph.inputs.add(name=name)
+    graph.outputs.add(name="maps", data_type=graph_pb2.DATA_TYPE_FP32, shape=[-1, 3, 2])
+    graph.outputs.add(name="best", data_type=graph_pb2.DATA_TYPE_INT64, shape=[-1])
+    return graph
+
+
+def test_arrays_are_inputs_of_their_names_after_the_columns() -> None:
+    inputs, outputs = features.signature(_arrays(), 1)
+
+    assert _shapes(inputs) == [
+        ("x", "FP32", [-1, 2]),
+        ("image", "FP32", [-1, 3, 2]),
+        ("ids", "INT64", [-1, 4]),
+    ]
+    assert _shapes(outputs) == [("value", "FP32", [-1, 1])]
+
+
+def test_arguments_stand_as_the_graph_has_its_inputs() -> None:
+    tensors = {
+        "x": np.ones((2, 2), np.float32),
+        "image": np.ones((2, 3, 2), np.float32),
+        "ids": np.ones((2, 4), np.int64),
+    }
+    graph = _graph("ids", "x", "image", head=graph_pb2.HEAD_IDENTITY)
+
+    found = features.Features(_arrays(), graph).inputs(tensors)
+
+    assert all(
+        array is tensors[name] for array, name in zip(found, ["ids", "x", "image"], strict=True)
+    )
+    assert [array.shape for array in found] == [(2, 4), (2, 2), (2, 3, 2)]
+    without = features.Features(_arrays()).inputs(tensors)
+    assert [array.shape for array in without] == [(2, 2), (2, 3, 2), (2, 4)]
+
+
+def test_raw_outputs_are_answered_by_their_own_names() -> None:
+    graph = _graph("x", head=graph_pb2.HEAD_RAW)
+    maps, best = np.ones((2, 3, 2), np.float32), np.ones(2, np.int64)
+
+    answers = features.Features(_arrays(), graph).answers([maps, best])
+
+    assert answers == {"maps": maps, "best": best}
+    assert features.signature(_arrays(), 1, graph)[1] == list(graph.outputs)
+    del graph.outputs[1]
+    assert features.Features(_arrays(), graph).answers(maps) == {"maps": maps}
+
+
+def test_a_raw_output_may_have_any_name() -> None:
+    """Also one that heads answer: the graph's head says what is raw, no name does."""
+    graph = _graph("x", head=graph_pb2.HEAD_RAW)
+    graph.outputs[0].name, graph.outputs[1].name = "probabilities", "label"
+
+    scores = (np.ones((2, 3, 2), np.float32), np.ones(2, np.int64))
+    answers = features.Features(_spec("a", "b"), graph).answers(scores)
+
+    assert answers["label"] is scores[1]
+
+
+def test_fit_keeps_the_types_and_shapes_of_arrays() -> None:
+    data = _data("ids", "a", "image", "b", task=spec_pb2.TASK_REGRESSION)
+    arrays = {"image": np.ones((5, 3, 2), np.float32), "ids": np.ones((5, 4), np.int64)}
+
+    spec = features.fit(data, {}, [], arrays)
+
+    assert list(spec.numeric_columns) == ["a", "b"]
+    assert _shapes(list(spec.array_columns)) == [
+        ("ids", "INT64", [-1, 4]),
+        ("image", "FP32", [-1, 3, 2]),
+    ]
+
+
+def test_several_targets_are_values_side_by_side() -> None:
+    data = spec_pb2.DataSpec(targets=["y", "z"], features=["a"], task=spec_pb2.TASK_REGRESSION)
+
+    spec = features.fit(data, {}, ())
+    _, outputs = features.signature(spec, 2)
+
+    assert (spec.target, list(spec.targets), list(spec.labels)) == ("y", ["y", "z"], [])
+    assert [(each.name, list(each.shape)) for each in outputs] == [("value", [-1, 2])]
+
+
+def test_a_row_has_every_label_of_at_least_one_half() -> None:
+    data = spec_pb2.DataSpec(targets=["y", "z"], features=["a"], task=spec_pb2.TASK_MULTILABEL)
+    spec = features.fit(data, {}, ())
+    scores = np.array([[0.5, 0.4999], [1, NAN]], dtype=np.float32)
+
+    found = features.answers(spec, scores)
+    _, outputs = features.signature(spec, 2)
+
+    assert list(spec.labels) == ["y", "z"]
+    assert found["probabilities"] is scores
+    assert found["label"].tolist() == [[True, False], [True, False]]
+    assert [(each.name, each.data_type, list(each.shape)) for each in outputs] == [
+        ("probabilities", graph_pb2.DATA_TYPE_FP32, [-1, 2]),
+        ("label", graph_pb2.DATA_TYPE_BOOL, [-1, 2]),
+    ]
+
+
+def test_raw_outputs_are_answered_by_their_names() -> None:
+    graph = graph_pb2.Graph(head=graph_pb2.HEAD_RAW)
+    for name in ("mu", "logvar"):
+        graph.outputs.add(name=name, data_type=graph_pb2.DATA_TYPE_FP32, shape=[-1, 2])
+    mu, logvar = np.zeros((3, 2), np.float32), np.ones((3, 2), np.float32)
+
+    found = features.Features(_spec("0", "1"), graph).answers([mu, logvar])
+
+    assert found["mu"] is mu
+    assert found["logvar"] is logvar
+    assert features.signature(_spec("0", "1"), 2, graph)[1] == list(graph.outputs)
+    graph.head = graph_pb2.HEAD_SOFTMAX
+    assert features.raw_outputs(graph) == []

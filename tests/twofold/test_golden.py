@@ -148,3 +148,84 @@ def test_without_probabilities_every_label_must_agree() -> None:
     examples.check({"label": texts("a")}, TOLERANCE)
     with pytest.raises(Corrupt, match="label differs"):
         examples.check({"label": texts("b")}, TOLERANCE)
+
+
+RAW = Tensors(
+    inputs={"x": TensorSpec("x", "FP32", (-1, 1))},
+    outputs={
+        "large": TensorSpec("large", "FP32", (-1, 2, 1)),
+        "small": TensorSpec("small", "FP32", (-1,)),
+        "best": TensorSpec("best", "INT64", (-1,)),
+        "far": TensorSpec("far", "BOOL", (-1, 1)),
+    },
+)
+
+
+def raw_examples() -> Golden:
+    values: dict[str, Array] = {
+        "input.x": np.zeros((2, 1), np.float32),
+        "output.large": np.full((2, 2, 1), 1000, np.float32),
+        "output.small": np.array([1, -1], np.float32),
+        "output.best": np.array([3, 4]),
+        "output.far": np.array([[True], [False]]),
+    }
+    return Golden.parse(safetensors.numpy.save(values), RAW)
+
+
+def test_raw_outputs_of_any_shape_are_compared() -> None:
+    examples = raw_examples()
+    assert examples.outputs["large"].shape == (2, 2, 1)
+
+    examples.check(examples.outputs, TOLERANCE)
+
+
+def test_each_output_has_the_part_of_the_tolerance_that_its_numbers_have() -> None:
+    """The tolerance is for numbers of 1,000: a number of 1 may be off by a thousandth of it."""
+    examples = raw_examples()
+    wide = model_pb2.Tolerance(device="cpu", precision="fp32", absolute=1.0)
+
+    def with_error(name: str, error: float) -> dict[str, Array]:
+        return {**examples.outputs, name: examples.outputs[name] + np.float32(error)}
+
+    examples.check(with_error("large", 0.9), wide)
+    examples.check(with_error("small", 0.0009), wide)
+    with pytest.raises(Corrupt, match="small is off"):
+        examples.check(with_error("small", 0.002), wide)
+
+
+@pytest.mark.parametrize("name", ["best", "far"])
+def test_what_is_no_float_has_to_be_equal(name: str) -> None:
+    examples = raw_examples()
+    other = {**examples.outputs, name: examples.outputs[name][::-1].copy()}
+
+    with pytest.raises(Corrupt, match=f"{name} differs"):
+        examples.check(other, TOLERANCE)
+
+
+FLAGS = Tensors(
+    {"x": TensorSpec("x", "FP32", (-1, 1))},
+    {
+        "probabilities": TensorSpec("probabilities", "FP32", (-1, 2)),
+        "label": TensorSpec("label", "BOOL", (-1, 2)),
+    },
+)
+
+
+def test_one_of_several_labels_may_differ_only_where_it_is_close() -> None:
+    scores = numbers((0.495, 0.9), (0.505, 0.1))
+    data = safetensors.numpy.save(
+        {
+            "input.x": np.zeros((2, 1), np.float32),
+            "output.probabilities": scores,
+            "output.label": scores >= 0.5,
+        }
+    )
+    examples = Golden.parse(data, FLAGS)
+
+    def check(*label: tuple[bool, bool]) -> None:
+        examples.check({"probabilities": scores, "label": np.array(label)}, TOLERANCE)
+
+    check((False, True), (True, False))
+    check((True, True), (False, False))
+    with pytest.raises(Corrupt, match="label differs"):
+        check((False, False), (True, False))

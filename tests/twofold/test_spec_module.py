@@ -5,6 +5,7 @@ import pytest
 from tests.twofold.modules import network_of
 from tests.twofold.specs import COLUMNS, DIGEST, completed
 from twofold.errors import InvalidField
+from twofold.nets import bounds
 from twofold.spec import Bounds, complete
 from twofold.v1 import graph_pb2, spec_pb2
 
@@ -112,6 +113,17 @@ def test_a_graph_that_is_wrong_is_refused_by_its_field() -> None:
     assert refusal(spec).fields["field"] == "network.graph.format_version"
 
 
+def test_a_module_with_nothing_to_train_is_refused() -> None:
+    spec = asked(1)
+    graph = spec.network.graph
+    graph.frozen.extend(bounds.state_shapes(graph))
+
+    error = refusal(spec)
+
+    assert error.fields["field"] == "training.epochs"
+    assert "0: the network has no parameters to train, or only frozen ones" in error.message
+
+
 def test_a_head_that_does_not_fit_the_loss_is_refused() -> None:
     spec = asked(2)
     spec.network.head = graph_pb2.HEAD_SIGMOID
@@ -128,3 +140,12 @@ def test_size_counts_what_was_measured() -> None:
         complete(spec, COLUMNS, 100, bounds, row_elements=10_000)
     with pytest.raises(InvalidField, match=r"network\.graph is what makes 22 parameters"):
         complete(spec, COLUMNS, 100, Bounds(21, 1 << 20), row_elements=10)
+
+
+def test_an_output_without_rows_cannot_be_served() -> None:
+    spec = asked(1, "price")
+    del spec.network.graph.outputs[0].shape[:]
+    error = refusal(spec)
+
+    assert error.fields["field"] == "network.graph.outputs"
+    assert "-1, the batch, as dimension 0" in error.message

@@ -20,6 +20,8 @@ model = "digits"
 [data]
 dataset = "xor"
 target = "label"
+targets = ["label", "other"]
+weight = "w"
 features = ["a", "b"]
 task = "classification"
 validation_fraction = 0
@@ -35,6 +37,16 @@ weights = "abababababababababababababababababababababababababababababababab"
 head = "softmax"
 warm_start = "digits@3"
 frozen = ["hidden.0"]
+channels = [8, 16]
+kernel_size = 5
+blocks = 3
+width = 24
+expansion = 4
+embedding_dim = 6
+layers = 2
+bidirectional = true
+pooling = "mean"
+normalization = "group"
 
 [training]
 epochs = 200
@@ -115,7 +127,7 @@ def test_every_field_of_the_message_can_be_written() -> None:
     groups = (spec, spec.data, spec.network, training, training.schedule, spec.limits, spec.gates)
     for message in groups:
         written = {field.name for field, _ in message.ListFields()}
-        assert written == set(message.DESCRIPTOR.fields_by_name) - {"graph"}
+        assert written == set(message.DESCRIPTOR.fields_by_name) - {"graph", "loss_graph"}
 
 
 def test_a_word_stands_for_its_number_and_comes_back() -> None:
@@ -320,6 +332,24 @@ def test_sets_override_and_add_without_touching_the_tree() -> None:
 def test_sets_without_key_or_value_are_refused(entry: str) -> None:
     with pytest.raises(InvalidField, match=r"--set is .*KEY=VALUE"):
         toml_spec.apply_sets({}, [entry])
+
+
+@pytest.mark.parametrize(
+    ("entry", "expected"),
+    [
+        ("gates.not_worse_than=3", {"gates": {"not_worse_than": "3"}}),
+        ("data.target = 07", {"data": {"target": "07"}}),
+        ("model=true", {"model": "true"}),
+        ('model="3"', {"model": "3"}),
+        ("network.frozen=3", {"network": {"frozen": 3}}),
+        ("training.epochs=3", {"training": {"epochs": 3}}),
+    ],
+)
+def test_a_key_that_is_text_takes_a_number_for_its_text(
+    entry: str, expected: toml_spec.Tree
+) -> None:
+    """A version's number, a column called by one."""
+    assert toml_spec.apply_sets({}, [entry]) == expected
 
 
 def test_sets_below_what_is_no_table_are_refused() -> None:

@@ -1,13 +1,13 @@
 """Graphs that users send: checked, measured, compared with their weights, before a job is made."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Protocol
 
 from trainer.datasets import need_weights
 from trainer.reading.weights import read_shapes
-from twofold import names, strict
+from twofold import names, spec_loss, strict
 from twofold.errors import InvalidField
 from twofold.nets import bounds
 from twofold.store import Store
@@ -22,8 +22,14 @@ _TYPES: Mapping[str, graph_pb2.DataType] = {
 }
 
 
-#: See trainer.checker.GraphChecker.
-MeasureGraph: TypeAlias = Callable[[graph_pb2.Graph], Awaitable[int]]
+class MeasureGraph(Protocol):
+    """See trainer.checker.GraphChecker."""
+
+    def __call__(
+        self, graph: graph_pb2.Graph | None, loss: graph_pb2.Graph | None = None, /
+    ) -> Awaitable[int]:
+        """Numbers that a network and a loss compute per row."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,13 +39,31 @@ class GraphDesk:
     measure: MeasureGraph
     max_parameters: int
 
-    async def measured(self, network: spec_pb2.NetworkSpec, store: Store, tenant: str) -> int:
-        """Numbers that the nodes of a network's graph compute together per row.
+    async def measured(self, spec: spec_pb2.TrainingSpec, store: Store, tenant: str) -> int:
+        """Numbers that the graphs of a spec, network and loss, compute together per row; else 0.
 
         Raises:
-            InvalidField: the graph is wrong in itself, or its weights are not those of the graph.
+            InvalidField: a graph is wrong in itself, or its weights are not those of the graph, or
+                the loss takes other results than the network's.
             NotFound: there is no such data set of weights.
         """
+        graph = loss = None
+        if spec.network.HasField("graph"):
+            graph = await self._checked(spec.network, store, tenant)
+        if spec.training.HasField("loss_graph"):
+            loss = graph_pb2.Graph()
+            loss.CopyFrom(spec.training.loss_graph)
+            spec_loss.check_graph(loss)
+            if graph is not None:
+                spec_loss.require_outputs(loss, graph.outputs)
+        if graph is None and loss is None:
+            return 0
+        return await self.measure(graph, loss)
+
+    async def _checked(
+        self, network: spec_pb2.NetworkSpec, store: Store, tenant: str
+    ) -> graph_pb2.Graph:
+        """A network's graph, as far as that goes without torch."""
         strict.check(network, "network")
         graph = graph_pb2.Graph()
         graph.CopyFrom(network.graph)
@@ -52,7 +76,7 @@ class GraphDesk:
         sha256 = names.check_sha256("network.weights", network.weights)
         path = await asyncio.to_thread(need_weights, store, tenant, sha256)
         require_same(graph, await asyncio.to_thread(read_shapes, path))
-        return await self.measure(graph)
+        return graph
 
 
 def require_same(graph: graph_pb2.Graph, found: Mapping[str, tuple[str, tuple[int, ...]]]) -> None:

@@ -84,9 +84,7 @@ class TrainingApi:
         asked.CopyFrom(spec)
         if name := spec.network.warm_start:
             asked.network.warm_start = await asyncio.to_thread(pinned, store, tenant, name)
-        row_elements = 0
-        if spec.network.HasField("graph"):
-            row_elements = await self._graphs.measured(spec.network, store, tenant)
+        row_elements = await self._graphs.measured(spec, store, tenant)
         return complete(asked, columns, row_count, self._bounds, row_elements)
 
     @contextmanager
@@ -175,6 +173,7 @@ class TrainingApi:
 def _without_graph(job: training_pb2.TrainingJob) -> training_pb2.TrainingJob:
     """`job` as it is sent many times over: a graph may take a megabyte."""
     job.spec.network.ClearField("graph")
+    job.spec.training.ClearField("loss_graph")
     return job
 
 

@@ -1,4 +1,4 @@
-"""NumPy files into a table: NPY, and NPZ with x and perhaps y. Never a pickle.
+"""NumPy's own format into arrays and tables; archives are trainer.reading.npz's. Never a pickle.
 
 A header is believed only if it and its data fill the file (or archive member) to the byte, so no
 header can claim more than it brings.
@@ -8,12 +8,9 @@ header can claim more than it brings.
 
 import io
 import math
-import struct
 import sys
 import tokenize
 import warnings
-import zipfile
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -32,28 +29,14 @@ from trainer.reading.table import (
 )  # fmt: skip
 from twofold.errors import InvalidData, shorten
 
+#: Rows and columns.
+_TABLE_RANK = 2
 _MAGIC = b"\x93NUMPY"
 #: NumPy's own headers of plain arrays take 128 bytes; its reader refuses above 10,000.
 _MAX_HEADER_BYTES = 10_000
-#: Longest text of y, in characters.
+#: Longest text of a cell, in characters.
 _MAX_TEXT_LENGTH = 1_000
-_MEMBERS = frozenset({"x.npy", "y.npy"})
-_END_OF_DIRECTORY = struct.Struct("<4s4H2LH")
-#: In archives above 2 GiB these stand in front of it, and what the first says counts.
-_BIG_END = struct.Struct("<4sQ2H2L4Q")
-_BIG_END_LOCATOR = struct.Struct("<4sLQL")
-#: Two members need no more.
-_MAX_DIRECTORY_BYTES = 4_096
-#: Deflate reaches 1,032 : 1 on zeros. Real tables stay far below; small ones may do as they like.
-_MAX_RATIO = 200
-_FREE_BYTES = 64 << 20
 _CHUNK_BYTES = 4 << 20
-#: What NumPy writes. Other methods' errors and ratios are their own.
-_METHODS = frozenset({zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED})
-_ZIP_ERRORS = (
-    zipfile.BadZipFile, zlib.error, struct.error, EOFError, NotImplementedError, RuntimeError,
-    ValueError, OverflowError,
-)  # fmt: skip
 
 #: Of NumPy's header reader, which evaluates a literal; short texts can exhaust its parser.
 _HEADER_ERRORS = (
@@ -64,39 +47,20 @@ _HEADER_ERRORS = (
 def read_npy(path: Path) -> Table:
     """Columns x0 ... and, last, y, of one array [rows, columns]; raises InvalidData."""
     with path.open("rb") as file:
-        array = _read_array(file, path.stat().st_size, "the array")
-    matrix = _check_matrix(array, "the array")
+        array = read_array(file, path.stat().st_size, "the array", _TABLE_RANK)
+    matrix = check_numbers(check_matrix(array, "the array"), "the array")
+    check_row_count(len(matrix))
     names = [f"x{index}" for index in range(matrix.shape[1] - 1)] + ["y"]
-    return _table(dict(zip(names, _split(matrix), strict=True)), len(matrix))
+    columns = zip(names, split(matrix), strict=True)
+    return Table({name: canonical(name, values) for name, values in columns}, len(matrix))
 
 
-def read_npz(path: Path) -> Table:
-    """Columns x0 ... of x [rows, columns], and y of y [rows] if it is there; raises InvalidData."""
-    _check_directory(path)
-    try:
-        with zipfile.ZipFile(path) as archive:
-            arrays = {info.filename: _read_member(archive, info) for info in _members(archive)}
-    except _ZIP_ERRORS as error:
-        raise InvalidData("the file is not an archive as numpy.savez writes it") from error
-    matrix = _check_matrix(arrays["x.npy"], "x")
-    names = [f"x{index}" for index in range(matrix.shape[1])]
-    columns = dict(zip(names, _split(matrix), strict=True))
-    if (target := arrays.get("y.npy")) is not None:
-        columns["y"] = _check_target(target, len(matrix))
-    return _table(columns, len(matrix))
-
-
-def _table(columns: dict[str, NDArray[Any]], row_count: int) -> Table:
-    check_row_count(row_count)
-    return Table({name: _canonical(name, values) for name, values in columns.items()}, row_count)
-
-
-def _split(matrix: NDArray[Any]) -> list[NDArray[Any]]:
-    """The columns, each contiguous."""
+def split(matrix: NDArray[Any]) -> list[NDArray[Any]]:
+    """The columns of [rows, columns], each contiguous."""
     return list(np.ascontiguousarray(matrix.T))
 
 
-def _canonical(name: str, values: NDArray[Any]) -> Values:
+def canonical(name: str, values: NDArray[Any]) -> Values:
     """float32 or float64, int64, bool, or objects of type str; raises InvalidData for a hole."""
     if values.dtype.kind == "f":
         # By size: other byte orders are the same numbers. 16 bits cannot be compared to the limit.
@@ -151,67 +115,21 @@ def _not_unicode(row: int, column: str) -> InvalidData:
     return InvalidData(text, row=row, column=column)
 
 
-def _check_matrix(array: NDArray[Any], what: str) -> NDArray[Any]:
-    if array.ndim != 2 or not 1 <= array.shape[1] <= MAX_ARRAY_COLUMNS:  # noqa: PLR2004 - rows, columns
+def check_matrix(array: NDArray[Any], what: str) -> NDArray[Any]:
+    """The array; raises InvalidData unless it is [rows, columns]."""
+    if array.ndim != _TABLE_RANK or not 1 <= array.shape[1] <= MAX_ARRAY_COLUMNS:
         raise InvalidData(
             f"{what} has the shape {array.shape}; needed is [rows, columns] with 1 to "
             f"{MAX_ARRAY_COLUMNS} columns"
         )
+    return array
+
+
+def check_numbers(array: NDArray[Any], what: str) -> NDArray[Any]:
+    """The array; raises InvalidData where it holds text."""
     if array.dtype.kind in "US":
         raise InvalidData(f"{what} holds text; taken are floats, integers and booleans")
     return array
-
-
-def _check_target(array: NDArray[Any], row_count: int) -> NDArray[Any]:
-    if array.shape != (row_count,):
-        raise InvalidData(
-            f"y has the shape {array.shape}; needed is one value for each of the {row_count} rows "
-            "of x",
-            column="y",
-        )
-    return array
-
-
-def _check_directory(path: Path) -> None:
-    """Refuses an archive of more than two members before its directory is read."""
-    with path.open("rb") as file:
-        room = _BIG_END.size + _BIG_END_LOCATOR.size + _END_OF_DIRECTORY.size
-        file.seek(max(0, path.stat().st_size - room))
-        tail = file.read(room)
-    end = tail[-_END_OF_DIRECTORY.size :]
-    if len(end) < _END_OF_DIRECTORY.size or not end.startswith(b"PK\5\6"):
-        raise InvalidData("the file is not an archive as numpy.savez writes it")
-    _, disk, first_disk, here, count, directory_bytes, _, _ = _END_OF_DIRECTORY.unpack(end)
-    if len(tail) == room and tail[_BIG_END.size :].startswith(b"PK\6\7"):
-        big = _BIG_END.unpack_from(tail)
-        disk, first_disk, here, count, directory_bytes = big[4:9]
-    if disk or first_disk or here != count or count > len(_MEMBERS):
-        raise InvalidData(f"the archive has {count} members; taken are x and y alone")
-    if directory_bytes > _MAX_DIRECTORY_BYTES:
-        raise InvalidData(f"the archive's directory takes {directory_bytes} bytes")
-
-
-def _members(archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
-    members = archive.infolist()
-    names = [info.filename for info in members]
-    if "x.npy" not in names or not _MEMBERS.issuperset(names) or len(set(names)) < len(names):
-        raise InvalidData(f"the archive has the members {shorten(names)}; taken are x and y alone")
-    for info in members:
-        if info.header_offset < 0:  # seeking there would look like a failure of the disk
-            raise zipfile.BadZipFile(info.filename)
-        if info.compress_type not in _METHODS:
-            raise InvalidData(f"{info.filename} is compressed in another way than NumPy does")
-        if info.file_size > max(_FREE_BYTES, info.compress_size * _MAX_RATIO):
-            raise InvalidData(
-                f"{info.filename} claims {info.file_size} bytes out of {info.compress_size}; at "
-                f"most {_MAX_RATIO} times as many are taken"
-            )
-    return members
-
-
-def _read_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> NDArray[Any]:
-    with archive.open(info) as file:
-        return _read_array(file, info.file_size, info.filename.removesuffix(".npy"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,8 +140,9 @@ class _Header:
     size_bytes: int
 
 
-def _read_array(file: IO[bytes], size_bytes: int, what: str) -> NDArray[Any]:
-    header = _read_header(file, what)
+def read_array(file: IO[bytes], size_bytes: int, what: str, max_rank: int) -> NDArray[Any]:
+    """The array in NumPy's format of a file of this size; raises InvalidData."""
+    header = _read_header(file, what, max_rank)
     data_bytes = math.prod(header.shape) * header.dtype.itemsize
     if header.size_bytes + data_bytes != size_bytes:
         raise InvalidData(
@@ -246,7 +165,7 @@ def _fill(file: IO[bytes], room: memoryview, what: str) -> None:
         filled += len(part)
 
 
-def _read_header(file: IO[bytes], what: str) -> _Header:
+def _read_header(file: IO[bytes], what: str, max_rank: int) -> _Header:
     """The checked header of NPY format 1.0, 2.0 or 3.0. Source: numpy.lib.format."""
     start = file.read(8)
     if len(start) < 8 or start[:6] != _MAGIC or start[6] not in {1, 2, 3}:  # noqa: PLR2004 - magic, version
@@ -266,12 +185,17 @@ def _read_header(file: IO[bytes], what: str) -> _Header:
             shape, is_fortran, dtype = read(io.BytesIO(text))
     except _HEADER_ERRORS as error:
         raise InvalidData(f"{what} has an unreadable header") from error
-    return _Header(_check_dtype(dtype, what), _check_shape(shape, what), is_fortran, 8 + len(text))
+    shape = _check_shape(shape, what, max_rank)
+    return _Header(_check_dtype(dtype, what), shape, is_fortran, 8 + len(text))
 
 
-def _check_shape(shape: tuple[int, ...], what: str) -> tuple[int, ...]:
-    if len(shape) > 2 or any(isinstance(n, bool) or not 0 <= n <= MAX_ROWS for n in shape):  # noqa: PLR2004 - a table
-        raise InvalidData(f"{what} has the shape {shorten(shape)}; needed is [rows, columns]")
+def _check_shape(shape: tuple[int, ...], what: str, max_rank: int) -> tuple[int, ...]:
+    is_odd = any(isinstance(n, bool) or not 0 <= n <= MAX_ROWS for n in shape)
+    if is_odd or len(shape) > max_rank:
+        needed = "[rows, columns]"
+        if max_rank > _TABLE_RANK:
+            needed = f"at most {max_rank} dimensions of at most {MAX_ROWS}"
+        raise InvalidData(f"{what} has the shape {shorten(shape)}; needed is {needed}")
     return shape
 
 
@@ -281,6 +205,6 @@ def _check_dtype(dtype: np.dtype[Any], what: str) -> np.dtype[Any]:
     if dtype.names is not None or dtype.subdtype is not None or not (is_plain or is_text):
         raise InvalidData(
             f"{what} has the type {shorten(str(dtype))}; taken are floats, integers and booleans, "
-            "and text for y"
+            "and text for columns"
         )
     return dtype

@@ -3,19 +3,23 @@
 import itertools
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from twofold.errors import InvalidData, shorten
-from twofold.v1 import dataset_pb2
+from twofold.v1 import dataset_pb2, graph_pb2
 
 #: Most columns of a CSV or Parquet table: each costs a name, a parser and a plan.
 MAX_COLUMNS = 4_096
 #: Most columns of an array, which are only numbers.
 MAX_ARRAY_COLUMNS = 65_536
+#: Most dimensions of a row of an array; with the rows they are what a graph's inputs may have.
+MAX_ARRAY_RANK = 15
+#: Most numbers in a row of an array: as many as a graph may compute at once of a row.
+MAX_ROW_NUMBERS = 1 << 24
 #: Most rows; row numbers stay far inside 64 bits.
 MAX_ROWS = 1_000_000_000
 #: Longest column name, in characters.
@@ -31,6 +35,8 @@ Values = (
     NDArray[np.float64] | NDArray[np.float32] | NDArray[np.int64] | NDArray[np.bool_]
     | NDArray[np.object_]
 )  # fmt: skip
+#: float32 or int64, [rows, ...], row by row in memory.
+RowArray = NDArray[np.float32] | NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,12 +51,17 @@ class Matrix:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Columns of equal length, in order; text columns are objects of type str."""
+    """Columns of equal length, in order; text columns are objects of type str.
+
+    Arrays are columns, too: of many numbers in a row instead of one.
+    """
 
     columns: Mapping[str, Values]
     row_count: int
     #: The same cells as some of the columns.
     matrix: Matrix | None = None
+    #: By name; no column has the name of an array.
+    arrays: Mapping[str, RowArray] = field(default_factory=dict[str, RowArray])
 
 
 def kind_of(values: Values) -> dataset_pb2.ColumnKind:
@@ -64,9 +75,9 @@ def kind_of(values: Values) -> dataset_pb2.ColumnKind:
 
 
 def summarize(table: Table) -> dataset_pb2.Dataset:
-    """Rows and columns as users are shown them."""
+    """Rows and columns as users are shown them, arrays first: the usual target is the last."""
     ranges = _ranges(table.matrix) if table.matrix is not None else {}
-    columns: list[dataset_pb2.Column] = []
+    columns = [_described(name, array) for name, array in table.arrays.items()]
     for name, values in table.columns.items():
         column = dataset_pb2.Column(name=name, kind=kind_of(values))
         if values.dtype.kind in "if":
@@ -76,6 +87,18 @@ def summarize(table: Table) -> dataset_pb2.Dataset:
             column.distinct_count = _count_distinct(values)
         columns.append(column)
     return dataset_pb2.Dataset(row_count=table.row_count, columns=columns)
+
+
+def _described(name: str, array: RowArray) -> dataset_pb2.Column:
+    is_real = array.dtype.kind == "f"
+    return dataset_pb2.Column(
+        name=name,
+        kind=dataset_pb2.COLUMN_KIND_ARRAY,
+        shape=array.shape[1:],
+        data_type=graph_pb2.DATA_TYPE_FP32 if is_real else graph_pb2.DATA_TYPE_INT64,
+        minimum=_plain(array.min()),
+        maximum=_plain(array.max()),
+    )
 
 
 def _ranges(matrix: Matrix) -> dict[str, tuple[np.generic, np.generic]]:
@@ -131,13 +154,14 @@ def check_reals(names: Sequence[str], values: NDArray[np.floating[Any]], first_r
 
     One pass over the whole block; the cell is looked for only where there is one to be named.
     """
-    if _are_good(values).all():
+    if are_good(values).all():
         return
-    row, column = np.argwhere(~_are_good(values))[0]
+    row, column = np.argwhere(~are_good(values))[0]
     raise bad_real(first_row + int(row), names[int(column)], float(values[row, column]))
 
 
-def _are_good(values: NDArray[np.floating[Any]]) -> NDArray[np.bool_]:
+def are_good(values: NDArray[np.floating[Any]]) -> NDArray[np.bool_]:
+    """Which reals are finite and fit 32-bit floats."""
     if values.dtype == np.float64:
         return np.abs(values) < REAL_LIMIT
     return np.isfinite(values)

@@ -12,9 +12,12 @@ import numpy as np
 
 from twofold.client.predictions import Prediction, Signature
 from twofold.errors import Conflict
+from twofold.features import label_of
 from twofold.tensors import Array
 
 Cell: TypeAlias = str | float | int | None
+#: A row of an output: one cell, or lists of lists of them.
+Nested: TypeAlias = "Cell | list[Nested]"
 #: Takes one line, without its line break.
 Print: TypeAlias = Callable[[str], None]
 
@@ -50,17 +53,30 @@ class JsonWriter:
         """See Writer."""
         for row in _rows(prediction):
             self._count += 1
-            answer = {name: _value(name, cells, signature) for name, cells in row.items()}
+            answer = {
+                name: _value(name, cells, prediction.outputs[name].shape[1:], signature)
+                for name, cells in row.items()
+            }
             line = {"row": self._count, **answer, "version": prediction.version}
             self._out(json.dumps(line, ensure_ascii=False))
 
 
 def _value(
-    name: str, cells: Sequence[Cell], signature: Signature
-) -> Cell | list[Cell] | dict[str, Cell]:
-    if name == "probabilities" and len(cells) == len(signature.labels):
-        return dict(zip(signature.labels, cells, strict=True))
-    return cells[0] if len(cells) == 1 else list(cells)
+    name: str, cells: list[Cell], shape: tuple[int, ...], signature: Signature
+) -> "Nested | dict[str, Cell]":
+    if parts := parts_of(name, shape, signature):
+        return dict(zip(parts, cells, strict=True))
+    if len(shape) > 1:
+        return _nested(cells, shape)
+    return cells[0] if len(cells) == 1 else [*cells]
+
+
+def _nested(cells: Sequence[Cell], shape: tuple[int, ...]) -> "list[Nested]":
+    """Lists of lists, as the output's dimensions are."""
+    nested: list[Nested] = [*cells]
+    for size in shape[:0:-1]:
+        nested = [nested[at : at + size] for at in range(0, len(nested), size)]
+    return nested
 
 
 class CsvWriter:
@@ -72,12 +88,12 @@ class CsvWriter:
 
     def write(self, prediction: Prediction, signature: Signature) -> None:
         """See Writer; raises Conflict where the columns are no longer those of the header."""
+        header = [
+            column
+            for name in ordered(prediction)
+            for column in column_names(name, prediction.outputs[name].shape[1:], signature)
+        ]
         for row in _rows(prediction):
-            header = [
-                column
-                for name, cells in row.items()
-                for column in column_names(name, len(cells), signature)
-            ]
             self._check(header, prediction)
             cells = [cell for cells in row.values() for cell in cells]
             self._line([*cells, prediction.version])
@@ -90,7 +106,8 @@ class CsvWriter:
 
     def _line(self, cells: Sequence[Cell]) -> None:
         line = StringIO()
-        csv.writer(line, lineterminator="").writerow(cells)
+        plain = [label_of(cell) if isinstance(cell, bool) else cell for cell in cells]
+        csv.writer(line, lineterminator="").writerow(plain)
         self._out(line.getvalue())
 
 
@@ -109,13 +126,25 @@ def ordered(prediction: Prediction) -> list[str]:
     return sorted(prediction.outputs, key=lambda name: name != "label")
 
 
-def column_names(name: str, width: int, signature: Signature) -> list[str]:
-    """The columns of an output: one of its name, or one for each label or number."""
-    if width == 1:
+def column_names(name: str, shape: tuple[int, ...], signature: Signature) -> list[str]:
+    """The columns of an output: one of its name, or one for each label or number.
+
+    Of several dimensions each number has its place in all of them: mask.0.1.
+    """
+    if math.prod(shape) == 1:
         return [name]
-    has_labels = name == "probabilities" and width == len(signature.labels)
-    parts = signature.labels if has_labels else range(width)
-    return [f"{name}.{part}" for part in parts]
+    if parts := parts_of(name, shape, signature):
+        return [f"{name}.{part}" for part in parts]
+    return [".".join((name, *map(str, place))) for place in np.ndindex(shape)]
+
+
+def parts_of(name: str, shape: tuple[int, ...], signature: Signature) -> Sequence[str]:
+    """What the numbers of an output stand for: labels, or targets; none where they have no name."""
+    if name == "value":
+        is_named = shape == (len(signature.targets),) and shape != (1,)
+        return signature.targets if is_named else ()
+    is_labelled = name == "probabilities" or (name == "label" and shape != (1,))
+    return signature.labels if is_labelled and shape == (len(signature.labels),) else ()
 
 
 def _rows(prediction: Prediction) -> Iterator[dict[str, list[Cell]]]:

@@ -5,7 +5,17 @@ from typing import Annotated
 import typer
 
 from twofold import __version__
-from twofold.cli import datasets, evaluate, jobs, models, operator, predict, train, up_demo
+from twofold.cli import (
+    catalogue,
+    datasets,
+    evaluate,
+    jobs,
+    models,
+    operator,
+    predict,
+    train,
+    up_demo,
+)
 from twofold.cli.group import Group
 from twofold.client import Connection
 from twofold.client.channels import INFER_ADDRESS, TRAIN_ADDRESS
@@ -61,6 +71,7 @@ app.command("evaluate")(evaluate.evaluate)
 app.add_typer(jobs.app, name="jobs")
 app.add_typer(datasets.app, name="datasets")
 app.add_typer(models.app, name="models")
+app.command("catalogue")(catalogue.catalogue)
 app.command("up")(up_demo.up)
 app.command("demo")(up_demo.demo)
 app.command("reconcile")(operator.reconcile)

@@ -17,7 +17,6 @@ from twofold.client.predictions import (
     Rows,
     Signature,
     changed_too_often,
-    is_by_column,
     version_text,
 )
 from twofold.errors import QueueFull
@@ -74,7 +73,7 @@ class Asking:
         return found.config.max_batch_size or BATCH_ROWS
 
     def __call__(self, rows: Rows) -> Answer:
-        """The answer to a batch: columns by name, or numbers [rows, columns].
+        """The answer to a batch: columns and arrays by name, or numbers [rows, columns].
 
         Raises:
             QueueFull: the model's queue had no room for PATIENCE_S.
@@ -106,7 +105,8 @@ class Asking:
 
 
 def _encoded(signature: Signature, rows: Rows) -> Rows:
-    return signature.encode(rows) if is_by_column(rows) else rows
+    """The tensors of rows; a mapping is of columns and arrays, whatever their dimensions."""
+    return signature.encode(rows) if isinstance(rows, Mapping) else rows
 
 
 def row_count(rows: Rows) -> int:

@@ -30,10 +30,12 @@ class Wanted:
     """Read as text that is not empty."""
     other: tuple[str, ...] = ()
     """Cells as they are: text in CSV, any value in Parquet."""
+    arrays: tuple[str, ...] = ()
+    """Numbers of any shape in each row; of NPZ archives alone."""
 
     @property
     def names(self) -> tuple[str, ...]:
-        """All of them, each once."""
+        """All columns of one value, each once."""
         return tuple(dict.fromkeys((*self.numeric, *self.category, *self.other)))
 
 

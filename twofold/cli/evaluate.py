@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated, cast
 
@@ -30,11 +30,13 @@ def evaluate(
     ],
     data: Annotated[
         str,
-        typer.Option(metavar="FILE|-", help="Rows with their truth: .csv, .parquet, - for CSV."),
+        typer.Option(
+            metavar="FILE|-", help="Rows with their truth: .csv, .parquet, .npz, - for CSV."
+        ),
     ],
     target: Annotated[
         list[str] | None,
-        typer.Option(metavar="COLUMN", help="The truth; default: the model's own target."),
+        typer.Option(metavar="COLUMN", help="The truth, repeatable; default: the model's own."),
     ] = None,
     out: Annotated[
         Path | None,
@@ -48,7 +50,8 @@ def evaluate(
     The rows go through the inferer, so that what is measured is what is served; all of them to the
     version that was served when the command began. Classifiers: accuracy, precision, recall and F1,
     confusion matrix, log loss, Brier score, calibration, ROC AUC of two labels. Regressions: RMSE,
-    MAE, R2, median absolute error and residuals of each target.
+    MAE, R2, median absolute error and residuals of each target. Several labels a row: accuracy,
+    Hamming loss, F1, log loss; precision, recall, F1 of each label.
 
     Example: twofold evaluate digits --data examples/data/digits_test.parquet
 
@@ -63,30 +66,48 @@ def evaluate(
         with counting.counted(described.row_count) as count:
             pairs = _counted(bulk.in_order(asking, batches), count)
             measured = _measured(pairs, signature, targets)
-    report = {"model": signature.model, "version": signature.version, **_plain(measured)}
-    text = json.dumps(report, indent=2, ensure_ascii=False)
+    text = _json(signature, measured)
     if out is not None:
         _write(out, text)
     typer.echo(text if as_json else reports.text(measured))
 
 
+def _require_judged(signature: Signature) -> None:
+    """Raises InvalidField where answers are raw: nobody says what they mean."""
+    needed = ("probabilities", "label") if signature.labels else ("value",)
+    if signature.outputs and not set(needed) <= set(signature.outputs):
+        shown = f"{signature.model}, which answers {shorten(', '.join(signature.outputs))}"
+        raise InvalidField.of("model", shown, f"a model that answers {' and '.join(needed)}")
+
+
 def _wanted(signature: Signature, targets: tuple[str, ...]) -> rows.Wanted:
+    wanted = wanted_of(signature, targets if signature.labels else ())
     if signature.labels:
-        return wanted_of(signature, targets)
-    return rows.Wanted((*signature.numeric_columns, *targets), signature.category_columns)
+        return wanted
+    return replace(wanted, numeric=(*wanted.numeric, *targets))
 
 
 def _targets(named: Sequence[str] | None, signature: Signature) -> tuple[str, ...]:
-    targets = tuple(named or filter(None, [signature.target]))
+    _require_judged(signature)
+    targets = tuple(named or signature.targets or filter(None, [signature.target]))
     if not targets:
         raise typer.BadParameter("the model does not say its target; name it: --target COLUMN")
-    if signature.labels and len(targets) > 1:
+    if _is_multilabel(signature):
+        if len(targets) != len(signature.labels):
+            labels = ", ".join(signature.labels)
+            raise typer.BadParameter(f"--target is needed for each of its labels: {labels}")
+    elif signature.labels and len(targets) > 1:
         raise typer.BadParameter("a classifier has one target")
     return targets
 
 
 Pairs = Iterable[tuple[Mapping[str, Array], Answer]]
-Measured = evaluation.Classification | tuple[evaluation.Regression, ...]
+Measured = evaluation.Classification | evaluation.MultiLabel | tuple[evaluation.Regression, ...]
+_FLAGS = {"0": False, "false": False, "0.0": False, "1": True, "true": True, "1.0": True}
+
+
+def _is_multilabel(signature: Signature) -> bool:
+    return signature.task == "multilabel"
 
 
 def _counted(pairs: Iterable[tuple[Rows, Answer]], count: counting.Count) -> Pairs:
@@ -97,6 +118,8 @@ def _counted(pairs: Iterable[tuple[Rows, Answer]], count: counting.Count) -> Pai
 
 def _measured(pairs: Pairs, signature: Signature, targets: tuple[str, ...]) -> Measured:
     """Keeps a float32 per class (or two per target) and row; raises InvalidData without rows."""
+    if _is_multilabel(signature):
+        return _labelled(pairs, signature.labels, targets)
     if signature.labels:
         return _classified(pairs, signature.labels, targets[0])
     values: list[Array] = []
@@ -129,6 +152,31 @@ def _classified(pairs: Pairs, labels: tuple[str, ...], target: str) -> evaluatio
     )
 
 
+def _labelled(
+    pairs: Pairs, labels: tuple[str, ...], targets: tuple[str, ...]
+) -> evaluation.MultiLabel:
+    probabilities: list[Array] = []
+    answers: list[Array] = []
+    truths: list[Array] = []
+    first = 1
+    for batch, answer in pairs:
+        probabilities.append(answer.prediction.probabilities)
+        answers.append(answer.prediction.has_label)
+        truths.append(np.stack([_flags(batch[name], first, name) for name in targets], axis=1))
+        first += len(truths[-1])
+    return evaluation.multilabel(_joined(probabilities), _joined(answers), _joined(truths), labels)
+
+
+def _flags(cells: Array, first: int, column: str) -> Array:
+    """Cells as booleans; raises InvalidData for the first that is none."""
+    words = [features.label_of(cell).strip().lower() for cell in cells.tolist()]
+    for row, word in enumerate(words, start=first):
+        if word not in _FLAGS:
+            text = f"row {row}, column {column} is {shorten(word)!r}; needed are 0 and 1"
+            raise InvalidData(text, row=row, column=column)
+    return np.array([_FLAGS[word] for word in words], dtype=np.bool_)
+
+
 def _indices(found: Sequence[str], index: Mapping[str, int], first: int, what: str) -> Array:
     """Indices of labels; raises InvalidData for the first that is none of them."""
     for row, label in enumerate(found, start=first):
@@ -145,9 +193,16 @@ def _joined(arrays: Sequence[Array]) -> Array:
     return np.concatenate(arrays)
 
 
+def _json(signature: Signature, measured: Measured) -> str:
+    report = {"model": signature.model, "version": signature.version, **_plain(measured)}
+    return json.dumps(report, indent=2, ensure_ascii=False)
+
+
 def _plain(measured: Measured) -> dict[str, object]:
     if isinstance(measured, evaluation.Classification):
         return {"classification": asdict(measured)}
+    if isinstance(measured, evaluation.MultiLabel):
+        return {"multilabel": asdict(measured)}
     return {
         "regression": [asdict(found) for found in measured],
         "quantiles": list(evaluation.QUANTILES),

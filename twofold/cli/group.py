@@ -17,6 +17,7 @@ FAILURE = 1
 #: Exit code after Ctrl-C: 128 + SIGINT, as shells have it.
 INTERRUPTED = 130
 _ONNX_PACKAGES = ("torch", "safetensors", "onnx", "onnxruntime", "onnxscript")
+_PLOT_PACKAGES = ("matplotlib",)
 _SERVER_PACKAGES = ("grpc_health", "pydantic_settings", "torch", "redis", "safetensors")
 
 
@@ -51,6 +52,11 @@ def require_servers() -> None:
 def require_onnx() -> None:
     """Ends a command that exports to ONNX where its packages are not installed."""
     _require("torch and ONNX", _ONNX_PACKAGES, "onnx")
+
+
+def require_plots() -> None:
+    """Ends a command that draws to a file where what it draws with is not installed."""
+    _require("what draws files", _PLOT_PACKAGES, "plot")
 
 
 def _require(what: str, packages: Sequence[str], extra: str) -> None:

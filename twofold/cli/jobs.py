@@ -6,11 +6,11 @@ from typing import Annotated
 
 import typer
 
-from twofold.cli import progress, render
+from twofold.cli import compare, plot, progress, render
 from twofold.cli.group import client_of
 from twofold.client import TERMINAL_STATES, JobEvent, JobFilter
 from twofold.errors import DeadlineExceeded
-from twofold.v1 import spec_pb2, training_pb2
+from twofold.v1 import training_pb2
 
 #: Seconds that `logs` reads a live job's events: those kept come at once.
 _HISTORY_S = 1.0
@@ -75,13 +75,12 @@ def list_jobs(
 
 
 def _row(job: training_pb2.TrainingJob) -> tuple[str, ...]:
-    has_progress = job.HasField("progress")
     return (
         job.name.removeprefix("jobs/"),
         render.state(job),
         render.phase(job) or render.reason(job),
         job.spec.model,
-        f"{job.progress.epoch}/{job.progress.epoch_count}" if has_progress else "",
+        render.epochs(job.progress),
         render.version_of(job.model_version),
         render.time(job.create_time),
     )
@@ -109,7 +108,7 @@ def _details(job: training_pb2.TrainingJob) -> dict[str, object]:
         "dataset": job.spec.data.dataset,
         "version": render.version_of(job.model_version),
         "progress": progress.figures(job),
-        **_choices(job.progress.choices),
+        **_choices(job),
         "warning": "; ".join(job.progress.warnings),
         "resume warning": job.progress.resume_warning,
         "metrics": render.metrics(job.progress.metrics),
@@ -122,14 +121,20 @@ def _details(job: training_pb2.TrainingJob) -> dict[str, object]:
     }
 
 
-def _choices(choices: spec_pb2.Choices) -> dict[str, object]:
+def _choices(job: training_pb2.TrainingJob) -> dict[str, object]:
     """What the service picked, and why; empty before it has."""
+    choices = job.progress.choices
     if not choices.device:
         return {}
-    return {
+    measured: dict[str, object] = {
         "device": choices.device,
         "threads": f"{choices.threads} ({choices.threads_reason})",
         "precision": f"{choices.precision} ({choices.precision_reason})",
+        "warm start": choices.warm_start,
+    }
+    if not job.spec.training.epochs:  # nothing is trained
+        return measured
+    return measured | {
         "execution": f"{choices.execution} ({choices.execution_reason})",
         "optimizer": choices.optimizer,
         "batch": f"{choices.batch_size:,} rows, {choices.micro_batch_size:,} at once "
@@ -206,3 +211,7 @@ def retry_job(
         typer.echo(handle.id)
         if watch:
             progress.follow(handle)
+
+
+app.command("compare")(compare.compare)
+app.command("plot")(plot.plot)

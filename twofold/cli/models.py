@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from twofold.cli import reference, render
+from twofold.cli import push, reference, render
 from twofold.cli.group import client_of, connection_of, require_onnx
 from twofold.client import Pulled
 from twofold.v1 import model_pb2
@@ -129,7 +129,10 @@ def show_lineage(
     asked = reference.parse(version)
     with client_of(context) as client:
         found = client.models.version(asked.model, asked.selector)
-    typer.echo(render.to_json(found) if as_json else render.pairs(_lineage(found)))
+    typer.echo(render.to_json(found) if as_json else render.pairs(lineage_of(found)))
+
+
+app.command("push")(push.push)
 
 
 @app.command("pull")
@@ -226,7 +229,8 @@ def _pulled(pulled: Pulled) -> dict[str, object]:
     }
 
 
-def _lineage(version: model_pb2.ModelVersion) -> dict[str, object]:
+def lineage_of(version: model_pb2.ModelVersion) -> dict[str, object]:
+    """Where a version came from, by what a line of it is called."""
     manifest, lineage = version.manifest, version.manifest.lineage
     return {
         "version": render.version_of(version.name),
@@ -234,8 +238,9 @@ def _lineage(version: model_pb2.ModelVersion) -> dict[str, object]:
         "aliases": " ".join(version.aliases),
         "job": lineage.job.removeprefix("jobs/"),
         "attempt": lineage.attempt,
+        "parent": render.version_of(lineage.parent),
         "dataset": lineage.dataset.removeprefix("datasets/"),
-        "rows": f"{lineage.training_row_count} training, {lineage.validation_row_count} held out",
+        "rows": _rows(lineage),
         "spec": lineage.spec_sha256,
         "epoch": lineage.epoch,
         "metrics": render.metrics(manifest.metrics),
@@ -245,6 +250,13 @@ def _lineage(version: model_pb2.ModelVersion) -> dict[str, object]:
         "manifest": version.manifest_sha256,
         "created": render.time(manifest.create_time),
     }
+
+
+def _rows(lineage: model_pb2.Lineage) -> str:
+    training, held_out = lineage.training_row_count, lineage.validation_row_count
+    if not lineage.epoch:
+        return f"{held_out or training} measured, none trained on"
+    return f"{training} training, {held_out} held out"
 
 
 @app.command("rm")

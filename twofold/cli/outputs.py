@@ -19,6 +19,7 @@ from twofold.tensors import Array
 #: Rows of a row group: readers want large ones, memory small ones.
 GROUP_ROWS = 1 << 16
 _PARQUET = ".parquet"
+_TABLE_DIMENSIONS = 2
 
 
 @contextmanager
@@ -81,7 +82,10 @@ def _sync(path: Path) -> None:
 
 
 class ParquetWriter:
-    """Columns as CSV has them: label as text, numbers as float32, version as int64."""
+    """Columns as CSV has them: label as text, numbers as float32, version as int64.
+
+    But raw outputs of several dimensions are one column each, of lists of lists of fixed sizes.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -136,19 +140,27 @@ class ParquetWriter:
 
 
 def _columns(prediction: Prediction, signature: Signature) -> dict[str, Array]:
-    """An array [rows] per column: each of the outputs, then the version."""
+    """An array [rows] or [rows, ...] per column: each of the outputs, then the version."""
     columns: dict[str, Array] = {}
     count = 0
     for name in answers.ordered(prediction):
         output = prediction.outputs[name]
         count = len(output)
+        if output.ndim > _TABLE_DIMENSIONS:
+            columns[name] = output
+            continue
         table = output.reshape(count, -1)
-        names = answers.column_names(name, table.shape[1], signature)
+        names = answers.column_names(name, table.shape[1:], signature)
         columns |= {column: table[:, place] for place, column in enumerate(names)}
     return {**columns, "version": np.full(count, prediction.version, dtype=np.int64)}
 
 
 def _arrow(library: Any, array: Array) -> Any:  # noqa: ANN401 - pyarrow ships no types
+    if array.ndim > 1:
+        made = library.array(np.ascontiguousarray(array).reshape(-1))
+        for size in array.shape[:0:-1]:
+            made = library.FixedSizeListArray.from_arrays(made, size)
+        return made
     if array.dtype.kind != "O":
         return library.array(np.ascontiguousarray(array))
     texts = [value.decode(errors="replace") for value in array.tolist()]

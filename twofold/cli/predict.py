@@ -17,7 +17,9 @@ Model = Annotated[
 Source = Annotated[
     str,
     typer.Option(
-        "--rows", metavar="FILE|-", help="A .csv, .parquet or .npy file; - reads CSV from stdin."
+        "--rows",
+        metavar="FILE|-",
+        help="A .csv, .parquet, .npy or .npz file; - reads CSV from stdin.",
     ),
 ]
 Out = Annotated[
@@ -48,7 +50,8 @@ def predict(
     Columns are found by name, in any order; the target and other columns are ignored. Each answer
     names the version that gave it. Rows stream: of a file of any size a few batches are in memory,
     some of them at the inferer. A file is written whole or not at all, and all of it is answered by
-    the version that was served when the command began.
+    the version that was served when the command began. Rows with arrays, such as images, are the
+    members of a .npz file, which is read whole.
 
     Example: twofold predict digits --rows examples/data/digits_test.parquet
 
@@ -74,12 +77,12 @@ def predict(
 
 def wanted_of(signature: Signature, other: tuple[str, ...] = ()) -> rows.Wanted:
     """The columns that a model asks for, and others."""
-    return rows.Wanted(signature.numeric_columns, signature.category_columns, other)
+    arrays = tuple(name for name, _ in signature.arrays)
+    return rows.Wanted(signature.numeric_columns, signature.category_columns, other, arrays)
 
 
 def _tell_ignored(columns: tuple[str, ...], signature: Signature) -> None:
-    used = {*signature.numeric_columns, *signature.category_columns}
-    ignored = [name for name in columns if name not in used]
+    ignored = [name for name in columns if name not in signature.columns]
     if ignored:
         shown = ", ".join(ignored[:10]) + (", ..." if len(ignored) > 10 else "")  # noqa: PLR2004 - a line's worth
         typer.echo(f"ignored, as the model does not ask for them: {shown}", err=True)

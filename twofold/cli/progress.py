@@ -120,8 +120,9 @@ def figures(job: training_pb2.TrainingJob) -> str:
     parts = [
         *([f"attempt {job.attempt_count}"] if again else []),
         *([f"resumed from {progress.resumed_epoch}"] if progress.resumed_epoch else []),
-        f"epoch {progress.epoch}/{progress.epoch_count}",
-        f"loss {render.figure(progress.loss)}",
+        *([f"epoch {render.epochs(progress)}"] if progress.epoch_count else []),
+        # Of weights that are published as they came it is known once they are measured.
+        *([f"loss {render.figure(progress.loss)}"] if progress.epoch or progress.metrics else []),
     ]
     if progress.HasField("validation_loss"):
         parts.append(f"validation {render.figure(progress.validation_loss)}")

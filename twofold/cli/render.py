@@ -10,7 +10,7 @@ from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from twofold.v1 import dataset_pb2, training_pb2
+from twofold.v1 import dataset_pb2, graph_pb2, training_pb2
 
 _WIDE_INTEGERS = {
     FieldDescriptor.TYPE_INT64,
@@ -102,9 +102,18 @@ def reason(job: training_pb2.TrainingJob) -> str:
     return _word(training_pb2.JobReason.Name(job.reason).removeprefix("JOB_REASON_"))
 
 
+def epochs(progress: training_pb2.Progress) -> str:
+    """Epochs done of those asked for; empty where none are: the weights are published as is."""
+    return f"{progress.epoch}/{progress.epoch_count}" if progress.epoch_count else ""
+
+
 def column_kind(column: dataset_pb2.Column) -> str:
-    """What a column holds, in one word."""
-    return dataset_pb2.ColumnKind.Name(column.kind).removeprefix("COLUMN_KIND_").lower()
+    """What a column holds, in one word; of an array also its type and the shape of a row."""
+    word = dataset_pb2.ColumnKind.Name(column.kind).removeprefix("COLUMN_KIND_").lower()
+    if not column.shape:
+        return word
+    element = graph_pb2.DataType.Name(column.data_type).removeprefix("DATA_TYPE_")
+    return f"{word} {element}{list(column.shape)}"
 
 
 def dataset_format(dataset: dataset_pb2.Dataset) -> str:

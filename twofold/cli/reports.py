@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from twofold import evaluation
 from twofold.cli import render
-from twofold.evaluation import Classification, Regression
+from twofold.evaluation import Classification, ClassScore, MultiLabel, Regression
 
 #: Classes whose whole confusion matrix is shown; of more, the pairs that are confused most.
 MATRIX_CLASSES = 12
@@ -13,10 +13,17 @@ PAIRS = 12
 _HEAD_WIDTH, _LABEL_WIDTH = 7, 32
 
 
-def text(measured: Classification | Sequence[Regression]) -> str:
+def text(measured: Classification | MultiLabel | Sequence[Regression]) -> str:
     """All measures."""
+    if isinstance(measured, MultiLabel):
+        return f"{_summary_of_labels(measured)}\n\n{_classes(measured.labels)}"
     if isinstance(measured, Classification):
-        parts = (_summary(measured), _classes(measured), _confusion(measured), _bins(measured))
+        parts = (
+            _summary(measured),
+            _classes(measured.classes),
+            _confusion(measured),
+            _bins(measured),
+        )
         return "\n\n".join(parts)
     return "\n\n".join(map(_regression, measured))
 
@@ -38,10 +45,22 @@ def _summary(measured: Classification) -> str:
     )
 
 
-def _classes(measured: Classification) -> str:
+def _summary_of_labels(measured: MultiLabel) -> str:
+    return render.pairs(
+        {
+            "rows": f"{measured.row_count:,}",
+            "accuracy": f"{_part(measured.accuracy)} (every label right)",
+            "Hamming loss": _part(measured.hamming_loss),
+            "F1": f"macro {_part(measured.macro_f1)}  micro {_part(measured.micro_f1)}",
+            "log loss": f"{render.figure(measured.log_loss)} nats",
+        }
+    )
+
+
+def _classes(scores: Sequence[ClassScore]) -> str:
     rows = [
         (_cut(score.label), *map(_part, (score.precision, score.recall, score.f1)), score.support)
-        for score in measured.classes
+        for score in scores
     ]
     return render.table(("label", "precision", "recall", "F1", "rows"), rows)
 

@@ -1,4 +1,4 @@
-"""Rows from CSV, Parquet and NPY, in batches: only the columns that are asked for.
+"""Rows from CSV, Parquet, NPY and NPZ, in batches: only the columns that are asked for.
 
 Columns come as arrays. What a fast reader refuses, or reads as no number, is read again by a slow
 one (twofold.cli.cells), which decides and names the row: both take the same files.
@@ -15,7 +15,7 @@ from typing import Any, TextIO
 import numpy as np
 import typer
 
-from twofold.cli import cells
+from twofold.cli import archives, cells
 from twofold.cli.cells import Parser, Wanted
 from twofold.client.predictions import Rows
 from twofold.errors import InvalidData
@@ -51,26 +51,36 @@ def describe(source: str) -> Described:
     if suffix == ".parquet":
         with cells.refusing_bad_parquet(path.name), _parquet_file(path) as table:
             return Described(tuple(table.schema_arrow.names), int(table.metadata.num_rows))
+    if suffix == ".npz":
+        return Described(*archives.describe(path))
     return Described((), len(_array(path)))
 
 
 def batches(source: str, wanted: Wanted, size: int) -> Iterator[Rows]:
     """The rows of a file (or of standard input, as CSV), at most `size` at a time.
 
-    Columns that are not wanted are left out. Memory holds about a batch and a block of the file.
+    Columns that are not wanted are left out. Memory holds about a batch and a block of the file; of
+    an NPZ archive all members that are wanted.
 
     Raises:
         InvalidData: unusable; fields `row` (from 1, without the header) and `column` where known.
         BadParameter: no such file, or of another kind.
     """
+    if source != STANDARD_INPUT:
+        path, suffix = _file(source)
+        if suffix == ".npz":
+            return archives.batches(path, wanted, size)
+        if suffix == ".npy":
+            return _npy(path, wanted, size)
+    if wanted.arrays:
+        text = f"the model takes the array {wanted.arrays[0]}, which only a .npz file can hold"
+        raise typer.BadParameter(text)
     if source == STANDARD_INPUT:
         return _csv(sys.stdin, wanted, size, 0)
     path, suffix = _file(source)
     if suffix == ".csv":
         return _csv_file(path, wanted, size)
-    if suffix == ".parquet":
-        return _parquet(path, wanted, size)
-    return _npy(path, wanted, size)
+    return _parquet(path, wanted, size)
 
 
 def _file(source: str) -> tuple[Path, str]:
@@ -78,8 +88,8 @@ def _file(source: str) -> tuple[Path, str]:
     if not path.is_file():
         raise typer.BadParameter(f"there is no file {source}")
     suffix = path.suffix.lower()
-    if suffix not in (".csv", ".parquet", ".npy"):
-        text = f"{source} is not .csv, .parquet, .npy or - for CSV on standard input"
+    if suffix not in (".csv", ".parquet", ".npy", ".npz"):
+        text = f"{source} is not .csv, .parquet, .npy, .npz or - for CSV on standard input"
         raise typer.BadParameter(text)
     return path, suffix
 
@@ -181,8 +191,9 @@ def _parquet(path: Path, wanted: Wanted, size: int) -> Iterator[Rows]:
 
 
 def _npy(path: Path, wanted: Wanted, size: int) -> Iterator[Rows]:
-    if wanted.other:
-        raise InvalidData(f"{path.name} has no names, and so no column {wanted.other[0]}")
+    named = (*wanted.other, *(name for name in wanted.arrays if name != "x"))
+    if named:
+        raise InvalidData(f"{path.name} has no names, and so no column {named[0]}")
     array = _array(path)
     for first in range(0, len(array), size):
         yield np.asarray(array[first : first + size])
@@ -194,6 +205,6 @@ def _array(path: Path) -> Array:
         array: Any = np.load(path, mmap_mode="r", allow_pickle=False)  # Any: as numpy's stub
     except (OSError, ValueError, EOFError) as error:
         raise InvalidData(f"{path.name} cannot be read as a NumPy array of numbers") from error
-    if np.ndim(array) != _TABLE_DIMENSIONS:
-        raise InvalidData(f"{path.name} holds no array [rows, columns]")
+    if np.ndim(array) < _TABLE_DIMENSIONS:
+        raise InvalidData(f"{path.name} holds no array [rows, columns] or [rows, ...]")
     return array

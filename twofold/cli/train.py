@@ -26,14 +26,23 @@ _Data = Annotated[
 _Module = Annotated[
     str | None,
     typer.Option(
-        metavar="FILE.py:NAME",
+        metavar="FILE.py:NAME|plugin:NAME",
         help="Train a torch module of yours: a class, a function that returns one, or a "
-        "module. Imported here alone; it is sent as a graph and weights. Needs twofold[torch].",
+        "module; or one that an installed package offers. Imported here alone; it is sent as a "
+        "graph and weights. Needs twofold[torch].",
     ),
 ]
 _ModuleArgs = Annotated[
     list[str] | None,
     typer.Option("--module-arg", metavar="NAME=VALUE", help="An argument of it; repeatable."),
+]
+_Loss = Annotated[
+    str | None,
+    typer.Option(
+        metavar="FILE.py:NAME",
+        help="Train by a loss of yours: a function of the network's output and the target, or a "
+        "module without parameters. Imported here alone; it is sent as a graph.",
+    ),
 ]
 
 
@@ -50,6 +59,7 @@ def train(  # noqa: PLR0913, PLR0917 - the options of a command
     ] = None,
     module: _Module = None,
     module_args: _ModuleArgs = None,
+    loss: _Loss = None,
     *,
     watch: Annotated[
         bool, typer.Option("--watch/--no-watch", help="Show progress until the job has ended.")
@@ -73,8 +83,10 @@ def train(  # noqa: PLR0913, PLR0917 - the options of a command
     if model is not None:
         tree["model"] = model
     made = None if module is None else user_module.load(module, module_args or [])
+    own_loss = None if loss is None else user_module.load_loss(loss)
+    rows = data or _data_beside(spec, tree)
     with client_of(context) as client:
-        handle = client.train(tree, data=data or _data_beside(spec, tree), module=made)
+        handle = client.train(tree, data=rows, module=made, loss=own_loss)
         typer.echo(handle.id)
         if watch:
             progress.follow(handle)

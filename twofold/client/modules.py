@@ -2,6 +2,7 @@
 
 import importlib
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Protocol, cast
 
 from twofold.client import uploads
@@ -36,25 +37,44 @@ class _Packing(Protocol):
     ) -> Packed: ...
 
 
+class _WeightsIn(Protocol):
+    def load_into(self, module: object, path: Path) -> None: ...
+
+
 def pack(module: object, columns: Sequence[dataset_pb2.Column], data: spec_pb2.DataSpec) -> Packed:
     """The graph and the weights of a module; see twofold.nets.packing.pack.
 
     Raises NoTorch where torch is not installed.
     """
+    packing = cast("_Packing", _imported("twofold.nets.packing"))
+    return packing.pack(module, columns, data)
+
+
+def load_weights(module: object, file: Path) -> None:
+    """Gives a module the weights of a safetensors file; see twofold.nets.weights_in.load_into.
+
+    Raises NoTorch where torch is not installed.
+    """
+    cast("_WeightsIn", _imported("twofold.nets.weights_in")).load_into(module, file)
+
+
+def _imported(name: str) -> object:
+    """A module of ours that needs torch: not at the top, since a client is without it."""
     try:
-        # Not at the top: a client is without torch.
-        packing = cast("_Packing", importlib.import_module("twofold.nets.packing"))
+        return importlib.import_module(name)
     except ModuleNotFoundError as error:
         if error.name not in ("torch", "safetensors"):
             raise
         text = f"a module is traced with {error.name}; install twofold[torch]"
         raise NoTorch(text) from error
-    return packing.pack(module, columns, data)
 
 
-def builtin_columns(dataset: str) -> Sequence[dataset_pb2.Column] | None:
-    """The columns of a truth table; None for what is at the server."""
-    return truth_table(dataset).columns if dataset in TRUTH_TABLES else None
+def builtin_dataset(name: str) -> dataset_pb2.Dataset | None:
+    """What is to be known of a truth table; None for what is at the server."""
+    if name not in TRUTH_TABLES:
+        return None
+    table = truth_table(name)
+    return dataset_pb2.Dataset(columns=table.columns, row_count=table.row_count)
 
 
 def weights_of(packed: Packed, model: str) -> Upload:

@@ -1,7 +1,7 @@
 """Rows to input tensors and answers to numpy, without I/O.
 
-The server never casts; this client does: input `x` is always sent as float32, any other float
-input as float32 too, whole numbers as int64, text and bytes as BYTES.
+The server never casts; this client does: columns of numbers are always sent as float32, and so are
+floats of any width, pixels of 8 bits and booleans; other whole numbers as int64, text as BYTES.
 """
 
 import json
@@ -17,10 +17,10 @@ from twofold.errors import InvalidField, InvalidTensor, Unavailable
 from twofold.oip import inference_pb2 as pb
 from twofold.tensors import Array
 
-#: What `predict` takes: rows [rows, columns]; a mapping of tensors by input name, each
-#: [rows, columns]; or a mapping of columns by column name, each [rows].
+#: What `predict` takes: rows [rows, columns] or [rows, ...]; a mapping of tensors by input name, of
+#: two dimensions or more; or a mapping of columns by column name, at least one of them [rows].
 Rows: TypeAlias = ArrayLike | Mapping[str, ArrayLike]
-#: Columns by name, each [rows].
+#: Columns by name, each [rows], and arrays, each [rows, ...].
 Columns: TypeAlias = Mapping[str, ArrayLike]
 
 #: How often columns are put in order anew because the served version changed meanwhile.
@@ -36,19 +36,32 @@ class Prediction:
     version: int
     """The version that really ran."""
     outputs: dict[str, Array]
-    """Every output tensor by name; BYTES as object arrays of bytes."""
+    """Every output tensor by name, raw ones as the module has them, [rows, ...]; BYTES as object
+    arrays of bytes."""
     parameters: dict[str, str | int]
     """What else the server said, for example durations."""
 
     @property
     def labels(self) -> NDArray[np.str_]:
-        """The label of each row, as text [rows]; raises KeyError where the model has none."""
+        """The label of each row, as text [rows]; raises KeyError where the model has none.
+
+        So it does where a row may have several; see has_label.
+        """
+        if self.outputs["label"].dtype == np.bool_:
+            raise KeyError("label: rows have any number of labels here; see has_label")
         found = cast("list[bytes]", self.outputs["label"].reshape(-1).tolist())
         return np.array([label.decode() for label in found], dtype=np.str_)
 
     @property
+    def has_label(self) -> NDArray[np.bool_]:
+        """Which labels rows have, bool [rows, labels]; raises KeyError for other models."""
+        if self.outputs["label"].dtype != np.bool_:
+            raise KeyError("label: a row has one label here; see labels")
+        return self.outputs["label"].astype(np.bool_, copy=False)
+
+    @property
     def probabilities(self) -> NDArray[np.float32]:
-        """float32 [rows, classes]; raises KeyError where the model has none."""
+        """float32 [rows, classes] or [rows, labels]; raises KeyError where the model has none."""
         return self.outputs["probabilities"].astype(np.float32, copy=False)
 
     @property
@@ -71,9 +84,22 @@ class Signature:
     labels: tuple[str, ...]
     """In the order of probabilities; empty for a regression."""
     target: str
+    targets: tuple[str, ...] = ()
+    """In the order of value or probabilities, where there are several."""
+    task: str = ""
+    """classification, regression or multilabel; empty where the server does not say."""
+    arrays: tuple[tuple[str, str], ...] = ()
+    """Inputs that are arrays, and their datatypes."""
+    outputs: tuple[str, ...] = ()
+    """Names of what it answers."""
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """All that a row is made of."""
+        return (*self.numeric_columns, *self.category_columns, *(name for name, _ in self.arrays))
 
     def encode(self, columns: Columns) -> dict[str, Array]:
-        """The input tensors of `columns` [rows] by name; columns not asked for are ignored.
+        """The input tensors of columns and arrays by name; those not asked for are ignored.
 
         Raises:
             InvalidTensor: a column is missing, is no list of values, or has no numbers in it.
@@ -83,10 +109,11 @@ class Signature:
             for name in self.numeric_columns
         ]
         texts = [_as_bytes(self._column(columns, name)) for name in self.category_columns]
-        if len({len(column) for column in (*numeric, *texts)}) > 1:
+        arrays = {name: self._array(columns, name, datatype) for name, datatype in self.arrays}
+        if len({len(column) for column in (*numeric, *texts, *arrays.values())}) > 1:
             raise InvalidTensor("columns have different numbers of rows", model=self.model)
         groups: dict[str, list[Array]] = {"x": [*numeric], "category": texts}
-        return {name: np.stack(group, axis=1) for name, group in groups.items() if group}
+        return {name: np.stack(group, axis=1) for name, group in groups.items() if group} | arrays
 
     def describes(self, prediction: Prediction) -> bool:
         """Whether `prediction` came from the version that these columns belong to."""
@@ -95,8 +122,7 @@ class Signature:
     def _column(self, columns: Columns, name: str) -> Array:
         if name not in columns:
             raise InvalidTensor(
-                f"column {name} is missing; {self.model} needs "
-                + ", ".join(self.numeric_columns + self.category_columns),
+                f"column {name} is missing; {self.model} needs " + ", ".join(self.columns),
                 model=self.model,
                 input=name,
                 expected="a column of that name",
@@ -104,11 +130,23 @@ class Signature:
             )
         return np.asarray(columns[name])
 
+    def _array(self, columns: Columns, name: str, datatype: str) -> Array:
+        """An array as the version takes it; the server sees to its shape."""
+        array = self._column(columns, name)
+        if array.ndim < _TABLE_DIMENSIONS:
+            shown = f"column {name} has shape {array.shape}; expected an array [rows, ...]"
+            raise InvalidTensor(shown, model=self.model, input=name)
+        if datatype == "FP32":
+            return as_float32(f"input {name}", array)
+        is_whole = datatype == "INT64" and np.issubdtype(array.dtype, np.integer)
+        return np.asarray(array, dtype=np.int64, order="C") if is_whole else array
+
 
 def signature_of(metadata: pb.ModelMetadataResponse) -> Signature:
     """The signature that a server's metadata describe."""
     properties = metadata.properties
     version = properties.get("version", "")
+    arrays = _names(properties, "array_columns")
     return Signature(
         model=metadata.name,
         version=int(version) if version.isdecimal() else None,
@@ -116,6 +154,12 @@ def signature_of(metadata: pb.ModelMetadataResponse) -> Signature:
         category_columns=_names(properties, "category_columns"),
         labels=_names(properties, "labels"),
         target=properties.get("target", ""),
+        targets=_names(properties, "targets"),
+        task=properties.get("task", ""),
+        arrays=tuple(
+            (tensor.name, tensor.datatype) for tensor in metadata.inputs if tensor.name in arrays
+        ),
+        outputs=tuple(tensor.name for tensor in metadata.outputs),
     )
 
 
@@ -147,24 +191,39 @@ def changed_too_often(model: str) -> Unavailable:
 
 
 def is_by_column(rows: Rows) -> TypeGuard[Columns]:
-    """Whether `rows` are columns by name, which need the model's signature to be put in order."""
+    """Whether `rows` are columns by name, which need the model's signature to be put in order.
+
+    A tensor has two dimensions at least: one of fewer is a column, and what is beside it an array.
+    """
     if not isinstance(rows, Mapping):
         return False
-    return all(np.ndim(column) == 1 for column in rows.values())
+    return any(np.ndim(column) == 1 for column in rows.values())
 
 
 def inputs_of(rows: Rows) -> dict[str, Array]:
     """The tensors that `rows`, which are not by column, are sent as.
 
     Raises:
-        InvalidTensor: not two dimensions, or something that is no number where one must be.
+        InvalidTensor: fewer than two dimensions, or something that is no number where one must be.
     """
     if not isinstance(rows, Mapping):
-        return {"x": _two_dimensions("x", as_float32("input x", rows))}
-    return {
-        name: as_float32("input x", array) if name == "x" else _as_sent(name, np.asarray(array))
-        for name, array in rows.items()
-    }
+        return {"x": _at_least_a_table("x", _input("x", rows))}
+    return {name: _input(name, array) for name, array in rows.items()}
+
+
+def _input(name: str, given: ArrayLike) -> Array:
+    """A tensor as it is sent; that of columns, x [rows, columns], as float32 whatever it holds."""
+    if name == "x" and _rank(given) <= _TABLE_DIMENSIONS:
+        return as_float32("input x", given)
+    return _as_sent(name, np.asarray(given))
+
+
+def _rank(array: ArrayLike) -> int:
+    """Dimensions; 0 for what is no array, which `as_float32` refuses in words."""
+    try:
+        return np.ndim(array)
+    except ValueError:  # rows of different lengths
+        return 0
 
 
 def as_float32(what: str, array: ArrayLike) -> NDArray[np.float32]:
@@ -183,11 +242,11 @@ def as_float32(what: str, array: ArrayLike) -> NDArray[np.float32]:
 
 
 def _as_sent(name: str, array: Array) -> Array:
-    if np.issubdtype(array.dtype, np.floating):
+    if array.dtype == np.uint8 or array.dtype.kind in "bf":
         return as_float32(f"input {name}", array)
     if np.issubdtype(array.dtype, np.integer):
         return np.asarray(array, dtype=np.int64, order="C")
-    return array if array.dtype == np.bool_ else _as_bytes(array)
+    return _as_bytes(array)
 
 
 def _as_bytes(array: Array) -> Array:
@@ -198,8 +257,8 @@ def _as_bytes(array: Array) -> Array:
     return encoded.reshape(array.shape)
 
 
-def _two_dimensions(name: str, array: NDArray[np.float32]) -> NDArray[np.float32]:
-    if array.ndim != _TABLE_DIMENSIONS:
+def _at_least_a_table(name: str, array: Array) -> Array:
+    if array.ndim < _TABLE_DIMENSIONS:
         raise InvalidTensor(
             f"input {name} has shape {array.shape}; expected [rows, columns]",
             input=name,

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeAlias, TypeGuard
+from typing import TypeAlias, TypeGuard, cast
 
 from numpy.typing import ArrayLike
 
@@ -12,6 +12,8 @@ from twofold.client import uploads
 from twofold.client.uploads import Upload
 from twofold.v1 import spec_pb2
 
+#: Rows: [rows, columns], an array of a higher rank, or several arrays by name.
+Arrays: TypeAlias = ArrayLike | Mapping[str, ArrayLike]
 #: A spec: the message, or nested tables as in TOML.
 Spec: TypeAlias = spec_pb2.TrainingSpec | toml_spec.Tree
 _ALLOWED_DATA = "a file that exists, a data set's identifier, and, or, xor"
@@ -33,30 +35,50 @@ class Submission:
 
 
 def of_call(
-    x: ArrayLike | Spec, y: ArrayLike | None, spec: Spec | None, data: str | Path | None
+    x: Arrays | Spec,
+    y: ArrayLike | None,
+    spec: Spec | None,
+    data: str | Path | None,
+    weight: ArrayLike | None = None,
 ) -> Submission:
     """What `train(x, y, spec)` or `train(spec, data=data)` asks for.
 
     Raises:
         TypeError: neither of the two.
     """
-    if isinstance(x, Mapping | spec_pb2.TrainingSpec):
-        if spec is None and y is None:
+    if _is_spec(x):
+        if spec is None and y is None and weight is None:
             return of_data(x, data)
     elif spec is not None and y is not None and data is None:
-        return of_arrays(spec, x, y)
+        return of_arrays(spec, cast("Arrays", x), y, weight)  # a guard says nothing where it fails
     raise TypeError("train takes (x, y, spec) or (spec, data=...)")
 
 
-def of_arrays(spec: Spec, x: ArrayLike, y: ArrayLike) -> Submission:
+def _is_spec(x: Arrays | Spec) -> TypeGuard[Spec]:
+    """Whether it is a spec, and not rows: also a mapping of arrays has neither tables nor text."""
+    if isinstance(x, Mapping):
+        return any(isinstance(value, Mapping | str) for value in x.values())
+    return isinstance(x, spec_pb2.TrainingSpec)
+
+
+def of_arrays(spec: Spec, x: Arrays, y: ArrayLike, weight: ArrayLike | None = None) -> Submission:
     """Training on rows in memory; the spec's data.dataset is replaced.
+
+    So are its targets where it names none and `y` has several, and its weight where it names none
+    and `weight` is given.
 
     Raises:
         InvalidField: the spec is none.
         InvalidData: arrays that cannot be sent.
     """
-    message = spec_of(spec)
-    return Submission(message, uploads.from_arrays(x, y, f"{message.model} arrays"))
+    message = spec_pb2.TrainingSpec()
+    message.CopyFrom(spec_of(spec))
+    targets = uploads.target_names(y)
+    if len(targets) > 1 and not message.data.target and not message.data.targets:
+        message.data.targets.extend(targets)
+    if weight is not None and not message.data.weight:
+        message.data.weight = uploads.WEIGHT
+    return Submission(message, uploads.from_arrays(x, y, f"{message.model} arrays", weight))
 
 
 def of_data(spec: Spec, data: str | Path | None) -> Submission:

@@ -2,7 +2,7 @@
 
 import hashlib
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -11,7 +11,14 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from twofold.client.retry import RetryPolicy, next_delay_s
-from twofold.errors import Conflict, InvalidData, InvalidField, TwofoldError, Unimplemented
+from twofold.errors import (
+    Conflict,
+    InvalidData,
+    InvalidField,
+    TwofoldError,
+    Unimplemented,
+    shorten,
+)
 from twofold.tensors import Array
 from twofold.v1 import dataset_pb2 as pb
 
@@ -27,6 +34,10 @@ _FORMATS = {
     ".safetensors": pb.DATASET_FORMAT_SAFETENSORS,
 }
 _TABLE_DIMENSIONS = 2
+#: y is the targets', file NumPy's own argument; category is the wire's input of text columns.
+_RESERVED = frozenset({"y", "file", "allow_pickle", "category"})
+#: The column of the rows' weights.
+WEIGHT = "weight"
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,20 +127,33 @@ def from_file(path: Path, display_name: str | None = None) -> Upload:
     return Upload(header, lambda: path.open("rb"))
 
 
-def from_arrays(x: ArrayLike, y: ArrayLike, display_name: str = "arrays") -> Upload:
-    """The upload of rows `x` [rows, columns] and their targets `y` [rows], as an NPZ in memory.
+def from_arrays(
+    x: ArrayLike | Mapping[str, ArrayLike],
+    y: ArrayLike,
+    display_name: str = "arrays",
+    weight: ArrayLike | None = None,
+) -> Upload:
+    """The upload of rows `x` and their targets `y`, as an NPZ in memory.
 
-    `x` may be of any numeric dtype; `y` numeric, boolean or text. The same arrays always make the
-    same bytes, so the server stores them once.
+    `x` is numbers [rows, columns], or an array of a higher rank, such as images [rows, C, H, W]; or
+    several of them by name, then also columns [rows]. `y` is numeric, boolean or text [rows], the
+    column "y", or numeric or boolean [rows, targets], the columns "y0", "y1" and so on; `weight`
+    numeric [rows], the column WEIGHT. The same arrays always make the same bytes, so the server
+    stores them once.
 
     Raises:
         InvalidData: other shapes or types.
     """
-    rows, targets = _rows(np.asarray(x)), _targets(np.asarray(y))
-    if len(rows) != len(targets):
-        raise InvalidData(f"x has {len(rows)} rows, but y has {len(targets)}")
+    targets = _targets(np.asarray(y))
+    taken = {*target_names(y), *([] if weight is None else [WEIGHT])}
+    members = _members(x, taken) if isinstance(x, Mapping) else {"x": _rows(np.asarray(x))}
+    for name, array in members.items():
+        if len(array) != len(targets):
+            raise InvalidData(f"{name} has {len(array)} rows, but y has {len(targets)}")
+    if weight is not None:
+        members[WEIGHT] = _weights(np.asarray(weight), len(targets))
     buffer = io.BytesIO()
-    np.savez(buffer, allow_pickle=False, x=rows, y=targets)
+    np.savez(buffer, allow_pickle=False, **members, y=targets)
     return _in_memory(buffer.getvalue(), pb.DATASET_FORMAT_NPZ, display_name)
 
 
@@ -153,16 +177,48 @@ def _shown(name: str) -> str:
 
 
 def _rows(x: Array) -> Array:
-    if x.ndim != _TABLE_DIMENSIONS or x.dtype.kind not in "biuf":
+    if x.ndim < _TABLE_DIMENSIONS or x.dtype.kind not in "biuf":
         raise InvalidData(f"x is {x.dtype} {list(x.shape)}; expected numbers [rows, columns]")
     return x
 
 
+def _members(arrays: Mapping[str, ArrayLike], taken: set[str]) -> dict[str, Array]:
+    members = {name: np.asarray(array) for name, array in arrays.items()}
+    for name, array in members.items():
+        if not name.isidentifier() or name in (_RESERVED | taken):
+            raise InvalidData(
+                f"{shorten(name)!r} cannot be an array's name; use letters, such as image"
+            )
+        if array.ndim < 1 or array.dtype.kind not in ("biuf" if array.ndim > 1 else "biufU"):
+            found = f"{name} is {array.dtype} {list(array.shape)}"
+            raise InvalidData(f"{found}; expected numbers [rows, ...] or a column [rows]")
+    return members
+
+
+def target_names(y: ArrayLike) -> list[str]:
+    """The columns that `y` becomes."""
+    shape = np.shape(y)
+    several = len(shape) == _TABLE_DIMENSIONS and shape[1] > 1
+    return [f"y{index}" for index in range(shape[1])] if several else ["y"]
+
+
+def _weights(weight: Array, row_count: int) -> Array:
+    if weight.shape != (row_count,) or weight.dtype.kind not in "biuf":
+        found = f"{weight.dtype} {list(weight.shape)}"
+        raise InvalidData(f"sample_weight is {found}; expected numbers [{row_count}]")
+    return weight
+
+
 def _targets(y: Array) -> Array:
+    if y.ndim == _TABLE_DIMENSIONS and y.shape[1] > 1 and y.dtype.kind in "biuf":
+        return y
     flat = y.reshape(-1) if y.ndim == _TABLE_DIMENSIONS and y.shape[1] == 1 else y
     values: list[object] = flat.tolist() if flat.dtype.kind == "O" else []
     if values and all(isinstance(value, str) for value in values):
         flat = flat.astype(np.str_)
     if flat.ndim != 1 or flat.dtype.kind not in "biufU":
-        raise InvalidData(f"y is {y.dtype} {list(y.shape)}; expected numbers or text [rows]")
+        raise InvalidData(
+            f"y is {y.dtype} {list(y.shape)}; expected numbers or text [rows], or numbers "
+            "[rows, targets]"
+        )
     return flat

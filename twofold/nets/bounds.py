@@ -27,6 +27,7 @@ _OF_FORMAT_2 = ("outputs", "results", "eval_results", "ties", "frozen")
 _WIDTHS: Mapping[graph_pb2.Head, tuple[int, int, str]] = {
     graph_pb2.HEAD_IDENTITY: (1, tables.MAX_ROW_ELEMENTS, "targets"),
     graph_pb2.HEAD_SOFTMAX: (2, tables.MAX_ROW_ELEMENTS, "classes"),
+    graph_pb2.HEAD_MULTILABEL: (1, tables.MAX_ROW_ELEMENTS, "labels"),
 }
 _LAYER_COUNTS = ("num_layers", "num_encoder_layers", "num_decoder_layers")
 
@@ -114,8 +115,9 @@ def _check_format(graph: graph_pb2.Graph) -> None:
     given = {field.name for field, _ in graph.ListFields()}
     if version == 1 and (later := given & set(_OF_FORMAT_2)):
         raise InvalidField.of("graph.format_version", version, f"2 with {min(later)}")
-    if version == 1 and graph.head == graph_pb2.HEAD_RAW:
-        raise InvalidField.of("graph.format_version", version, "2 with HEAD_RAW")
+    if version == 1 and graph.head in (graph_pb2.HEAD_RAW, graph_pb2.HEAD_MULTILABEL):
+        name = graph_pb2.Head.Name(graph.head)
+        raise InvalidField.of("graph.format_version", version, f"2 with {name}")
 
 
 def _check_counts(graph: graph_pb2.Graph) -> None:

@@ -12,14 +12,35 @@ class 0 and t + 0.5 for class 1, inside the range so that no asymptote is chased
 """
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 from twofold.errors import InvalidField
-from twofold.nets import tables, values
+from twofold.nets import (
+    catalogue_arrays,
+    catalogue_options,
+    catalogue_tables,
+    tables,
+)
+from twofold.nets.catalogue_options import ARRAY_FAMILIES
+from twofold.nets.draft import Draft, Drawn
 from twofold.v1 import graph_pb2, model_pb2, spec_pb2
 
-DEFAULT_HIDDEN = (64,)
+__all__ = [
+    "ANY_LOSS",
+    "ARRAY_FAMILIES",
+    "LOSSES",
+    "SEVERAL_TARGETS",
+    "Built",
+    "Sizes",
+    "activation_of",
+    "build",
+    "build_sized",
+    "deciding_field",
+    "losses",
+    "sizes_of",
+    "threshold",
+]
 
 _SYMMETRIC = (
     spec_pb2.ACTIVATION_TANH,
@@ -35,6 +56,17 @@ _THRESHOLDS: Mapping[spec_pb2.Activation, float] = {
 _REGRESSION = (spec_pb2.LOSS_MSE, spec_pb2.LOSS_L1, spec_pb2.LOSS_HUBER, spec_pb2.LOSS_QUANTILE)
 #: Losses of one logit per label.
 _SOFTMAX = (spec_pb2.LOSS_CROSS_ENTROPY, spec_pb2.LOSS_FOCAL)
+#: Families of hidden layers, which do every task.
+_DEEP = (
+    spec_pb2.FAMILY_MLP,
+    spec_pb2.FAMILY_RESIDUAL_MLP,
+    spec_pb2.FAMILY_EMBEDDING_MLP,
+    *sorted(ARRAY_FAMILIES),
+)
+#: Families that predict several columns together.
+SEVERAL_TARGETS = (spec_pb2.FAMILY_LINEAR, spec_pb2.FAMILY_LOGISTIC, *_DEEP)
+#: Families whose last layer has what the task needs whatever the loss: they take one of the user's.
+ANY_LOSS = (spec_pb2.FAMILY_LINEAR, spec_pb2.FAMILY_SOFTMAX, *_DEEP)
 
 #: The losses of every family and task, its default first.
 LOSSES: Mapping[tuple[spec_pb2.Family, spec_pb2.Task], Sequence[spec_pb2.Loss]] = {
@@ -42,14 +74,22 @@ LOSSES: Mapping[tuple[spec_pb2.Family, spec_pb2.Task], Sequence[spec_pb2.Loss]] 
     (spec_pb2.FAMILY_PERCEPTRON, spec_pb2.TASK_CLASSIFICATION): (spec_pb2.LOSS_PERCEPTRON,),
     (spec_pb2.FAMILY_LINEAR, spec_pb2.TASK_REGRESSION): _REGRESSION,
     (spec_pb2.FAMILY_LOGISTIC, spec_pb2.TASK_CLASSIFICATION): (spec_pb2.LOSS_BCE,),
+    (spec_pb2.FAMILY_LOGISTIC, spec_pb2.TASK_MULTILABEL): (spec_pb2.LOSS_BCE,),
     (spec_pb2.FAMILY_SOFTMAX, spec_pb2.TASK_CLASSIFICATION): _SOFTMAX,
-    (spec_pb2.FAMILY_MLP, spec_pb2.TASK_REGRESSION): _REGRESSION,
-    (spec_pb2.FAMILY_MLP, spec_pb2.TASK_CLASSIFICATION): (*_SOFTMAX, spec_pb2.LOSS_BCE),
+    **{
+        (family, task): losses
+        for family in _DEEP
+        for task, losses in (
+            (spec_pb2.TASK_REGRESSION, _REGRESSION),
+            (spec_pb2.TASK_CLASSIFICATION, (*_SOFTMAX, spec_pb2.LOSS_BCE)),
+            (spec_pb2.TASK_MULTILABEL, (spec_pb2.LOSS_BCE,)),
+        )
+    },
 }
 
 _HEADS: Mapping[spec_pb2.Loss, graph_pb2.Head] = {
     spec_pb2.LOSS_BCE: graph_pb2.HEAD_SIGMOID,
-    **dict.fromkeys(_SOFTMAX, graph_pb2.HEAD_SOFTMAX),
+    **dict.fromkeys((*_SOFTMAX, spec_pb2.LOSS_CUSTOM), graph_pb2.HEAD_SOFTMAX),
     spec_pb2.LOSS_PERCEPTRON: graph_pb2.HEAD_STEP,
 }
 
@@ -73,6 +113,12 @@ class Sizes:
     category_counts: tuple[int, ...] = ()
     #: Labels; 0 for regression.
     label_count: int = 0
+    #: Shape of a row of the array input where there is exactly one; () otherwise.
+    array_shape: tuple[int, ...] = ()
+    #: Its name; "" where there is none.
+    array_name: str = ""
+    #: Target columns.
+    target_count: int = 1
 
     @property
     def width(self) -> int:
@@ -82,22 +128,28 @@ class Sizes:
 
 def sizes_of(features: model_pb2.FeatureSpec) -> Sizes:
     """The widths of data prepared by `features`."""
+    arrays = features.array_columns
+    is_single = len(arrays) == 1
     return Sizes(
         numeric_count=len(features.numeric_columns),
         category_counts=tuple(len(column.vocabulary) for column in features.category_columns),
         label_count=len(features.labels),
+        target_count=len(features.targets) or 1,
+        array_shape=tuple(arrays[0].shape[1:]) if is_single else (),
+        array_name=arrays[0].name if is_single else "",
     )
 
 
 def activation_of(network: spec_pb2.NetworkSpec) -> spec_pb2.Activation:
     """The activation, or the family's default; UNSPECIFIED for families without a choice."""
-    if network.activation:
-        return network.activation
-    if network.family == spec_pb2.FAMILY_NEURON:
-        return spec_pb2.ACTIVATION_SIGMOID
-    if network.family == spec_pb2.FAMILY_MLP:
-        return spec_pb2.ACTIVATION_RELU
-    return spec_pb2.ACTIVATION_UNSPECIFIED
+    return _filled(network).activation
+
+
+def deciding_field(network: spec_pb2.NetworkSpec) -> str:
+    """The field of a spec that decides most how large a network is."""
+    options = catalogue_options.options_of(network.family)
+    deciding = (f"network.{name}" for name in ("hidden", "channels", "width") if name in options)
+    return next(deciding, "data.features")
 
 
 def losses(network: spec_pb2.NetworkSpec, task: spec_pb2.Task) -> Sequence[spec_pb2.Loss]:
@@ -134,6 +186,11 @@ def build(
         loss: a loss of `losses(network, features.task)`, UNSPECIFIED for the default; it decides
             whether the graph ends in one logit or several.
     """
+    if network.family in ARRAY_FAMILIES:
+        for column in features.array_columns:
+            if column.data_type != graph_pb2.DATA_TYPE_FP32:
+                name = graph_pb2.DataType.Name(column.data_type).removeprefix("DATA_TYPE_")
+                raise InvalidField.of("data.features", f"{column.name} of {name}", "FP32")
     sizes = sizes_of(features)
     return build_sized(network, sizes, features.task, scaling=scaling, loss=loss).graph
 
@@ -148,17 +205,33 @@ def build_sized(
 ) -> Built:
     """As `build`, from the widths alone, and with what a row costs."""
     permitted = losses(network, task)
-    if not permitted or (loss and loss not in permitted):
+    if not permitted or (loss and loss not in (*permitted, spec_pb2.LOSS_CUSTOM)):
         raise InvalidField.of("training.loss", spec_pb2.Loss.Name(loss), _names(permitted))
-    loss = loss or permitted[0]
-    draft = _Draft()
-    last = _layers(draft, _prepare(draft, sizes, scaling=scaling), network, sizes, loss)
+    network, loss = _filled(network), loss or permitted[0]
+    draft = Draft()
+    last = _body(draft, network, sizes, scaling=scaling)
+    last = draft.linear("output", last, _output_count(sizes, loss))
+    is_logit = loss in (spec_pb2.LOSS_BCE, spec_pb2.LOSS_PERCEPTRON)
+    if network.family == spec_pb2.FAMILY_NEURON and not is_logit:
+        last = draft.apply("activation", last, tables.ACTIVATIONS[network.activation])
     output = draft.graph.outputs.add(name="output", data_type=graph_pb2.DATA_TYPE_FP32)
     output.shape.extend([-1, last.width])
     draft.graph.head = _head(task, loss)
     if draft.graph.head == graph_pb2.HEAD_THRESHOLD:
-        draft.graph.head_threshold = threshold(activation_of(network))
+        draft.graph.head_threshold = threshold(network.activation)
+    if draft.largest > tables.MAX_ROW_ELEMENTS:
+        shown = f"what computes {draft.largest:,} numbers of a row at once"
+        allowed = f"at most {tables.MAX_ROW_ELEMENTS:,}"
+        raise InvalidField.of(deciding_field(network), shown, allowed)
     return Built(draft.graph, draft.row_elements)
+
+
+def _output_count(sizes: Sizes, loss: spec_pb2.Loss) -> int:
+    """Columns of the last layer: a logit per label, or one per target."""
+    if loss in _SOFTMAX:
+        return sizes.label_count
+    has_logits = loss == spec_pb2.LOSS_CUSTOM and sizes.label_count
+    return sizes.label_count if has_logits else sizes.target_count
 
 
 def _names(permitted: Sequence[spec_pb2.Loss]) -> str:
@@ -169,122 +242,64 @@ def _names(permitted: Sequence[spec_pb2.Loss]) -> str:
 def _head(task: spec_pb2.Task, loss: spec_pb2.Loss) -> graph_pb2.Head:
     if task == spec_pb2.TASK_REGRESSION:
         return graph_pb2.HEAD_IDENTITY
+    if task == spec_pb2.TASK_MULTILABEL:
+        return graph_pb2.HEAD_MULTILABEL
     return _HEADS.get(loss, graph_pb2.HEAD_THRESHOLD)
 
 
-@dataclass(frozen=True, slots=True)
-class _Columns:
-    """A node of a draft that computes [batch, width]."""
-
-    name: str
-    width: int
-
-
-@dataclass(slots=True)
-class _Draft:
-    """A graph that grows node by node; each method returns the new node."""
-
-    graph: graph_pb2.Graph = field(
-        default_factory=lambda: graph_pb2.Graph(format_version=tables.FORMAT_VERSION)
-    )
-    row_elements: int = 0
-
-    def read(self, name: str, data_type: graph_pb2.DataType, count: int) -> _Columns:
-        """Reads a new input [batch, count]."""
-        self.graph.inputs.add(name=name, data_type=data_type, shape=[-1, count])
-        self.graph.nodes.add(name=name, input=name)
-        return self._node(name, count)
-
-    def read_state(self, path: str, count: int) -> str:
-        """Reads a new buffer of `count` float32, which has no batch."""
-        self.graph.states.add(path=path, data_type=graph_pb2.DATA_TYPE_FP32, shape=[count])
-        self.graph.nodes.add(name=path, state=path)
-        return path
-
-    def call(
-        self,
-        name: str,
-        function: graph_pb2.Function,
-        operands: Sequence[graph_pb2.Value],
-        width: int,
-    ) -> _Columns:
-        """Calls a function that computes `width` columns."""
-        self.graph.nodes.add(name=name, function=function, arguments=operands)
-        return self._node(name, width)
-
-    def apply(
-        self, path: str, operand: _Columns, kind: graph_pb2.ModuleKind, **given: values.Literal
-    ) -> _Columns:
-        """Calls a new module, which keeps the width."""
-        self.graph.modules.add(path=path, kind=kind, arguments=tables.arguments(kind, **given))
-        self.graph.nodes.add(name=path, module=path, arguments=[values.node(operand.name)])
-        return self._node(path, operand.width)
-
-    def linear(self, path: str, operand: _Columns, width: int) -> _Columns:
-        """Calls a new linear layer of `width` outputs."""
-        kind = graph_pb2.MODULE_KIND_LINEAR
-        given = tables.arguments(kind, in_features=operand.width, out_features=width)
-        self.graph.modules.add(path=path, kind=kind, arguments=given)
-        self.graph.nodes.add(name=path, module=path, arguments=[values.node(operand.name)])
-        return self._node(path, width)
-
-    def _node(self, name: str, width: int) -> _Columns:
-        self.row_elements += width
-        return _Columns(name, width)
+def _filled(network: spec_pb2.NetworkSpec) -> spec_pb2.NetworkSpec:
+    """A copy with the family's defaults."""
+    filled = spec_pb2.NetworkSpec()
+    filled.CopyFrom(network)
+    catalogue_options.fill(filled)
+    return filled
 
 
-def _prepare(draft: _Draft, sizes: Sizes, *, scaling: bool) -> _Columns:
-    """The features of a row, side by side: numeric ones first, then one-hot categories."""
-    parts: list[_Columns] = []
-    if sizes.numeric_count:
-        x = draft.read("x", graph_pb2.DATA_TYPE_FP32, sizes.numeric_count)
-        parts.append(_scale(draft, x) if scaling else x)
-    if sizes.category_counts:
-        count = len(sizes.category_counts)
-        index = draft.read("category", graph_pb2.DATA_TYPE_INT64, count)
-        operands = (values.node(index.name), values.integers(sizes.category_counts))
-        width = sum(sizes.category_counts)
-        parts.append(draft.call("one_hot", graph_pb2.FUNCTION_ONE_HOT, operands, width))
-    if len(parts) == 1:
-        return parts[0]
-    operands = (values.nodes(part.name for part in parts), values.literal(1))
-    return draft.call("features", graph_pb2.FUNCTION_CAT, operands, sizes.width)
+def _body(draft: Draft, network: spec_pb2.NetworkSpec, sizes: Sizes, *, scaling: bool) -> Drawn:
+    """All but the output layer."""
+    if network.family in ARRAY_FAMILIES:
+        _refuse_columns(network, sizes)
+        name, shape = sizes.array_name, sizes.array_shape
+        x = catalogue_arrays.inputs(draft, name, shape, network, scaling=scaling)
+        return draft.dropout(
+            "dropout", _OF_ARRAYS[network.family](draft, x, network), network.dropout
+        )
+    if sizes.array_shape:
+        family = catalogue_options.family_word(network.family)
+        allowed = f"numeric and category columns for {family}"
+        raise InvalidField.of("data.features", f"the array column {sizes.array_name}", allowed)
+    counts = (sizes.numeric_count, sizes.category_counts)
+    if network.family == spec_pb2.FAMILY_EMBEDDING_MLP:
+        x = catalogue_tables.embedded_inputs(draft, *counts, network, scaling=scaling)
+    else:
+        x = catalogue_tables.one_hot_inputs(draft, *counts, scaling=scaling)
+    return _OF_TABLES.get(network.family, _as_it_is)(draft, x, network)
 
 
-def _scale(draft: _Draft, x: _Columns) -> _Columns:
-    mean = draft.read_state(tables.SCALE_MEAN, x.width)
-    deviation = draft.read_state(tables.SCALE_DEVIATION, x.width)
-    pair = (values.node(x.name), values.node(mean))
-    centred = draft.call("scale.centred", graph_pb2.FUNCTION_SUB, pair, x.width)
-    pair = (values.node(centred.name), values.node(deviation))
-    return draft.call("scale.scaled", graph_pb2.FUNCTION_DIV, pair, x.width)
+def _refuse_columns(network: spec_pb2.NetworkSpec, sizes: Sizes) -> None:
+    if sizes.width:
+        shown = f"{sizes.numeric_count + len(sizes.category_counts):,} numeric or category columns"
+        family = catalogue_options.family_word(network.family)
+        raise InvalidField.of("data.features", shown, f"one array column alone for {family}")
 
 
-def _layers(
-    draft: _Draft,
-    operand: _Columns,
-    network: spec_pb2.NetworkSpec,
-    sizes: Sizes,
-    loss: spec_pb2.Loss,
-) -> _Columns:
-    if network.family == spec_pb2.FAMILY_MLP:
-        operand = _hidden(draft, operand, list(network.hidden) or DEFAULT_HIDDEN, network)
-    outputs = sizes.label_count if loss in _SOFTMAX else 1
-    last = draft.linear("output", operand, outputs)
-    is_logit = loss in (spec_pb2.LOSS_BCE, spec_pb2.LOSS_PERCEPTRON)
-    if network.family == spec_pb2.FAMILY_NEURON and not is_logit:
-        return draft.apply("activation", last, tables.ACTIVATIONS[activation_of(network)])
-    return last
+def _as_it_is(draft: Draft, x: Drawn, network: spec_pb2.NetworkSpec) -> Drawn:
+    """No hidden layer."""
+    del draft, network
+    return x
 
 
-def _hidden(
-    draft: _Draft, operand: _Columns, widths: Sequence[int], network: spec_pb2.NetworkSpec
-) -> _Columns:
-    kind = tables.ACTIVATIONS[activation_of(network)]
-    for index, width in enumerate(widths):
-        operand = draft.linear(f"hidden.{index}", operand, width)
-        operand = draft.apply(f"activation.{index}", operand, kind)
-        if network.dropout:
-            dropout = graph_pb2.MODULE_KIND_DROPOUT
-            operand = draft.apply(f"dropout.{index}", operand, dropout, p=network.dropout)
-    return operand
+_Layers = Callable[[Draft, Drawn, spec_pb2.NetworkSpec], Drawn]
+
+#: What stands between the inputs and the output layer.
+_OF_TABLES: Mapping[spec_pb2.Family, _Layers] = {
+    spec_pb2.FAMILY_MLP: catalogue_tables.hidden,
+    spec_pb2.FAMILY_EMBEDDING_MLP: catalogue_tables.hidden,
+    spec_pb2.FAMILY_RESIDUAL_MLP: catalogue_tables.residual,
+}
+_OF_ARRAYS: Mapping[spec_pb2.Family, _Layers] = {
+    spec_pb2.FAMILY_CNN: catalogue_arrays.cnn,
+    spec_pb2.FAMILY_RESNET: catalogue_arrays.resnet,
+    spec_pb2.FAMILY_CNN1D: catalogue_arrays.cnn1d,
+    spec_pb2.FAMILY_GRU: catalogue_arrays.gru,
+}

@@ -1,40 +1,94 @@
 """The losses: functions of the graph's logits and the target, one number per row and their mean.
 
-The target of a classification is int64 [B], the index of the label; that of a regression is
-float32 [B, targets]. Legend of suffixes: B rows, K logits, T targets.
+The target of a classification is int64 [B], the index of the label; that of a regression, or of
+several labels, is float32 [B, targets]. Legend of suffixes: B rows, K logits, T targets.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from functools import partial
+from typing import Literal, Protocol
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from twofold import spec_loss
 from twofold.errors import InvalidField
+from twofold.nets.net import Net, init
 from twofold.v1 import graph_pb2, spec_pb2
 
 #: Logits and target to a loss per row, [B].
 RowLosses = Callable[[Tensor, Tensor], Tensor]
+#: What a network computes: one tensor, or one for each of its outputs; the first are the logits.
+Results = Tensor | tuple[Tensor, ...]
+#: Whether a loss is one number per row, or their mean at once.
+_Reduction = Literal["none", "mean"]
 
 
-@dataclass(frozen=True, slots=True)
-class LossFunction:
-    """A loss: (logits, target) to a 0-D mean over the rows."""
+class Loss(Protocol):
+    """A loss: (results, target) to a 0-D mean over the rows, by their weights if there are any."""
 
-    rows: RowLosses
+    #: Whether it looks at all results, not at the logits alone.
+    takes_all: bool
 
-    def __call__(self, logits: Tensor, target: Tensor, weight_B: Tensor | None = None) -> Tensor:
+    def __call__(
+        self, results: Results, target: Tensor, weight_B: Tensor | None = None, /
+    ) -> Tensor:
         """Sum of weight * loss over sum of weight; without weights every row weighs 1.
 
         Rows that together weigh nothing have a loss of 0.
         """
-        losses_B = self.rows(logits, target)
-        if weight_B is None:
-            return losses_B.mean()
-        tiny = torch.finfo(weight_B.dtype).tiny
-        return (losses_B * weight_B).sum() / weight_B.sum().clamp(min=tiny)
+        ...
+
+
+class LossFunction:
+    """A loss of the logits."""
+
+    takes_all = False
+
+    def __init__(self, rows: RowLosses, mean: RowLosses | None = None) -> None:
+        """Takes the losses of rows and, where torch has it, their mean in one kernel.
+
+        The latter is a tenth of a small step less.
+        """
+        self.rows = rows
+        self.mean = mean
+
+    def __call__(self, results: Results, target: Tensor, weight_B: Tensor | None = None) -> Tensor:
+        """See Loss."""
+        logits = first_of(results)
+        if weight_B is None and self.mean is not None:
+            return self.mean(logits, target)
+        return _mean(self.rows(logits, target), weight_B)
+
+
+class GraphLoss:
+    """A loss of the user's, given as a graph that `spec_loss.check_graph` passed."""
+
+    takes_all = True
+
+    def __init__(self, graph: graph_pb2.Graph, device: torch.device) -> None:
+        self._net: Net = init(graph, seed=0).to(device)
+        self._places = tuple(spec_loss.places(graph))
+
+    def __call__(self, results: Results, target: Tensor, weight_B: Tensor | None = None) -> Tensor:
+        """See Loss; where the graph computes the mean itself, there are no weights."""
+        values = (results,) if isinstance(results, Tensor) else results
+        arguments = [target if place < 0 else values[place] for place in self._places]
+        found = first_of(self._net(*arguments))
+        return found if found.dim() == 0 else _mean(found, weight_B)
+
+
+def first_of(results: Results) -> Tensor:
+    """The logits."""
+    return results if isinstance(results, Tensor) else results[0]
+
+
+def _mean(losses_B: Tensor, weight_B: Tensor | None) -> Tensor:
+    if weight_B is None:
+        return losses_B.mean()
+    tiny = torch.finfo(weight_B.dtype).tiny
+    return (losses_B * weight_B).sum() / weight_B.sum().clamp(min=tiny)
 
 
 def mean_squared_error(value: Tensor, target: Tensor) -> Tensor:
@@ -58,19 +112,44 @@ def pinball(value: Tensor, target: Tensor, quantile: float) -> Tensor:
     return torch.maximum(quantile * error, (quantile - 1) * error).mean(dim=1)
 
 
-def binary_cross_entropy(logit_B1: Tensor, label_B: Tensor, smoothing: float = 0.0) -> Tensor:
+def binary_cross_entropy(
+    logit_B1: Tensor, label_B: Tensor, smoothing: float = 0.0, reduction: _Reduction = "none"
+) -> Tensor:
     """-log P(label) where P(1) is the logistic sigmoid of the logit.
 
     Smoothed targets are smoothing / 2 and 1 - smoothing / 2.
     """
     target_B = label_B.to(logit_B1.dtype) * (1 - smoothing) + smoothing / 2
     logit_B = logit_B1.squeeze(1)
-    return functional.binary_cross_entropy_with_logits(logit_B, target_B, reduction="none")
+    return functional.binary_cross_entropy_with_logits(logit_B, target_B, reduction=reduction)
 
 
-def cross_entropy(logit_BK: Tensor, label_B: Tensor, smoothing: float = 0.0) -> Tensor:
+def multilabel(
+    logit_BK: Tensor,
+    label_BK: Tensor,
+    smoothing: float = 0.0,
+    positive_K: Tensor | None = None,
+    reduction: _Reduction = "none",
+) -> Tensor:
+    """Binary cross-entropy of K independent labels, mean over them.
+
+    Smoothed as `binary_cross_entropy`. `positive_K` weighs the part of a label that a row has, as
+    torch.nn.BCEWithLogitsLoss(pos_weight=...) does.
+    """
+    target_BK = label_BK * (1 - smoothing) + smoothing / 2
+    found = functional.binary_cross_entropy_with_logits(
+        logit_BK, target_BK, reduction=reduction, pos_weight=positive_K
+    )
+    return found if reduction == "mean" else found.mean(dim=1)
+
+
+def cross_entropy(
+    logit_BK: Tensor, label_B: Tensor, smoothing: float = 0.0, reduction: _Reduction = "none"
+) -> Tensor:
     """-log P(label) where P is the softmax of the logits; a smoothed target is spread over all."""
-    return functional.cross_entropy(logit_BK, label_B, reduction="none", label_smoothing=smoothing)
+    return functional.cross_entropy(
+        logit_BK, label_B, reduction=reduction, label_smoothing=smoothing
+    )
 
 
 def focal(logit_BK: Tensor, label_B: Tensor, gamma: float) -> Tensor:
@@ -106,6 +185,7 @@ _OF_HEAD: Mapping[graph_pb2.Head, tuple[spec_pb2.Loss, ...]] = {
         spec_pb2.LOSS_QUANTILE,
     ),
     graph_pb2.HEAD_SIGMOID: (spec_pb2.LOSS_BCE,),
+    graph_pb2.HEAD_MULTILABEL: (spec_pb2.LOSS_BCE,),
     graph_pb2.HEAD_SOFTMAX: (spec_pb2.LOSS_CROSS_ENTROPY, spec_pb2.LOSS_FOCAL),
     graph_pb2.HEAD_STEP: (spec_pb2.LOSS_PERCEPTRON,),
     graph_pb2.HEAD_THRESHOLD: (spec_pb2.LOSS_MSE,),
@@ -116,14 +196,20 @@ def loss_function(
     loss: spec_pb2.Loss,
     graph: graph_pb2.Graph,
     options: spec_pb2.TrainingOptions | None = None,
+    *,
+    is_multilabel: bool = False,
+    positive_K: Tensor | None = None,
 ) -> LossFunction:
     """The function (logits, target) -> 0-D mean loss; InvalidField where head and loss differ.
 
     Args:
-        loss: the completed spec's loss.
+        loss: the completed spec's loss, a built-in one.
         graph: what `catalogue.build` made for the same loss; it must be checked.
         options: completed for the loss; its own fields count. None: no smoothing.
+        is_multilabel: whether BCE is that of several labels; a graph with that head has.
+        positive_K: see `multilabel`; on the device of the logits.
     """
+    options = options or spec_pb2.TrainingOptions()
     # Of a module whose outputs are served as they are, the spec was checked against them.
     permitted = (loss,) if graph.head == graph_pb2.HEAD_RAW else _OF_HEAD[graph.head]
     if loss not in permitted:
@@ -131,7 +217,24 @@ def loss_function(
         raise InvalidField.of("training.loss", spec_pb2.Loss.Name(loss), f"{names} for this graph")
     if graph.head == graph_pb2.HEAD_THRESHOLD:
         return LossFunction(partial(_threshold_error, threshold=graph.head_threshold))
-    return LossFunction(_row_losses(loss, options or spec_pb2.TrainingOptions()))
+    if is_multilabel or graph.head == graph_pb2.HEAD_MULTILABEL:
+        rows = partial(multilabel, smoothing=options.label_smoothing, positive_K=positive_K)
+        return LossFunction(rows, partial(rows, reduction="mean"))
+    return LossFunction(_row_losses(loss, options), _mean_loss(loss, options))
+
+
+def _mean_loss(loss: spec_pb2.Loss, options: spec_pb2.TrainingOptions) -> RowLosses | None:
+    match loss:
+        case spec_pb2.LOSS_BCE:
+            return partial(
+                binary_cross_entropy, smoothing=options.label_smoothing, reduction="mean"
+            )
+        case spec_pb2.LOSS_CROSS_ENTROPY:
+            return partial(cross_entropy, smoothing=options.label_smoothing, reduction="mean")
+        case spec_pb2.LOSS_MSE:
+            return functional.mse_loss
+        case _:
+            return None
 
 
 def _row_losses(loss: spec_pb2.Loss, options: spec_pb2.TrainingOptions) -> RowLosses:  # noqa: PLR0911 - one answer per loss

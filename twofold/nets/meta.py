@@ -18,12 +18,12 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from twofold.errors import InvalidField
-from twofold.nets import bounds, meta_shortcuts, modules, steps, tables
+from twofold.nets import bounds, costs, meta_batches, meta_shortcuts, modules, steps, tables
 from twofold.nets.data_types import DATA_TYPES, NAMES
 from twofold.v1 import graph_pb2
 
 #: A batch of 1 is what serving often sees; batch norm trains on 2 rows at least.
-_EVAL_BATCHES = (1, 3)
+_EVAL_BATCHES = (1, 3, meta_batches.LARGE)
 _TRAINING_BATCHES = (2, 3)
 _BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 
@@ -32,8 +32,11 @@ _BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 class Measured:
     """What a graph computes."""
 
-    #: Numbers that training computes per row, those inside modules included.
+    #: Numbers that training, or eval mode where it is more, computes per row, those inside modules
+    #: included.
     row_elements: int
+    #: Multiply-adds of training per row: those of products of matrices and of convolutions.
+    row_cost: int
     #: What eval mode answers; named as in the graph, "output" in format 1.
     outputs: list[graph_pb2.TensorSpec]
     #: What training mode answers, named by their nodes.
@@ -57,11 +60,21 @@ def measure(graph: graph_pb2.Graph, leaves: Mapping[str, nn.Module] | None = Non
     limit = sum(state.elements for state in bounds.state_shapes(graph).values())
     with _countless_norms(leaves.values()):
         training = _run_mode(graph, parts, limit, is_training=True)
-    answering = _run_mode(graph, parts, limit, is_training=False)
+    *answering, _ = _run_mode(graph, parts, limit, is_training=False)
     outputs = _outputs(graph, answering)
     results = _training_results(graph, training, outputs)
-    (few, small), (many, large) = ((run.batch, run.elements) for run in training)
-    return Measured((large - small) // (many - few), outputs, results)
+    few, many = training
+    return Measured(
+        row_elements=max(_per_row(training), _per_row(answering)),
+        row_cost=(many.cost - few.cost) // (many.batch - few.batch),
+        outputs=outputs,
+        training_results=results,
+    )
+
+
+def _per_row(runs: Sequence["_Run"]) -> int:
+    few, many = runs
+    return (many.elements - few.elements) // (many.batch - few.batch)
 
 
 @contextlib.contextmanager
@@ -107,8 +120,10 @@ class _Run:
     """One pass of one batch size."""
 
     batch: int
+    slots: steps.Slots
     values: tuple[Any, ...]
     elements: int
+    cost: int
 
 
 def _run_mode(
@@ -120,7 +135,27 @@ def _run_mode(
     has_own = bool(graph.eval_nodes) and not is_training
     where = "graph.eval_nodes" if has_own else "graph.nodes"
     batches = _TRAINING_BATCHES if is_training else _EVAL_BATCHES
-    return [_run(graph, plan, where, batch, weights) for batch in batches]
+    runs = [_run(graph, plan, where, batch, weights) for batch in batches]
+    if not is_training:
+        _check_growth(graph, plan, where, runs)
+    return runs
+
+
+def _check_growth(
+    graph: graph_pb2.Graph, plan: steps.Plan, where: str, runs: Sequence[_Run]
+) -> None:
+    """Raises InvalidField where some batch might take far more than its rows let expect."""
+    odd = meta_batches.first_odd(plan, [run.slots for run in runs], _EVAL_BATCHES)
+    if odd is not None:
+        origin = plan.origins[odd]
+        allowed = "in eval mode, of the batch's size no other numbers as sizes than its multiples"
+        raise InvalidField.of(f"{where}[{origin}]", _words(graph, where, origin), allowed)
+    elements = [run.elements for run in runs]
+    if not meta_batches.is_proportional(elements, _EVAL_BATCHES):
+        shown = (
+            f"{elements[1]} numbers for {runs[1].batch} rows, {elements[-1]} for {runs[-1].batch}"
+        )
+        raise InvalidField.of(where, shown, "numbers in proportion to the rows, in eval mode")
 
 
 def _run(graph: graph_pb2.Graph, plan: steps.Plan, where: str, batch: int, weights: int) -> _Run:
@@ -140,7 +175,8 @@ def _run(graph: graph_pb2.Graph, plan: steps.Plan, where: str, batch: int, weigh
                 operation = _words(graph, where, origin)
                 allowed = f"operands that fit: {modules.first_line(error)}"
                 raise InvalidField.of(f"{where}[{origin}]", operation, allowed) from error
-    return _Run(batch, tuple(slots[slot] for slot in plan.results), limits.elements)
+    values = tuple(slots[slot] for slot in plan.results)
+    return _Run(batch, slots, values, limits.elements, limits.cost)
 
 
 def _words(graph: graph_pb2.Graph, where: str, index: int) -> str:
@@ -169,7 +205,7 @@ def _recur(module: nn.RNNBase, x: Tensor, rest: Sequence[Any], limits: "_Limits"
     """One time step of a recurrent module stands for all: a long sequence is many operations."""
     axis = 1 if module.batch_first and x.dim() == 3 else 0  # noqa: PLR2004 - batch, time, features
     steps_count = x.size(axis)
-    before = (limits.operations, limits.elements)
+    before = (limits.operations, limits.elements, limits.cost)
     output, hidden = module(x.narrow(axis, 0, 1), *rest)
     limits.repeat(before, steps_count - 1)
     shape = [*output.shape[:axis], steps_count, *output.shape[axis + 1 :]]
@@ -196,6 +232,7 @@ class _Limits(TorchDispatchMode):
         self._most = most
         self.operations = 0
         self.elements = 0
+        self.cost = 0
 
     def __torch_dispatch__(
         self,
@@ -207,15 +244,17 @@ class _Limits(TorchDispatchMode):
         del types
         result = meta_shortcuts.run(func, args, kwargs or {})
         self._count(1)
+        self.cost += costs.multiply_adds(func, args, result)
         if not func.is_view:
             for tensor in _tensors(result):
                 self._add(tensor)
         return result
 
-    def repeat(self, before: tuple[int, int], count: int) -> None:
+    def repeat(self, before: tuple[int, int, int], count: int) -> None:
         """Counts what happened since `before` `count` times more."""
-        operations, elements = before
+        operations, elements, cost = before
         self.elements += (self.elements - elements) * count
+        self.cost += (self.cost - cost) * count
         self._count((self.operations - operations) * count)
 
     def _count(self, count: int) -> None:
@@ -269,7 +308,7 @@ def _training_results(
 def _specs(where: str, names: Sequence[str], runs: Sequence[_Run]) -> list[graph_pb2.TensorSpec]:
     few, many = runs
     return [
-        _spec(
+        spec(
             f"{where}[{index}]",
             name,
             (few.values[index], few.batch),
@@ -279,7 +318,7 @@ def _specs(where: str, names: Sequence[str], runs: Sequence[_Run]) -> list[graph
     ]
 
 
-def _spec(
+def spec(
     where: str, name: str, few: tuple[Any, int], many: tuple[Any, int]
 ) -> graph_pb2.TensorSpec:
     """Type and shape, whose first dimension may be the batch and no other may depend on it."""

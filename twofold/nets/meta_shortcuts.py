@@ -55,6 +55,16 @@ def check_types(operation: Any, arguments: tuple[Any, ...]) -> None:  # noqa: AN
         if not _fit(packet, types):
             words = ", ".join(str(kind).removeprefix("torch.") for kind in types)
             raise TypeError(f"operands of {words}, which {packet.__name__} is not there for")
+    if packet is _aten.convolution:
+        _check_sides(arguments)
+
+
+def _check_sides(arguments: tuple[Any, ...]) -> None:
+    """Raises TypeError for a stride, padding or dilation of too many sides, which meta takes."""
+    rank = arguments[0].dim() - 2
+    for place, name in ((3, "stride"), (4, "padding"), (5, "dilation"), (7, "output_padding")):
+        if len(arguments[place]) not in (1, rank):
+            raise TypeError(f"{name} {list(arguments[place])} for {rank} dimensions")
 
 
 def _fit(packet: Any, types: list[torch.dtype]) -> bool:  # noqa: ANN401 - operations of torch

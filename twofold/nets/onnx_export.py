@@ -1,4 +1,4 @@
-"""Versions as ONNX files that answer what the inferer answers: raw rows in, labels out.
+"""Versions as ONNX files that answer what the inferer answers: raw rows in, answers out.
 
 torch exports the network and its head; what torch knows no tensors for is added around them: text
 categories to indices (ai.onnx.ml.LabelEncoder) and scores to labels. Nothing is written that does
@@ -29,7 +29,7 @@ from twofold.golden import Golden, tolerance_for
 from twofold.nets import registry
 from twofold.nets.net import Net
 from twofold.tensors import Array
-from twofold.v1 import model_pb2
+from twofold.v1 import model_pb2, spec_pb2
 
 #: protobuf's limit of a message, and so of an ONNX file with its weights inside.
 _FILE_LIMIT = (2 << 30) - (64 << 20)
@@ -69,15 +69,16 @@ def export(manifest: model_pb2.Manifest, files: Mapping[str, bytes], out: Path) 
         raise InvalidField.of("out", str(out), "a file that is not there yet")
     net = registry.build(manifest, files)
     examples = Golden.parse(files[GOLDEN], signature.of_manifest(manifest))
-    arguments = features.Features(manifest.features).inputs(examples.inputs)
-    numeric = [name for name, array in examples.outputs.items() if array.dtype.kind != "O"]
-    model = to_proto(
-        _Served(net), [np.array(array) for array in arguments], list(examples.inputs), numeric
-    )
+    arguments = features.Features(manifest.features, net.graph).inputs(examples.inputs)
+    inputs = [spec.name for spec in net.graph.inputs]
+    is_raw = bool(features.raw_outputs(net.graph))
+    numeric = [name for name in examples.outputs if name != "label" or is_raw]
+    model = to_proto(_Served(net), [np.array(array) for array in arguments], inputs, numeric)
     _strip(model)
     _add_categories(model.graph, manifest.features)
-    if "label" in examples.outputs:
-        _add_labels(model.graph, list(manifest.features.labels))
+    if not is_raw and manifest.features.labels:
+        add = _add_flags if manifest.features.task == spec_pb2.TASK_MULTILABEL else _add_labels
+        add(model.graph, list(manifest.features.labels))
     model.opset_import.append(helper.make_opsetid(_ML, _ML_OPSET))
     helper.set_model_props(
         model, {"twofold.version": f"models/{manifest.model}/versions/{manifest.version}"}
@@ -103,7 +104,7 @@ class _Served(torch.nn.Module):
         super().__init__()
         self.net = net
 
-    def forward(self, *inputs: torch.Tensor) -> torch.Tensor:
+    def forward(self, *inputs: torch.Tensor) -> torch.Tensor | tuple[torch.Tensor, ...]:
         """The head's answers; see Net.head."""
         return self.net.head(self.net(*inputs))
 
@@ -245,6 +246,16 @@ def _add_labels(graph: onnx.GraphProto, labels: Sequence[str]) -> None:
         ]
     )
     graph.output.append(helper.make_tensor_value_info("label", TensorProto.STRING, [_BATCH, 1]))
+
+
+def _add_flags(graph: onnx.GraphProto, labels: Sequence[str]) -> None:
+    """Adds output label of a multi-label: which probabilities are at least one half."""
+    graph.initializer.append(helper.make_tensor("label.half", TensorProto.FLOAT, [], [0.5]))
+    graph.node.append(
+        helper.make_node("GreaterOrEqual", ["probabilities", "label.half"], ["label"])
+    )
+    shape = [_BATCH, len(labels)]
+    graph.output.append(helper.make_tensor_value_info("label", TensorProto.BOOL, shape))
 
 
 def _texts(values: Sequence[str]) -> Array:

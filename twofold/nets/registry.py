@@ -124,7 +124,7 @@ def _kept(entry: Path, sha256: str) -> tuple[model_pb2.Manifest, dict[str, bytes
 
 
 def _fetched(
-    client: twofold.Client, version: model_pb2.ModelVersion, entry: Path
+    client: "twofold.Client", version: model_pb2.ModelVersion, entry: Path
 ) -> tuple[model_pb2.Manifest, dict[str, bytes]]:
     _, model, _, number = version.name.split("/")
     try:
@@ -142,7 +142,14 @@ def answers(
     built: Net, spec: model_pb2.FeatureSpec, inputs: Mapping[str, Array]
 ) -> Mapping[str, Array]:
     """What a version answers to raw rows, by the names of its signature."""
-    path = features.Features(spec)
+    path = features.Features(spec, built.graph)
     with torch.inference_mode():
         arguments = [torch.from_numpy(np.array(array)) for array in path.inputs(inputs)]
-        return path.answers(built.head(built(*arguments)).numpy())
+        return path.answers(arrays_of(built.head(built(*arguments))))
+
+
+def arrays_of(scores: torch.Tensor | tuple[torch.Tensor, ...]) -> features.Scores:
+    """What a head answers, on the CPU."""
+    if isinstance(scores, tuple):
+        return [each.cpu().numpy() for each in scores]
+    return scores.cpu().numpy()

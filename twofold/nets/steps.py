@@ -113,6 +113,19 @@ def to_slice(parts: Any) -> slice:  # noqa: ANN401 - an iterable of numbers and 
     return slice(*parts)
 
 
+def sources_of(step: Step) -> tuple[int, ...]:
+    """The slots that a step reads, in the order of its operands."""
+    match step:
+        case Apply():
+            return (step.source,)
+        case CallTwo():
+            return (step.left, step.right)
+        case ApplyAll() | Call() | Collect():
+            return step.sources
+        case _:
+            return ()
+
+
 @dataclass(slots=True)
 class Plan:
     """Steps, in order, and what they start from."""

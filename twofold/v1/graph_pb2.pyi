@@ -362,6 +362,7 @@ class Head(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     HEAD_STEP: _ClassVar[Head]
     HEAD_THRESHOLD: _ClassVar[Head]
     HEAD_RAW: _ClassVar[Head]
+    HEAD_MULTILABEL: _ClassVar[Head]
 DATA_TYPE_UNSPECIFIED: DataType
 DATA_TYPE_FP32: DataType
 DATA_TYPE_FP64: DataType
@@ -706,6 +707,7 @@ HEAD_SOFTMAX: Head
 HEAD_STEP: Head
 HEAD_THRESHOLD: Head
 HEAD_RAW: Head
+HEAD_MULTILABEL: Head
 
 class Graph(_message.Message):
     __slots__ = ("format_version", "inputs", "modules", "states", "nodes", "eval_nodes", "head", "head_threshold", "outputs", "results", "eval_results", "ties", "frozen")

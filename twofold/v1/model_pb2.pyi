@@ -108,20 +108,22 @@ class File(_message.Message):
     def __init__(self, name: _Optional[str] = ..., size_bytes: _Optional[int] = ..., sha256: _Optional[str] = ...) -> None: ...
 
 class FeatureSpec(_message.Message):
-    __slots__ = ("numeric_columns", "category_columns", "target", "task", "labels", "array_columns")
+    __slots__ = ("numeric_columns", "category_columns", "target", "task", "labels", "array_columns", "targets")
     NUMERIC_COLUMNS_FIELD_NUMBER: _ClassVar[int]
     CATEGORY_COLUMNS_FIELD_NUMBER: _ClassVar[int]
     TARGET_FIELD_NUMBER: _ClassVar[int]
     TASK_FIELD_NUMBER: _ClassVar[int]
     LABELS_FIELD_NUMBER: _ClassVar[int]
     ARRAY_COLUMNS_FIELD_NUMBER: _ClassVar[int]
+    TARGETS_FIELD_NUMBER: _ClassVar[int]
     numeric_columns: _containers.RepeatedScalarFieldContainer[str]
     category_columns: _containers.RepeatedCompositeFieldContainer[CategoryColumn]
     target: str
     task: _spec_pb2.Task
     labels: _containers.RepeatedScalarFieldContainer[str]
     array_columns: _containers.RepeatedCompositeFieldContainer[_graph_pb2.TensorSpec]
-    def __init__(self, numeric_columns: _Optional[_Iterable[str]] = ..., category_columns: _Optional[_Iterable[_Union[CategoryColumn, _Mapping]]] = ..., target: _Optional[str] = ..., task: _Optional[_Union[_spec_pb2.Task, str]] = ..., labels: _Optional[_Iterable[str]] = ..., array_columns: _Optional[_Iterable[_Union[_graph_pb2.TensorSpec, _Mapping]]] = ...) -> None: ...
+    targets: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, numeric_columns: _Optional[_Iterable[str]] = ..., category_columns: _Optional[_Iterable[_Union[CategoryColumn, _Mapping]]] = ..., target: _Optional[str] = ..., task: _Optional[_Union[_spec_pb2.Task, str]] = ..., labels: _Optional[_Iterable[str]] = ..., array_columns: _Optional[_Iterable[_Union[_graph_pb2.TensorSpec, _Mapping]]] = ..., targets: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class CategoryColumn(_message.Message):
     __slots__ = ("name", "vocabulary")

@@ -16,6 +16,7 @@ class Task(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     TASK_UNSPECIFIED: _ClassVar[Task]
     TASK_CLASSIFICATION: _ClassVar[Task]
     TASK_REGRESSION: _ClassVar[Task]
+    TASK_MULTILABEL: _ClassVar[Task]
 
 class Split(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -33,6 +34,27 @@ class Family(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     FAMILY_SOFTMAX: _ClassVar[Family]
     FAMILY_MLP: _ClassVar[Family]
     FAMILY_MODULE: _ClassVar[Family]
+    FAMILY_RESIDUAL_MLP: _ClassVar[Family]
+    FAMILY_EMBEDDING_MLP: _ClassVar[Family]
+    FAMILY_CNN: _ClassVar[Family]
+    FAMILY_RESNET: _ClassVar[Family]
+    FAMILY_CNN1D: _ClassVar[Family]
+    FAMILY_GRU: _ClassVar[Family]
+
+class Pooling(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    POOLING_UNSPECIFIED: _ClassVar[Pooling]
+    POOLING_MEAN: _ClassVar[Pooling]
+    POOLING_MAX: _ClassVar[Pooling]
+    POOLING_LAST: _ClassVar[Pooling]
+
+class Normalization(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    NORMALIZATION_UNSPECIFIED: _ClassVar[Normalization]
+    NORMALIZATION_NONE: _ClassVar[Normalization]
+    NORMALIZATION_BATCH: _ClassVar[Normalization]
+    NORMALIZATION_LAYER: _ClassVar[Normalization]
+    NORMALIZATION_GROUP: _ClassVar[Normalization]
 
 class Activation(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -90,6 +112,7 @@ class Loss(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     LOSS_HUBER: _ClassVar[Loss]
     LOSS_QUANTILE: _ClassVar[Loss]
     LOSS_L1: _ClassVar[Loss]
+    LOSS_CUSTOM: _ClassVar[Loss]
 
 class Optimizer(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -103,6 +126,7 @@ class Optimizer(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
 TASK_UNSPECIFIED: Task
 TASK_CLASSIFICATION: Task
 TASK_REGRESSION: Task
+TASK_MULTILABEL: Task
 SPLIT_UNSPECIFIED: Split
 SPLIT_RANDOM: Split
 SPLIT_STRATIFIED: Split
@@ -114,6 +138,21 @@ FAMILY_LOGISTIC: Family
 FAMILY_SOFTMAX: Family
 FAMILY_MLP: Family
 FAMILY_MODULE: Family
+FAMILY_RESIDUAL_MLP: Family
+FAMILY_EMBEDDING_MLP: Family
+FAMILY_CNN: Family
+FAMILY_RESNET: Family
+FAMILY_CNN1D: Family
+FAMILY_GRU: Family
+POOLING_UNSPECIFIED: Pooling
+POOLING_MEAN: Pooling
+POOLING_MAX: Pooling
+POOLING_LAST: Pooling
+NORMALIZATION_UNSPECIFIED: Normalization
+NORMALIZATION_NONE: Normalization
+NORMALIZATION_BATCH: Normalization
+NORMALIZATION_LAYER: Normalization
+NORMALIZATION_GROUP: Normalization
 ACTIVATION_UNSPECIFIED: Activation
 ACTIVATION_STEP: Activation
 ACTIVATION_SIGMOID: Activation
@@ -159,6 +198,7 @@ LOSS_FOCAL: Loss
 LOSS_HUBER: Loss
 LOSS_QUANTILE: Loss
 LOSS_L1: Loss
+LOSS_CUSTOM: Loss
 OPTIMIZER_UNSPECIFIED: Optimizer
 OPTIMIZER_SGD: Optimizer
 OPTIMIZER_ADAM: Optimizer
@@ -186,7 +226,7 @@ class TrainingSpec(_message.Message):
     def __init__(self, format_version: _Optional[int] = ..., model: _Optional[str] = ..., data: _Optional[_Union[DataSpec, _Mapping]] = ..., network: _Optional[_Union[NetworkSpec, _Mapping]] = ..., training: _Optional[_Union[TrainingOptions, _Mapping]] = ..., limits: _Optional[_Union[Limits, _Mapping]] = ..., gates: _Optional[_Union[Gates, _Mapping]] = ...) -> None: ...
 
 class DataSpec(_message.Message):
-    __slots__ = ("dataset", "target", "features", "task", "validation_fraction", "split", "standardize")
+    __slots__ = ("dataset", "target", "features", "task", "validation_fraction", "split", "standardize", "targets", "weight")
     DATASET_FIELD_NUMBER: _ClassVar[int]
     TARGET_FIELD_NUMBER: _ClassVar[int]
     FEATURES_FIELD_NUMBER: _ClassVar[int]
@@ -194,6 +234,8 @@ class DataSpec(_message.Message):
     VALIDATION_FRACTION_FIELD_NUMBER: _ClassVar[int]
     SPLIT_FIELD_NUMBER: _ClassVar[int]
     STANDARDIZE_FIELD_NUMBER: _ClassVar[int]
+    TARGETS_FIELD_NUMBER: _ClassVar[int]
+    WEIGHT_FIELD_NUMBER: _ClassVar[int]
     dataset: str
     target: str
     features: _containers.RepeatedScalarFieldContainer[str]
@@ -201,10 +243,12 @@ class DataSpec(_message.Message):
     validation_fraction: float
     split: Split
     standardize: bool
-    def __init__(self, dataset: _Optional[str] = ..., target: _Optional[str] = ..., features: _Optional[_Iterable[str]] = ..., task: _Optional[_Union[Task, str]] = ..., validation_fraction: _Optional[float] = ..., split: _Optional[_Union[Split, str]] = ..., standardize: _Optional[bool] = ...) -> None: ...
+    targets: _containers.RepeatedScalarFieldContainer[str]
+    weight: str
+    def __init__(self, dataset: _Optional[str] = ..., target: _Optional[str] = ..., features: _Optional[_Iterable[str]] = ..., task: _Optional[_Union[Task, str]] = ..., validation_fraction: _Optional[float] = ..., split: _Optional[_Union[Split, str]] = ..., standardize: _Optional[bool] = ..., targets: _Optional[_Iterable[str]] = ..., weight: _Optional[str] = ...) -> None: ...
 
 class NetworkSpec(_message.Message):
-    __slots__ = ("family", "hidden", "activation", "dropout", "graph", "weights", "warm_start", "frozen", "head")
+    __slots__ = ("family", "hidden", "activation", "dropout", "graph", "weights", "warm_start", "frozen", "head", "channels", "kernel_size", "blocks", "width", "expansion", "embedding_dim", "layers", "bidirectional", "pooling", "normalization")
     FAMILY_FIELD_NUMBER: _ClassVar[int]
     HIDDEN_FIELD_NUMBER: _ClassVar[int]
     ACTIVATION_FIELD_NUMBER: _ClassVar[int]
@@ -214,6 +258,16 @@ class NetworkSpec(_message.Message):
     WARM_START_FIELD_NUMBER: _ClassVar[int]
     FROZEN_FIELD_NUMBER: _ClassVar[int]
     HEAD_FIELD_NUMBER: _ClassVar[int]
+    CHANNELS_FIELD_NUMBER: _ClassVar[int]
+    KERNEL_SIZE_FIELD_NUMBER: _ClassVar[int]
+    BLOCKS_FIELD_NUMBER: _ClassVar[int]
+    WIDTH_FIELD_NUMBER: _ClassVar[int]
+    EXPANSION_FIELD_NUMBER: _ClassVar[int]
+    EMBEDDING_DIM_FIELD_NUMBER: _ClassVar[int]
+    LAYERS_FIELD_NUMBER: _ClassVar[int]
+    BIDIRECTIONAL_FIELD_NUMBER: _ClassVar[int]
+    POOLING_FIELD_NUMBER: _ClassVar[int]
+    NORMALIZATION_FIELD_NUMBER: _ClassVar[int]
     family: Family
     hidden: _containers.RepeatedScalarFieldContainer[int]
     activation: Activation
@@ -223,10 +277,20 @@ class NetworkSpec(_message.Message):
     warm_start: str
     frozen: _containers.RepeatedScalarFieldContainer[str]
     head: _graph_pb2.Head
-    def __init__(self, family: _Optional[_Union[Family, str]] = ..., hidden: _Optional[_Iterable[int]] = ..., activation: _Optional[_Union[Activation, str]] = ..., dropout: _Optional[float] = ..., graph: _Optional[_Union[_graph_pb2.Graph, _Mapping]] = ..., weights: _Optional[str] = ..., warm_start: _Optional[str] = ..., frozen: _Optional[_Iterable[str]] = ..., head: _Optional[_Union[_graph_pb2.Head, str]] = ...) -> None: ...
+    channels: _containers.RepeatedScalarFieldContainer[int]
+    kernel_size: int
+    blocks: int
+    width: int
+    expansion: int
+    embedding_dim: int
+    layers: int
+    bidirectional: bool
+    pooling: Pooling
+    normalization: Normalization
+    def __init__(self, family: _Optional[_Union[Family, str]] = ..., hidden: _Optional[_Iterable[int]] = ..., activation: _Optional[_Union[Activation, str]] = ..., dropout: _Optional[float] = ..., graph: _Optional[_Union[_graph_pb2.Graph, _Mapping]] = ..., weights: _Optional[str] = ..., warm_start: _Optional[str] = ..., frozen: _Optional[_Iterable[str]] = ..., head: _Optional[_Union[_graph_pb2.Head, str]] = ..., channels: _Optional[_Iterable[int]] = ..., kernel_size: _Optional[int] = ..., blocks: _Optional[int] = ..., width: _Optional[int] = ..., expansion: _Optional[int] = ..., embedding_dim: _Optional[int] = ..., layers: _Optional[int] = ..., bidirectional: _Optional[bool] = ..., pooling: _Optional[_Union[Pooling, str]] = ..., normalization: _Optional[_Union[Normalization, str]] = ...) -> None: ...
 
 class TrainingOptions(_message.Message):
-    __slots__ = ("epochs", "batch_size", "loss", "optimizer", "learning_rate", "weight_decay", "momentum", "nesterov", "seed", "tolerance", "patience", "threads", "checkpoint_interval", "beta1", "beta2", "epsilon", "smoothing", "centered", "history", "iterations", "schedule", "ema_decay", "clip_norm", "clip_value", "micro_batch_size", "label_smoothing", "focal_gamma", "huber_delta", "quantile", "class_weights", "balance_classes", "precision", "compile", "deterministic", "tensorboard")
+    __slots__ = ("epochs", "batch_size", "loss", "optimizer", "learning_rate", "weight_decay", "momentum", "nesterov", "seed", "tolerance", "patience", "threads", "checkpoint_interval", "beta1", "beta2", "epsilon", "smoothing", "centered", "history", "iterations", "schedule", "ema_decay", "clip_norm", "clip_value", "micro_batch_size", "label_smoothing", "focal_gamma", "huber_delta", "quantile", "class_weights", "balance_classes", "precision", "compile", "deterministic", "loss_graph", "tensorboard")
     class ClassWeightsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -268,6 +332,7 @@ class TrainingOptions(_message.Message):
     PRECISION_FIELD_NUMBER: _ClassVar[int]
     COMPILE_FIELD_NUMBER: _ClassVar[int]
     DETERMINISTIC_FIELD_NUMBER: _ClassVar[int]
+    LOSS_GRAPH_FIELD_NUMBER: _ClassVar[int]
     TENSORBOARD_FIELD_NUMBER: _ClassVar[int]
     epochs: int
     batch_size: int
@@ -303,8 +368,9 @@ class TrainingOptions(_message.Message):
     precision: Precision
     compile: bool
     deterministic: bool
+    loss_graph: _graph_pb2.Graph
     tensorboard: bool
-    def __init__(self, epochs: _Optional[int] = ..., batch_size: _Optional[int] = ..., loss: _Optional[_Union[Loss, str]] = ..., optimizer: _Optional[_Union[Optimizer, str]] = ..., learning_rate: _Optional[float] = ..., weight_decay: _Optional[float] = ..., momentum: _Optional[float] = ..., nesterov: _Optional[bool] = ..., seed: _Optional[int] = ..., tolerance: _Optional[float] = ..., patience: _Optional[int] = ..., threads: _Optional[int] = ..., checkpoint_interval: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., beta1: _Optional[float] = ..., beta2: _Optional[float] = ..., epsilon: _Optional[float] = ..., smoothing: _Optional[float] = ..., centered: _Optional[bool] = ..., history: _Optional[int] = ..., iterations: _Optional[int] = ..., schedule: _Optional[_Union[Schedule, _Mapping]] = ..., ema_decay: _Optional[float] = ..., clip_norm: _Optional[float] = ..., clip_value: _Optional[float] = ..., micro_batch_size: _Optional[int] = ..., label_smoothing: _Optional[float] = ..., focal_gamma: _Optional[float] = ..., huber_delta: _Optional[float] = ..., quantile: _Optional[float] = ..., class_weights: _Optional[_Mapping[str, float]] = ..., balance_classes: _Optional[bool] = ..., precision: _Optional[_Union[Precision, str]] = ..., compile: _Optional[bool] = ..., deterministic: _Optional[bool] = ..., tensorboard: _Optional[bool] = ...) -> None: ...
+    def __init__(self, epochs: _Optional[int] = ..., batch_size: _Optional[int] = ..., loss: _Optional[_Union[Loss, str]] = ..., optimizer: _Optional[_Union[Optimizer, str]] = ..., learning_rate: _Optional[float] = ..., weight_decay: _Optional[float] = ..., momentum: _Optional[float] = ..., nesterov: _Optional[bool] = ..., seed: _Optional[int] = ..., tolerance: _Optional[float] = ..., patience: _Optional[int] = ..., threads: _Optional[int] = ..., checkpoint_interval: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., beta1: _Optional[float] = ..., beta2: _Optional[float] = ..., epsilon: _Optional[float] = ..., smoothing: _Optional[float] = ..., centered: _Optional[bool] = ..., history: _Optional[int] = ..., iterations: _Optional[int] = ..., schedule: _Optional[_Union[Schedule, _Mapping]] = ..., ema_decay: _Optional[float] = ..., clip_norm: _Optional[float] = ..., clip_value: _Optional[float] = ..., micro_batch_size: _Optional[int] = ..., label_smoothing: _Optional[float] = ..., focal_gamma: _Optional[float] = ..., huber_delta: _Optional[float] = ..., quantile: _Optional[float] = ..., class_weights: _Optional[_Mapping[str, float]] = ..., balance_classes: _Optional[bool] = ..., precision: _Optional[_Union[Precision, str]] = ..., compile: _Optional[bool] = ..., deterministic: _Optional[bool] = ..., loss_graph: _Optional[_Union[_graph_pb2.Graph, _Mapping]] = ..., tensorboard: _Optional[bool] = ...) -> None: ...
 
 class Choices(_message.Message):
     __slots__ = ("device", "threads", "threads_reason", "precision", "precision_reason", "execution", "execution_reason", "optimizer", "batch_size", "micro_batch_size", "batch_size_reason", "warm_start")

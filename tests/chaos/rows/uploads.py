@@ -246,7 +246,10 @@ def _npz_files() -> Iterator[BadFile]:
     yield bad("cut in half", good[: len(good) // 2])
     yield bad("without x", npz({"y.npy": y}))
     yield bad("another member", npz({"x.npy": x, "../../etc/passwd": b"x"}))
-    yield bad("a member too many", npz({"x.npy": x, "y.npy": y, "z.npy": y}))
+    yield bad("a column of a name twice", npz({"x.npy": x, "x0.npy": y}), None, "x0")
+    yield bad("members too many", npz({f"a{number}.npy": y for number in range(65)}))
+    yield bad("an array too short", npz({"a.npy": x, "b.npy": npy(np.zeros((3, 2)))}), None, "b")
+    yield bad("a hole in an image", npz({"a.npy": npy([[[1.0]], [[np.nan]]])}), 2, "a")
     yield bad("x twice", _twice(x))
     yield bad("y too short", npz({"x.npy": x, "y.npy": npy(np.zeros(1))}), None, "y")
     yield bad("objects", npz({"x.npy": x, "y.npy": npy(np.array([{}, {}], dtype=object))}))
@@ -274,7 +277,13 @@ def seeds() -> dict[dataset_pb2.DatasetFormat, bytes]:
         CSV: ("a,b,c,label\n" + "\n".join(lines) + "\n").encode(),
         PARQUET: parquet({"a": x[:, 0], "label": ["x", "y"] * 10}),
         NPY: npy(x),
-        NPZ: npz({"x.npy": npy(x), "y.npy": npy(np.arange(20) % 2)}),
+        NPZ: npz(
+            {
+                "x.npy": npy(x),
+                "image.npy": npy(np.arange(160, dtype=np.uint8).reshape(20, 2, 4)),
+                "y.npy": npy(np.arange(20) % 2),
+            }
+        ),
     }
 
 

@@ -8,12 +8,14 @@ import grpc
 import pytest
 
 from tests.trainer.api.serving import JOB, Served, error_of, serving
+from tests.twofold import losses
 from trainer.api.training import request_sha256
 from trainer.datasets import add_dataset
 from twofold import errors, rpc
 from twofold.v1 import (
     dataset_pb2,
     dataset_pb2_grpc,
+    graph_pb2,
     spec_pb2,
     training_pb2,
     training_pb2_grpc,
@@ -317,3 +319,38 @@ async def test_retry_needs_the_data_set(api: Served) -> None:
 
     add_table(api)
     assert (await stub_of(api).RetryTrainingJob(request)).job.retry_of == NAME
+
+
+def by_own_loss(loss: graph_pb2.Graph) -> Create:
+    request = create_request()
+    request.spec.data.task = spec_pb2.TASK_REGRESSION
+    request.spec.training.loss_graph.CopyFrom(loss)
+    return request
+
+
+async def test_a_loss_of_the_users_is_stored_measured_and_left_out_of_lists(api: Served) -> None:
+    loss = losses.squared()
+
+    response = await stub_of(api).CreateTrainingJob(by_own_loss(loss))
+
+    (record,) = api.ledger.records
+    assert record.spec.training.loss == spec_pb2.LOSS_CUSTOM
+    assert record.spec.training.loss_graph == loss
+    assert response.job.spec.training.HasField("loss_graph")
+    listed = training_pb2.TrainingJob()
+    for page in ("", "next"):
+        request = training_pb2.ListTrainingJobsRequest(page_token=page)
+        for job in (await stub_of(api).ListTrainingJobs(request)).jobs:
+            listed = job
+    assert listed.spec.training.loss == spec_pb2.LOSS_CUSTOM
+    assert not listed.spec.training.HasField("loss_graph")
+
+
+async def test_a_loss_that_is_none_is_refused_before_it_is_measured(api: Served) -> None:
+    loss = losses.squared()
+    loss.inputs[0].name = loss.nodes[0].input = "prediction"
+
+    error = await error_of(stub_of(api).CreateTrainingJob(by_own_loss(loss)))
+
+    assert error.fields["field"] == "training.loss_graph.inputs[0].name"
+    assert not api.ledger.records

@@ -209,7 +209,7 @@ def test_data_that_ends_while_it_is_read_is_refused(
     path = write(npy(np.arange(4.0).reshape(2, 2))[:-8])
 
     with path.open("rb") as file, pytest.raises(InvalidData, match="ends after 24 of 32 bytes"):
-        arrays._read_array(file, path.stat().st_size + 8, "the array")
+        arrays.read_array(file, path.stat().st_size + 8, "the array", 2)
     monkeypatch.setattr(arrays, "_CHUNK_BYTES", 5)
     assert columns_of(read_npy(write(npy([[1.0, 2.0]])))) == {"x0": [1.0], "y": [2.0]}
 

@@ -1,4 +1,4 @@
-"""NPZ: x and perhaps y, out of an archive that lies (D-BOMB, D-SLIP, D-PICKLE, U-BAD)."""
+"""NPZ: columns and arrays, out of an archive that lies (D-BOMB, D-SLIP, D-PICKLE, U-BAD)."""
 
 import io
 import struct
@@ -11,11 +11,12 @@ import pytest
 from numpy.typing import ArrayLike, NDArray
 
 from tests.trainer.reading.files import columns_of, npy, npz, refusal_of, wild_text
-from trainer.reading.arrays import read_npz
+from trainer.reading.npz import read_npz
 
 Write = Callable[[bytes], Path]
 X = npy([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]])
 Y = npy(["a", "b", "a"])
+X3 = np.zeros((3, 2, 2))
 NOT_OURS = "not an archive as numpy.savez writes it"
 
 
@@ -93,7 +94,7 @@ def test_a_cell_that_cannot_be_used_is_named_by_its_place(
     assert refusal.fields == {"row": "2", "column": "y"}
 
 
-@pytest.mark.parametrize("target", [np.zeros(2), np.zeros(4), np.zeros((3, 1)), np.float64(1)])
+@pytest.mark.parametrize("target", [np.zeros(2), np.zeros(4), np.zeros((2, 1)), np.float64(1)])
 def test_y_must_have_a_value_for_each_row(write: Write, target: NDArray[np.generic]) -> None:
     refusal = refusal_of(read_npz, write(savez(x=np.zeros((3, 1)), y=target)))
 
@@ -101,28 +102,48 @@ def test_y_must_have_a_value_for_each_row(write: Write, target: NDArray[np.gener
     assert refusal.fields == {"column": "y"}
 
 
+def test_y_of_several_columns_is_columns_by_number(write: Write) -> None:
+    found = columns_of(read_npz(write(savez(x=np.ones((2, 1)), y=[[1, 2], [3, 4]]))))
+
+    assert found == {"x0": [1, 1], "y0": [1, 3], "y1": [2, 4]}
+
+
 @pytest.mark.parametrize(
-    "members",
+    ("members", "text"),
     [
-        {"y.npy": Y},
-        {"x.npy": X, "z.npy": Y},
-        {"x": X},
-        {"x.npy": X, "../y.npy": Y},
-        {"../x.npy": X},
-        {"/x.npy": X},
-        {"x.npy/../../x.npy": X},
-        {"X.NPY": X},
-        {},
+        ({"y.npy": Y}, "at least one besides y"),
+        ({"x": X}, "a member x; taken are names of letters"),
+        ({"x.npy": X, "../y.npy": Y}, r"a member ../y.npy; taken are names of letters"),
+        ({"../x.npy": X}, "names of letters"),
+        ({"/x.npy": X}, "names of letters"),
+        ({"x.npy/../../x.npy": X}, "names of letters"),
+        ({"X.NPY": X}, "names of letters"),
+        ({"a b.npy": X}, "names of letters"),
+        ({"ä.npy": X}, "names of letters"),
+        ({"1.npy": X}, "names of letters"),
+        ({"n" * 64 + ".npy": X}, "names of letters"),
+        ({"category.npy": X}, "the name is the wire's own: choose another one"),
+        ({"x.npy": X, "x0.npy": npy([1, 2, 3])}, "two columns have the name x0"),
+        ({"x.npy": X, "y0.npy": npy(X3), "y.npy": npy([[1]] * 3)}, "two columns have the name y0"),
+        ({}, "has 0 members"),
+        ({f"n{number}.npy": Y for number in range(65)}, "has 65 members; taken are 1 to 64"),
     ],
 )
 def test_other_members_are_refused_and_no_name_is_a_path(
-    write: Write, tmp_path: Path, members: dict[str, bytes]
+    write: Write, tmp_path: Path, members: dict[str, bytes], text: str
 ) -> None:
     """D-SLIP."""
     path = write(npz(members))
 
-    assert "taken are x and y alone" in refusal_of(read_npz, path).message
+    assert text in refusal_of(read_npz, path).message
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_the_most_members_with_the_longest_names_are_taken(write: Write) -> None:
+    names = [f"{number:n>63}" for number in range(64)]
+    content = npz({f"{name}.npy": npy([1, 2]) for name in names})
+
+    assert list(read_npz(write(content)).columns) == names
 
 
 def test_a_repeated_member_is_refused(write: Write) -> None:
@@ -132,7 +153,7 @@ def test_a_repeated_member_is_refused(write: Write) -> None:
         with pytest.warns(UserWarning, match="Duplicate"):
             archive.writestr("x.npy", X)
 
-    assert "taken are x and y alone" in refusal_of(read_npz, write(file.getvalue())).message
+    assert "members of different names" in refusal_of(read_npz, write(file.getvalue())).message
 
 
 def test_a_hundred_thousand_members_are_refused_unread(write: Write) -> None:
@@ -170,6 +191,15 @@ def test_a_member_that_grows_a_thousandfold_is_refused_unread(write: Write) -> N
 
     assert "x.npy claims 75497600 bytes" in refusal.message
     assert "at most 200 times" in refusal.message
+
+
+def test_members_may_not_grow_that_much_together_either(write: Write) -> None:
+    """D-BOMB: each of them alone would be small enough to do as it likes."""
+    part = npy(np.zeros((5 << 20, 1)))
+
+    refusal = refusal_of(read_npz, write(npz({"a.npy": part, "b.npy": part})))
+
+    assert "the archive claims 83886336 bytes" in refusal.message
 
 
 def patched(content: bytes, field_offset: int, value: bytes) -> bytes:
@@ -237,7 +267,7 @@ def test_an_archive_in_parts_is_refused(write: Write) -> None:
     content = npz({"x.npy": X})
     parts = content[:-22] + struct.pack("<4s4H", b"PK\5\6", 1, 0, 1, 1) + content[-10:]
 
-    assert "taken are x and y alone" in refusal_of(read_npz, write(parts)).message
+    assert "one of several parts" in refusal_of(read_npz, write(parts)).message
 
 
 def test_a_pickled_member_is_refused(write: Write) -> None:

@@ -158,3 +158,45 @@ def test_reports_are_no_wider_than_a_terminal(count: int) -> None:
 
     assert max(map(len, text.splitlines())) <= 150
     assert ("most confused of" in text) == (count > 12)
+
+
+def test_several_labels_are_measured_each(
+    twofold: CommandLine, servers: Servers, tmp_path: Path
+) -> None:
+    """The fake says yes where a > b, else no: of the third row it says yes, which is not there."""
+    servers.inferer.is_multilabel = True
+    servers.inferer.properties = {"task": "multilabel", "targets": '["no", "yes"]'}
+    file = tmp_path / "truth.csv"
+    file.write_text("a,b,no,yes\n2,1,0,1\n1,2,true,FALSE\n2,1,0,0\n")
+
+    result = twofold("evaluate", "digits", "--data", str(file))
+
+    assert result.exit_code == 0
+    summary, labels = result.stdout.rstrip("\n").split("\n\n")
+    assert summary.splitlines() == [
+        "rows          3",
+        "accuracy      0.6667 (every label right)",
+        "Hamming loss  0.1667",
+        "F1            macro 0.8333  micro 0.8000",
+        "log loss      5.756 nats",
+    ]
+    assert labels.splitlines()[1:] == [
+        "no     1.0000     1.0000  1.0000  1",
+        "yes    0.5000     1.0000  0.6667  1",
+    ]
+    found = json.loads(twofold("evaluate", "digits", "--data", str(file), "--json").stdout)
+    assert found["multilabel"]["labels"][1]["precision"] == 0.5
+
+
+def test_a_label_that_is_no_flag_is_named(
+    twofold: CommandLine, servers: Servers, tmp_path: Path
+) -> None:
+    servers.inferer.is_multilabel = True
+    servers.inferer.properties = {"task": "multilabel", "targets": '["no", "yes"]'}
+    file = tmp_path / "truth.csv"
+    file.write_text("a,b,no,yes\n2,1,0,1\n1,2,0,maybe\n")
+
+    result = twofold("evaluate", "digits", "--data", str(file))
+    assert "row 2, column yes is 'maybe'; needed are 0 and 1" in result.stderr
+    result = twofold("evaluate", "digits", "--data", str(file), "--target", "yes")
+    assert "needed for each of its labels: no, yes" in " ".join(result.stderr.split())

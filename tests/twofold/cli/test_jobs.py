@@ -7,7 +7,7 @@ import pytest
 from tests.twofold.cli.conftest import CommandLine
 from tests.twofold.client.service import progress
 from tests.twofold.client.serving import Servers
-from twofold.v1 import training_pb2
+from twofold.v1 import spec_pb2, training_pb2
 
 
 @pytest.fixture
@@ -78,6 +78,24 @@ def test_get_shows_what_is_known(twofold: CommandLine, servers: Servers, job: st
     assert "message" not in text
     assert found["state"] == "JOB_STATE_SUCCEEDED"
     assert found["progress"]["epoch"] == 3
+
+
+def test_get_shows_what_was_picked(twofold: CommandLine, servers: Servers, job: str) -> None:
+    finish(servers, job)
+    found = servers.training.jobs[f"jobs/{job}"]
+    found.spec.training.epochs = 3
+    found.progress.choices.MergeFrom(
+        spec_pb2.Choices(device="cpu", optimizer="adam, fused", warm_start="8 of 8 tensors of m@1")
+    )
+
+    trained = twofold("jobs", "get", job).stdout
+    found.spec.training.epochs = 0
+    as_it_came = twofold("jobs", "get", job).stdout
+
+    assert "warm start  8 of 8 tensors of m@1" in trained
+    assert "optimizer   adam, fused" in trained
+    assert "device      cpu" in as_it_came
+    assert "optimizer" not in as_it_came
 
 
 def test_get_of_an_unknown_job_says_so(twofold: CommandLine) -> None:

@@ -100,3 +100,28 @@ def test_display_is_a_bar_on_a_terminal_and_lines_elsewhere() -> None:
         assert isinstance(display, Bar)
     with display_on(Console(file=StringIO())) as display:
         assert isinstance(display, Lines)
+
+
+def test_weights_that_are_published_as_they_came_have_no_epochs() -> None:
+    """Nor a loss before they were measured."""
+    made = training_pb2.Progress(choices={"device": "cpu"})
+    measured = training_pb2.Progress(loss=0.25, metrics={"accuracy": 0.75})
+    phase = training_pb2.JOB_PHASE_EVALUATING
+
+    assert not figures(job(made, phase=phase))
+    assert figures(job(made, phase=phase, attempt_count=2)) == "attempt 2"
+    assert figures(job(measured, phase=phase)) == "loss 0.25  accuracy 0.75"
+
+
+def test_a_bar_without_epochs_says_what_is_done(capsys: pytest.CaptureFixture[str]) -> None:
+    screen = StringIO()
+    console = Console(file=screen, force_terminal=True, width=100)
+    made = training_pb2.Progress(loss=0.25, metrics={"accuracy": 0.75})
+
+    with display_on(console) as display:
+        display.show(event(phase=training_pb2.JOB_PHASE_EVALUATING, progress=made))
+
+    assert "evaluating" in screen.getvalue()
+    assert "loss 0.25" in screen.getvalue()
+    assert "0/0" not in screen.getvalue()
+    assert not capsys.readouterr().err

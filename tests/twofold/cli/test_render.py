@@ -5,7 +5,7 @@ import json
 import pytest
 
 from twofold.cli import render
-from twofold.v1 import model_pb2, training_pb2
+from twofold.v1 import dataset_pb2, graph_pb2, model_pb2, training_pb2
 
 
 def test_nothing_from_outside_can_forge_a_line_or_colour_a_terminal() -> None:
@@ -58,3 +58,12 @@ def test_sizes(size_bytes: int, text: str) -> None:
 )
 def test_version_names(name: str, text: str) -> None:
     assert render.version_of(name) == text
+
+
+def test_an_array_is_told_with_its_type_and_shape() -> None:
+    array = dataset_pb2.Column(
+        kind=dataset_pb2.COLUMN_KIND_ARRAY, shape=[3, 6], data_type=graph_pb2.DATA_TYPE_FP32
+    )
+
+    assert render.column_kind(array) == "array FP32[3, 6]"
+    assert render.column_kind(dataset_pb2.Column(kind=dataset_pb2.COLUMN_KIND_REAL)) == "real"

@@ -9,6 +9,8 @@ import pytest
 from tests.twofold.cli.conftest import CommandLine
 from tests.twofold.client.serving import Servers
 from twofold import errors
+from twofold.cli.models import lineage_of
+from twofold.v1.model_pb2 import Lineage, ModelVersion
 
 
 def test_put_prints_the_identifier_and_the_columns(twofold: CommandLine, tmp_path: Path) -> None:
@@ -102,6 +104,30 @@ def test_lineage_of_a_version_alias_or_the_current_one(
     assert "job       01HZZZZZZZZZZZZZZZZZZZZZZZ" in text
     assert "dataset   builtin/xor" in text
     assert found["manifest"]["lineage"]["epoch"] == 42
+
+
+@pytest.mark.parametrize(
+    ("lineage", "told"),
+    [
+        (Lineage(epoch=3, training_row_count=80, validation_row_count=20), "80 training, 20 held"),
+        (Lineage(training_row_count=80), "80 measured, none trained on"),
+        (Lineage(training_row_count=80, validation_row_count=20), "20 measured, none trained on"),
+    ],
+)
+def test_lineage_of_weights_as_they_came_says_that_nothing_was_trained(
+    lineage: Lineage, told: str
+) -> None:
+    version = ModelVersion()
+    version.manifest.lineage.MergeFrom(lineage)
+
+    assert str(lineage_of(version)["rows"]).startswith(told)
+
+
+def test_lineage_names_the_version_that_training_began_from() -> None:
+    version = ModelVersion()
+    version.manifest.lineage.parent = "models/digits/versions/2"
+
+    assert lineage_of(version)["parent"] == "digits@2"
 
 
 def test_rm_withdraws_and_tells_what_is_served(twofold: CommandLine, servers: Servers) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.twofold import losses
 from tests.twofold.cli.conftest import CommandLine
 from tests.twofold.client.serving import Servers
 from twofold import errors
@@ -220,3 +221,18 @@ def test_ctrl_c_leaves_the_job_running_and_says_how_to_go_on(spec: Path, servers
     assert f"twofold jobs cancel {job}" in rest
     assert "Traceback" not in rest
     assert servers.script.count("CancelTrainingJob") == 0
+
+
+def test_a_loss_of_the_users_is_sent_with_the_spec(
+    twofold: CommandLine, servers: Servers, spec: Path, tmp_path: Path
+) -> None:
+    """What the file names was traced before: the tracer is not this test's matter."""
+    file = tmp_path / "own_losses.py"
+    file.write_text("from tests.twofold import losses\nown = losses.squared()\n")
+
+    result = twofold("train", str(spec), "--loss", f"{file}:own", "--no-watch")
+
+    assert result.exit_code == 0
+    assert created(servers).training.loss_graph == losses.squared()
+    missing = twofold("train", str(spec), "--loss", f"{file}:other", "--no-watch")
+    assert "a name that own_losses.py defines" in missing.stderr

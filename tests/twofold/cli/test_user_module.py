@@ -76,3 +76,35 @@ def test_a_file_that_is_missing_or_breaks_is_told(tmp_path: Path, file: Path) ->
 
     with pytest.raises(InvalidField, match=r"my_nets\.py cannot be imported: ModuleNotFoundError"):
         user_module.load(f"{file}:Wide", [])
+
+
+LOSSES = """
+class Scaled:
+    def __init__(self, by=2):
+        self.by = by
+
+def squared(output, target):
+    return (output - target) ** 2
+
+ready = Scaled(3)
+"""
+
+
+def test_a_loss_is_a_function_as_it_is_or_an_instance(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    path = tmp_path / "my_losses.py"
+    path.write_text(LOSSES, encoding="utf-8")
+
+    function = user_module.load_loss(f"{path}:squared")
+    assert callable(function)
+    assert function(3, 1) == 4
+    assert vars(user_module.load_loss(f"{path}:Scaled")) == {"by": 2}
+    assert vars(user_module.load_loss(f"{path}:ready")) == {"by": 3}
+    with pytest.raises(InvalidField, match=r"--loss is gone; allowed: a name that my_losses\.py"):
+        user_module.load_loss(f"{path}:gone")
+    with pytest.raises(
+        InvalidField, match=r"--loss is .*; allowed: FILE\.py:NAME, NAME being a fun"
+    ):
+        user_module.load_loss("squared")

@@ -24,16 +24,24 @@ class _Message(Protocol):
 @dataclass
 class FakeInferer:
     """A model "digits" with labels "no" and "yes"; the answer is "yes" where the first number of a
-    row is greater than the second, or the first category is "yes".
+    row is greater than the second, or the first category is "yes", or an array's sum is above 0.
     """
 
     script: Script
     version: int = 3
     numeric_columns: list[str] = field(default_factory=lambda: ["a", "b"])
     category_columns: list[str] = field(default_factory=list[str])
+    arrays: dict[str, tuple[str, list[int]]] = field(
+        default_factory=dict[str, "tuple[str, list[int]]"]
+    )
+    """Datatypes and shapes of rows of inputs that are arrays."""
+    is_raw: bool = False
+    """Answers the first array as "maps", and its rows' sums as "total"."""
     properties: dict[str, str] = field(default_factory=dict[str, str])
     """Properties beside (and before) those of the columns."""
     is_regression: bool = False
+    is_multilabel: bool = False
+    """Whether "no" and "yes" are labels that a row may have both of."""
     on_infer: Callable[[], object] = lambda: None
     requests: list[oip.ModelInferRequest] = field(default_factory=list[oip.ModelInferRequest])
     inputs: list[dict[str, tensors.Array]] = field(default_factory=list[dict[str, tensors.Array]])
@@ -90,10 +98,21 @@ class FakeInferer:
             name=request.name,
             versions=[str(self.version)],
             platform="twofold_torch",
+            inputs=[
+                oip.ModelMetadataResponse.TensorMetadata(
+                    name=name, datatype=datatype, shape=[-1, *shape]
+                )
+                for name, (datatype, shape) in self.arrays.items()
+            ],
+            outputs=[
+                oip.ModelMetadataResponse.TensorMetadata(name=name)
+                for name in (("maps", "total") if self.is_raw else ())
+            ],
             properties={
                 "version": str(self.version),
                 "numeric_columns": json.dumps(self.numeric_columns),
                 "category_columns": json.dumps(self.category_columns),
+                "array_columns": json.dumps(list(self.arrays)),
                 "labels": json.dumps([] if self.is_regression else ["no", "yes"]),
                 "target": "label",
                 **self.properties,
@@ -125,7 +144,13 @@ class FakeInferer:
         return answer
 
     def _answers(self, inputs: dict[str, tensors.Array]) -> dict[str, tensors.Array]:
-        if "x" in inputs:
+        if self.arrays:
+            first = inputs[next(iter(self.arrays))]
+            total = first.reshape(len(first), -1).sum(axis=1)
+            if self.is_raw:
+                return {"maps": first, "total": total}
+            is_yes = total > 0
+        elif "x" in inputs:
             x = inputs["x"]
             is_yes = x[:, 0] > x[:, 1]
             if self.is_regression:
@@ -133,6 +158,8 @@ class FakeInferer:
         else:
             is_yes = inputs["category"][:, 0] == b"yes"
         probabilities = np.stack([~is_yes, is_yes], axis=1).astype(np.float32)
+        if self.is_multilabel:
+            return {"probabilities": probabilities, "label": probabilities >= 0.5}
         labels = np.array([[b"yes"] if yes else [b"no"] for yes in is_yes], dtype=np.object_)
         return {"probabilities": probabilities, "label": labels}
 

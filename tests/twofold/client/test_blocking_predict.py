@@ -85,3 +85,50 @@ def test_inference_tells_about_the_server(client: Client) -> None:
     assert inference.statistics("digits", "3")[0].version == "3"
     assert len(inference.index()) == 2
     assert len(inference.index(is_ready=True)) == 1
+
+
+IMAGES = np.arange(-6, 6).reshape(2, 2, 1, 3)
+
+
+def test_arrays_are_sent_as_they_are_and_raw_outputs_come_back(
+    client: Client, servers: Servers
+) -> None:
+    servers.inferer.arrays, servers.inferer.is_raw = {"image": ("FP32", [2, 1, 3])}, True
+
+    prediction = client.predict("digits", {"image": IMAGES.astype(np.uint8)})
+
+    (sent,) = servers.inferer.inputs
+    assert (sent["image"].dtype, sent["image"].shape) == (np.float32, (2, 2, 1, 3))
+    assert prediction.outputs["maps"].shape == (2, 2, 1, 3)
+    assert prediction.outputs["total"].shape == (2,)
+    with pytest.raises(KeyError):
+        _ = prediction.labels
+
+
+def test_an_array_alone_is_input_x(client: Client, servers: Servers) -> None:
+    servers.inferer.arrays = {"x": ("INT64", [2, 1, 3])}
+
+    assert client.predict("digits", IMAGES).labels.tolist() == ["no", "yes"]
+    assert servers.inferer.inputs[0]["x"].dtype == np.int64
+
+
+def test_arrays_beside_columns_are_cast_as_the_model_has_them(
+    client: Client, servers: Servers
+) -> None:
+    servers.inferer.arrays = {"image": ("FP32", [2, 1, 3]), "ids": ("INT64", [2])}
+    columns = {"a": [1, 2], "b": [3, 4], "image": IMAGES, "ids": np.ones((2, 2), np.int8)}
+
+    client.predict("digits", columns)
+
+    sent = servers.inferer.inputs[0]
+    assert {name: (array.dtype, array.shape) for name, array in sent.items()} == {
+        "x": (np.float32, (2, 2)),
+        "image": (np.float32, (2, 2, 1, 3)),
+        "ids": (np.int64, (2, 2)),
+    }
+    with pytest.raises(errors.InvalidTensor, match="column ids is missing; digits needs a, b, "):
+        client.predict("digits", {name: columns[name] for name in ("a", "b", "image")})
+    with pytest.raises(errors.InvalidTensor, match="column image has shape"):
+        client.predict("digits", {**columns, "image": [1, 2]})
+    with pytest.raises(errors.InvalidTensor, match="different numbers of rows"):
+        client.predict("digits", {**columns, "image": IMAGES[:1]})

@@ -58,7 +58,8 @@ def test_other_inputs_keep_their_kind() -> None:
         {
             "category": [["red", "grün"]],
             "half": np.array([[1.5]], dtype=np.float16),
-            "index": np.array([[3]], dtype=np.uint8),
+            "pixel": np.array([[3]], dtype=np.uint8),
+            "index": np.array([[3]], dtype=np.int16),
             "mask": [[True]],
             "raw": np.array([[b"\xff"]], dtype=np.object_),
         }
@@ -66,8 +67,9 @@ def test_other_inputs_keep_their_kind() -> None:
 
     assert inputs["category"].tolist() == [[b"red", "grün".encode()]]
     assert inputs["half"].dtype == np.float32
+    assert inputs["pixel"].dtype == np.float32
     assert inputs["index"].dtype == np.int64
-    assert inputs["mask"].dtype == np.bool_
+    assert inputs["mask"].dtype == np.float32
     assert inputs["raw"].tolist() == [[b"\xff"]]
 
 
@@ -154,3 +156,27 @@ def test_version_of_other_servers_may_be_no_number() -> None:
     assert prediction.version == 0
     with pytest.raises(KeyError):
         _ = prediction.labels
+
+
+def test_labels_of_a_row_are_flags_where_there_are_several() -> None:
+    flags = np.array([[True, False], [False, False]])
+    several = predictions.Prediction(model="m", version=1, outputs={"label": flags}, parameters={})
+    one = np.array([[b"yes"]], dtype=np.object_)
+    single = predictions.Prediction(model="m", version=1, outputs={"label": one}, parameters={})
+
+    assert several.has_label is flags
+    assert single.labels.tolist() == ["yes"]
+    with pytest.raises(KeyError, match="has_label"):
+        _ = several.labels
+    with pytest.raises(KeyError, match="see labels"):
+        _ = single.has_label
+
+
+def test_a_signature_names_its_targets_and_its_task() -> None:
+    properties = {"targets": '["u", "v"]', "task": "multilabel", "labels": '["u", "v"]'}
+
+    found = predictions.signature_of(pb.ModelMetadataResponse(name="m", properties=properties))
+
+    assert (found.targets, found.task) == (("u", "v"), "multilabel")
+    bare = predictions.signature_of(pb.ModelMetadataResponse(name="m"))
+    assert (bare.targets, bare.task) == ((), "")

@@ -106,7 +106,8 @@ def test_other_bytes_than_the_manifest_says_are_refused(
 
 
 def test_a_digest_that_does_not_fit_is_refused(servers: Servers, tmp_path: Path) -> None:
-    servers.models.files["graph.pb"] = b"grapH"
+    whole = VERSION_FILES["graph.pb"]
+    servers.models.files["graph.pb"] = whole[:-1] + bytes([whole[-1] ^ 1])
 
     with pytest.raises(errors.Corrupt, match=r"graph.pb is not what its digest says"):
         blocking(servers.connection(), 1, tmp_path / "out")

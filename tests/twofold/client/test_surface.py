@@ -29,6 +29,7 @@ NOT_OFFERED = {"/inference.GRPCInferenceService/ModelStreamInfer"}
 )
 def test_import_brings_neither_torch_nor_a_server(statement: str) -> None:
     heavy = ["torch", "pyarrow", "redis", "prometheus_client", "pydantic", "trainer", "inferer"]
+    heavy += ["matplotlib", "plotille"]
     code = f"{statement}\nimport sys\nprint([name for name in {heavy} if name in sys.modules])"
 
     found = subprocess.run(  # noqa: S603 - our own code

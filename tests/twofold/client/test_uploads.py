@@ -1,6 +1,7 @@
 """What an upload sends."""
 
 import hashlib
+from collections.abc import Mapping
 from io import BytesIO
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 from numpy.typing import ArrayLike
 
 from twofold import errors
-from twofold.client import uploads
+from twofold.client import submission, uploads
 from twofold.client.retry import RetryPolicy
 from twofold.v1 import dataset_pb2
 
@@ -146,6 +147,22 @@ def test_targets_of_every_kind_are_packed_without_pickle(y: ArrayLike, tmp_path:
         assert archive["y"].tolist() == np.asarray(y).reshape(-1).tolist()
 
 
+@pytest.mark.parametrize(
+    "x", [np.ones((3, 2, 2)), {"image": np.ones((3, 2, 2)), "age": [1, 2, 3], "word": ["a"] * 3}]
+)
+def test_arrays_of_any_rank_are_members(
+    x: ArrayLike | Mapping[str, ArrayLike], tmp_path: Path
+) -> None:
+    file = tmp_path / "a.npz"
+    file.write_bytes(content(uploads.from_arrays(x, [0, 1, 0])))
+
+    expected = x if isinstance(x, Mapping) else {"x": x}
+    with np.load(file, allow_pickle=False) as archive:
+        assert set(archive) == {*expected, "y"}
+        for name, array in expected.items():
+            assert np.array_equal(archive[name], array)
+
+
 def test_same_arrays_make_the_same_bytes() -> None:
     first, second = (uploads.from_arrays(np.eye(3), ["a", "b", "c"]) for _ in range(2))
 
@@ -158,11 +175,73 @@ def test_same_arrays_make_the_same_bytes() -> None:
         ([1.0, 2.0], [1, 2], r"x is float64 \[2\]; expected numbers \[rows, columns\]"),
         ([["a"], ["b"]], [1, 2], "x is <U1"),
         ([[1.0], [2.0]], [1, 2, 3], "x has 2 rows, but y has 3"),
-        ([[1.0], [2.0]], [[1, 2], [3, 4]], "y is int64"),
+        ([[1.0], [2.0]], [[["a", "b"]], [["c", "d"]]], "y is <U1"),
+        ([[1.0], [2.0]], [["a", "b"], ["c", "d"]], "y is <U1"),
         ([[1.0], [2.0]], np.array([1, "a"], dtype=np.object_), "y is object"),
         ([[1.0], [2.0]], [b"a", b"b"], "y is |S1"),
+        ({"y": [[1.0]]}, [1], "'y' cannot be an array's name"),
+        ({"file": [[1.0]]}, [1], "'file' cannot be"),
+        ({"a b": [[1.0]]}, [1], "'a b' cannot be"),
+        ({"image": np.zeros((2, 3, 3))}, [1], "image has 2 rows, but y has 1"),
+        ({"image": [["a"]]}, [1], r"image is <U1 \[1, 1\]; expected numbers"),
+        ({"image": 1.0}, [1], r"image is float64 \[\]; expected"),
     ],
 )
-def test_other_arrays_are_refused(x: ArrayLike, y: ArrayLike, message: str) -> None:
+def test_other_arrays_are_refused(
+    x: ArrayLike | Mapping[str, ArrayLike], y: ArrayLike, message: str
+) -> None:
     with pytest.raises(errors.InvalidData, match=message):
         uploads.from_arrays(x, y)
+
+
+def members(upload: uploads.Upload) -> dict[str, np.ndarray]:
+    with upload.open() as file, np.load(file) as archive:
+        return dict(archive)
+
+
+def test_several_targets_and_weights_go_up_beside_the_rows() -> None:
+    x, y, weight = np.ones((3, 2)), np.arange(6).reshape(3, 2), [1, 0, 2.5]
+
+    found = members(uploads.from_arrays(x, y, weight=weight))
+
+    assert list(found) == ["x", uploads.WEIGHT, "y"]
+    assert found["y"].tolist() == y.tolist()
+    assert found["weight"].tolist() == weight
+    assert uploads.target_names(y) == ["y0", "y1"]
+    assert uploads.target_names([[1], [2]]) == uploads.target_names([1, 2]) == ["y"]
+
+
+@pytest.mark.parametrize("weight", [[1, 2], [[1], [2], [3]], ["a", "b", "c"]])
+def test_other_weights_are_refused(weight: ArrayLike) -> None:
+    with pytest.raises(errors.InvalidData, match=r"sample_weight is .*; expected numbers \[3\]"):
+        uploads.from_arrays(np.ones((3, 2)), [1, 2, 3], weight=weight)
+
+
+def test_a_spec_names_the_targets_and_the_weight_that_came_with_the_rows() -> None:
+    x, y, tree = np.ones((3, 2)), np.ones((3, 2)), {"model": "m"}
+
+    spec = submission.of_call(x, y, tree, None, [1, 2, 3]).spec
+    assert (list(spec.data.targets), spec.data.weight) == (["y0", "y1"], "weight")
+    named = {"model": "m", "data": {"target": "y1", "weight": "x0"}}
+    spec = submission.of_call(x, y, named, None, [1, 2, 3]).spec
+    assert (spec.data.target, list(spec.data.targets), spec.data.weight) == ("y1", [], "x0")
+    spec = submission.of_call(x, y[:, 0], tree, None).spec
+    assert not spec.HasField("data")
+    with pytest.raises(TypeError, match="train takes"):
+        submission.of_call(tree, None, None, "xor", [1, 2, 3])
+
+
+def test_arrays_go_up_with_several_targets_and_weights() -> None:
+    images, y = np.ones((3, 1, 2, 2), np.float32), np.ones((3, 2))
+
+    sent = submission.of_call({"image": images}, y, {"model": "m"}, None, [1, 2, 3])
+
+    assert sent.upload is not None
+    assert list(members(sent.upload)) == ["image", uploads.WEIGHT, "y"]
+    assert (list(sent.spec.data.targets), sent.spec.data.weight) == (["y0", "y1"], "weight")
+
+
+@pytest.mark.parametrize("name", ["y0", uploads.WEIGHT])
+def test_an_array_has_no_name_of_a_target_or_the_weight(name: str) -> None:
+    with pytest.raises(errors.InvalidData, match=f"'{name}' cannot be an array's name"):
+        uploads.from_arrays({name: [1, 2, 3]}, np.ones((3, 2)), weight=[1, 2, 3])

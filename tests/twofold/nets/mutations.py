@@ -7,9 +7,13 @@ from typing import Any
 import torch
 from google.protobuf.message import DecodeError, Message
 
+from tests.twofold.nets import architectures_sequence as sequence
+from tests.twofold.nets import architectures_table as table
+from tests.twofold.nets import architectures_vision as vision
 from tests.twofold.nets import graphs
+from tests.twofold.nets.architectures import ARCHITECTURES
 from twofold.errors import InvalidField
-from twofold.nets import bounds, meta, tables, values
+from twofold.nets import bounds, meta, tables, trace, values
 from twofold.nets.data_types import DATA_TYPES
 from twofold.nets.net import init
 from twofold.v1 import graph_pb2, spec_pb2
@@ -58,6 +62,15 @@ def seeds() -> list[graph_pb2.Graph]:
         _convolution(),
         _sequence(),
         _attention(),
+        *_traced(),
+    ]
+
+
+def _traced() -> list[graph_pb2.Graph]:
+    """What users write: functions of all kinds, and a computation for each mode."""
+    wanted = (sequence.WaveNet, sequence.MaskedFusion, vision.ConvNeXt, table.Experts)
+    return [
+        trace(each.made(), each.inputs()).graph for each in ARCHITECTURES if each.make in wanted
     ]
 
 
@@ -149,7 +162,7 @@ def _messages(message: Message) -> list[Message]:
 
 def _entries(field: Any, value: Any) -> list[Message]:  # noqa: ANN401 - a field of protobuf
     if field.message_type.GetOptions().map_entry:
-        return list(value.values())
+        return [value[key] for key in sorted(value)]  # a map's own order is of no seed
     return list(value) if field.is_repeated else [value]
 
 

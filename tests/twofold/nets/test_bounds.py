@@ -327,3 +327,16 @@ def test_the_loader_needs_torch_numpy_and_protobuf_alone() -> None:
     done = subprocess.run([sys.executable, "-c", code], check=False, timeout=25)  # noqa: S603 - ours
 
     assert done.returncode == 0
+
+
+def test_the_head_of_several_labels_takes_any_number_of_columns_of_format_2() -> None:
+    graph = graphs.of_nodes()
+    graph.head = graph_pb2.HEAD_MULTILABEL
+    with pytest.raises(InvalidField, match="2 with HEAD_MULTILABEL"):
+        bounds.check(graph)
+    graph.format_version = 2
+    graph.outputs.add(name="output", data_type=graph_pb2.DATA_TYPE_FP32, shape=[-1, 3])
+    bounds.check(graph)
+    graph.outputs[0].shape.append(2)
+    with pytest.raises(InvalidField, match=r"FP32\[-1, labels\] alone, for HEAD_MULTILABEL"):
+        bounds.check(graph)

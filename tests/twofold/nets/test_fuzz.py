@@ -39,7 +39,7 @@ def test_changed_fields_are_refused_or_run(graph: graph_pb2.Graph, seed: int) ->
 
 def test_mutations_break_graphs_and_leave_some_whole() -> None:
     """A fuzz test that only ever refuses, or never does, tests little."""
-    source = random.Random(5)  # noqa: S311 - likewise
+    source = random.Random(8)  # noqa: S311 - likewise
     found: list[str] = []
     for _ in range(60):
         changed = graph_pb2.Graph.FromString(source.choice(_DATA))

@@ -64,6 +64,17 @@ def _unary() -> list[Any]:
     ]
 
 
+def test_a_convolution_of_too_many_sides_is_refused_as_on_a_device() -> None:
+    """torch's own meta lets it pass."""
+    x, weight = torch.empty(2, 3, 8, device="meta"), torch.empty(4, 3, 3, device="meta")
+    operation = torch.ops.aten.convolution.default
+    for sides in ([1, 1], [1, 1, 1]):
+        with pytest.raises(TypeError, match=r"stride \[1, 1.* for 1 dimensions"):
+            meta_shortcuts.run(operation, (x, weight, None, sides, [0], [1], False, [0], 1), {})
+    whole = meta_shortcuts.run(operation, (x, weight, None, [2], [0], [1], False, [0], 1), {})
+    assert list(whole.shape) == [2, 4, 3]
+
+
 def test_what_is_not_usual_is_left_to_torch() -> None:
     aten = torch.ops.aten
     table, row = _tensors()[0], _tensors()[1]

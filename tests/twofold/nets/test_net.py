@@ -11,6 +11,7 @@ from torch import Tensor
 from tests.twofold.nets import graphs
 from twofold.errors import Corrupt, InvalidField, InvalidTensor
 from twofold.nets import bounds, tables
+from twofold.nets.modules import CLASSES
 from twofold.nets.net import Net, init, load
 from twofold.nets.values import integers, literal, node, nodes
 from twofold.v1 import graph_pb2, spec_pb2
@@ -118,6 +119,23 @@ def test_eval_mode_runs_its_own_nodes() -> None:
 
     assert net.train()(torch.ones(1, 1)).item() == 2.0
     assert net.eval()(torch.ones(1, 1)).item() == 3.0
+
+
+def test_the_mode_reaches_every_module() -> None:
+    net = init(graphs.built(spec_pb2.FAMILY_MLP, spec_pb2.LOSS_CROSS_ENTROPY), 0)
+    assert len(list(net.modules())) > 3
+
+    for mode in (False, True):
+        assert net.train(mode) is net
+        assert {module.training for module in net.modules()} == {mode}
+    assert {module.training for module in net.eval().modules()} == {False}
+
+
+def test_no_permitted_class_has_a_switch_of_its_own() -> None:
+    """Net.train sets every module's mode itself."""
+    own = [kind for kind in CLASSES.values() if kind.train is not torch.nn.Module.train]
+
+    assert own == []
 
 
 def test_a_trainable_state_is_a_parameter() -> None:

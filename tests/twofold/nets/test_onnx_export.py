@@ -13,6 +13,8 @@ import pytest
 import torch
 
 from tests.inferer import artifacts
+from tests.twofold import arrays
+from tests.twofold.nets import families
 from tests.twofold.nets.test_registry import served
 from twofold import errors
 from twofold.nets import catalogue, onnx_export
@@ -33,6 +35,14 @@ def binary(family: spec_pb2.Family, seed: int = 0) -> Made:
     network = spec_pb2.NetworkSpec(family=family)
     graph = catalogue.build(network, BINARY, scaling=True, loss=spec_pb2.LOSS_UNSPECIFIED)
     return BINARY, init(graph, seed).eval()
+
+
+def embedded() -> Made:
+    """Embeddings of a category whose values may be unknown."""
+    network = spec_pb2.NetworkSpec(family=spec_pb2.FAMILY_EMBEDDING_MLP, hidden=[4])
+    spec = artifacts.CLASSES
+    graph = catalogue.build(network, spec, scaling=True, loss=spec_pb2.LOSS_UNSPECIFIED)
+    return spec, init(graph, 2).eval()
 
 
 def export(made: Made, out: Path) -> onnx_export.Exported:
@@ -61,8 +71,19 @@ def run(path: Path, inputs: Mapping[str, Array]) -> dict[str, Any]:
         artifacts.constant(3),
         binary(spec_pb2.FAMILY_LOGISTIC),
         binary(spec_pb2.FAMILY_PERCEPTRON),
+        embedded(),
+        artifacts.module(arrays.conv(maps=True), "a", "b"),
+        artifacts.module(arrays.tokens(), "a", "b"),
     ],
-    ids=["classes and categories", "regression", "sigmoid", "step"],
+    ids=[
+        "classes and categories",
+        "regression",
+        "sigmoid",
+        "step",
+        "embeddings",
+        "raw images",
+        "identifiers",
+    ],
 )
 def test_an_export_answers_like_the_version(made: Made, tmp_path: Path) -> None:
     spec, net = made
@@ -79,6 +100,53 @@ def test_an_export_answers_like_the_version(made: Made, tmp_path: Path) -> None:
                 assert found[name].tolist() == [[cell.decode()] for [cell] in array.tolist()]
             else:
                 np.testing.assert_allclose(found[name], array, rtol=1e-5, atol=1e-6)
+
+
+class Together(torch.nn.Module):
+    """Several nets side by side: exporting one takes seconds, all of them hardly more."""
+
+    def __init__(self, nets: Mapping[str, Net], counts: Mapping[str, int]) -> None:
+        super().__init__()
+        self.nets = torch.nn.ModuleDict(nets)
+        self.counts = counts
+
+    def forward(self, *inputs: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        answers: list[torch.Tensor] = []
+        for name, net in self.nets.items():
+            count = self.counts[name]
+            answers.append(net(*inputs[:count]))
+            inputs = inputs[count:]
+        return tuple(answers)
+
+
+def test_every_deep_family_answers_the_same_in_onnx() -> None:
+    """Any batch: also one row, where a size of 1 could have been taken for the batch."""
+    graphs = {
+        spec_pb2.Family.Name(family): families.built(network).graph
+        for family, network in families.NETWORKS.items()
+    }
+    nets = {name: init(graph, 0).eval() for name, graph in graphs.items()}
+    counts = {name: len(graph.inputs) for name, graph in graphs.items()}
+    together = Together(nets, counts)
+    names = [f"i{place}" for place in range(sum(counts.values()))]
+
+    def rows(count: int) -> list[torch.Tensor]:
+        return [tensor for graph in graphs.values() for tensor in families.rows(graph, count)]
+
+    arrays = [tensor.numpy() for tensor in rows(3)]
+    model = onnx_export.to_proto(together, arrays, names, list(nets))
+    session: Any = onnxruntime.InferenceSession(
+        model.SerializeToString(), providers=["CPUExecutionProvider"]
+    )
+
+    for count in (1, 5):
+        inputs = rows(count)
+        feed = {name: tensor.numpy() for name, tensor in zip(names, inputs, strict=True)}
+        found = session.run(list(nets), feed)
+        with torch.no_grad():
+            expected = together(*inputs)
+        for name, got, wanted in zip(nets, found, expected, strict=True):
+            np.testing.assert_allclose(got, wanted.numpy(), rtol=1e-4, atol=1e-5, err_msg=name)
 
 
 def test_names_types_and_batch_are_the_signatures(tmp_path: Path) -> None:
@@ -192,3 +260,39 @@ def test_the_command_pulls_and_exports(tmp_path: Path, monkeypatch: pytest.Monke
         "onnxruntime gives the answers of all 4 golden rows",
     ]
     assert run(out, {"x": np.zeros((2, 2), np.float32)})["value"].tolist() == [[3], [3]]
+
+
+def several(task: spec_pb2.Task, family: spec_pb2.Family) -> Made:
+    """Three targets of two numbers."""
+    names = ["u", "v", "w"]
+    spec = model_pb2.FeatureSpec(
+        numeric_columns=["a", "b"],
+        target="u",
+        targets=names,
+        task=task,
+        labels=names if task == spec_pb2.TASK_MULTILABEL else [],
+    )
+    network = spec_pb2.NetworkSpec(family=family)
+    graph = catalogue.build(network, spec, scaling=True, loss=spec_pb2.LOSS_UNSPECIFIED)
+    return spec, init(graph, 0).eval()
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        several(spec_pb2.TASK_MULTILABEL, spec_pb2.FAMILY_LOGISTIC),
+        several(spec_pb2.TASK_REGRESSION, spec_pb2.FAMILY_LINEAR),
+    ],
+    ids=["labels", "targets"],
+)
+def test_several_answers_a_row_are_exported(made: Made, tmp_path: Path) -> None:
+    spec, net = made
+    inputs = artifacts.raw_inputs(spec, 5)
+    expected = artifacts.answer(spec, net, inputs)
+
+    found = run(export(made, tmp_path / "m.onnx").path, inputs)
+
+    assert list(found) == list(expected)
+    for name, array in expected.items():
+        assert found[name].dtype == array.dtype
+        np.testing.assert_allclose(found[name], array, rtol=1e-5, atol=1e-6)

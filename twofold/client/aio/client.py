@@ -7,15 +7,15 @@ from typing import Self, overload
 
 from numpy.typing import ArrayLike
 
-from twofold.client import modules
+from twofold.client import losses, modules
 from twofold.client.aio.jobs import AsyncJobHandle, AsyncJobs
 from twofold.client.aio.resources import AsyncDatasets, AsyncInference, AsyncModels
 from twofold.client.aio.transport import AsyncTransport
 from twofold.client.calls.jobs import CreateOptions
 from twofold.client.channels import INFER_ADDRESS, TRAIN_ADDRESS, Connection
 from twofold.client.predictions import Prediction, Rows
-from twofold.client.submission import Spec, Submission, of_call
-from twofold.v1 import spec_pb2
+from twofold.client.submission import Arrays, Spec, Submission, of_call
+from twofold.v1 import dataset_pb2, spec_pb2
 
 
 class AsyncClient:
@@ -36,17 +36,19 @@ class AsyncClient:
         self._transport = AsyncTransport(connection or Connection(train=train, infer=infer))
         self.jobs = AsyncJobs(self._transport)
         self.datasets = AsyncDatasets(self._transport)
-        self.models = AsyncModels(self._transport)
+        self.models = AsyncModels(self._transport, self._submit)
         self.inference = AsyncInference(self._transport)
 
     @overload
     async def train(
         self,
-        x: ArrayLike,
+        x: Arrays,
         y: ArrayLike,
         spec: Spec,
         *,
+        sample_weight: ArrayLike | None = None,
         module: object = None,
+        loss: object = None,
         options: CreateOptions | None = None,
     ) -> AsyncJobHandle: ...
     @overload
@@ -56,37 +58,58 @@ class AsyncClient:
         *,
         data: str | Path | None = None,
         module: object = None,
+        loss: object = None,
         options: CreateOptions | None = None,
     ) -> AsyncJobHandle: ...
-    async def train(
+    async def train(  # noqa: PLR0913 - what a training is made of, by keyword
         self,
-        x: ArrayLike | Spec,
+        x: Arrays | Spec,
         y: ArrayLike | None = None,
         spec: Spec | None = None,
         *,
         data: str | Path | None = None,
+        sample_weight: ArrayLike | None = None,
         module: object = None,
+        loss: object = None,
         options: CreateOptions | None = None,
     ) -> AsyncJobHandle:
         """Submits a job and answers with its handle; `.wait()` follows it to its version.
 
-        `train(x, y, spec)` uploads rows `x` [rows, columns] with targets `y` [rows], numbers or
-        text. `train(spec, data=...)` trains on a file (uploaded unless the server has it), on a
-        data set's identifier, on "and", "or" or "xor", or on what the spec names.
+        `train(x, y, spec)` uploads rows `x` [rows, columns] with targets `y`, numbers or text
+        [rows], or numbers [rows, targets], and how much each row counts, `sample_weight` [rows];
+        `x` may be an array of more dimensions, or several by name, such as
+        {"image": ..., "age": ...}. `train(spec, data=...)` trains on a file (uploaded unless the
+        server has it), on a data set's identifier, on "and", "or" or "xor", or on what the spec
+        names.
 
         `module` is a torch.nn.Module, or what twofold.nets.trace made of one, to train instead of a
         family of the catalogue. It goes as a graph with its weights, never as code. Its inputs are
         told by the names of forward()'s arguments; see twofold.nets.packing.
+
+        `loss` is a function or a torch.nn.Module without parameters, or what
+        twofold.nets.trace_loss made of one, to train by instead of a built-in loss. It takes what
+        the network computes and the target, and goes as a graph, too.
 
         Raises:
             InvalidField: the spec is refused; names the field, the value and what is allowed.
             InvalidData: the data are refused; fields `row` and `column` where known.
             InvalidModule: the module cannot become a graph; names file and line.
         """
-        submission = await asyncio.to_thread(of_call, x, y, spec, data)
+        submission = await asyncio.to_thread(of_call, x, y, spec, data, sample_weight)
+        return await self._submit(submission, module, options, loss)
+
+    async def _submit(
+        self,
+        submission: Submission,
+        module: object,
+        options: CreateOptions | None,
+        loss: object = None,
+    ) -> AsyncJobHandle:
         completed = await self._completed(submission)
         if module is not None:
             completed = await self._with_module(completed, module)
+        if loss is not None:
+            completed = await self._with_loss(completed, loss)
         return self.jobs.handle(await self.jobs.create(completed, options))
 
     async def _completed(self, submission: Submission) -> spec_pb2.TrainingSpec:
@@ -97,12 +120,21 @@ class AsyncClient:
     async def _with_module(
         self, spec: spec_pb2.TrainingSpec, module: object
     ) -> spec_pb2.TrainingSpec:
-        columns = modules.builtin_columns(spec.data.dataset)
-        if columns is None:
-            columns = (await self.datasets.get(spec.data.dataset)).columns
+        columns = (await self._dataset_of(spec)).columns
         packed = await asyncio.to_thread(modules.pack, module, columns, spec.data)
         weights = await self.datasets.put(modules.weights_of(packed, spec.model))
         return modules.completed(spec, packed, weights)
+
+    async def _with_loss(self, spec: spec_pb2.TrainingSpec, loss: object) -> spec_pb2.TrainingSpec:
+        graph = losses.ready(loss)
+        if graph is None:
+            dataset = await self._dataset_of(spec)
+            graph = await asyncio.to_thread(losses.trace, loss, spec, dataset)
+        return losses.completed(spec, graph)
+
+    async def _dataset_of(self, spec: spec_pb2.TrainingSpec) -> dataset_pb2.Dataset:
+        name = spec.data.dataset
+        return modules.builtin_dataset(name) or await self.datasets.get(name)
 
     async def predict(
         self,
@@ -115,9 +147,9 @@ class AsyncClient:
     ) -> Prediction:
         """Answers one batch by the model's current version, or by `version` or `alias`.
 
-        `rows` are numbers [rows, columns], sent as float32; or input tensors by name, such as
-        {"x": ..., "category": ...}, each [rows, columns]; or columns by name, each [rows], which
-        the model's own metadata put in order.
+        `rows` are numbers [rows, columns], sent as float32, or the array [rows, ...] of input x; or
+        input tensors by name, such as {"x": ..., "image": ...}, each of two dimensions or more; or
+        columns by name, at least one of them [rows], which the model's own metadata put in order.
 
         Raises:
             InvalidTensor: the rows do not fit the model.

@@ -1,13 +1,17 @@
 """Data sets, models and inference of the asyncio client."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import TypeAlias
 
 from twofold import errors
 from twofold.client import uploads
+from twofold.client.aio.jobs import AsyncJobHandle
 from twofold.client.aio.listing import collect
 from twofold.client.aio.transport import AsyncTransport
 from twofold.client.calls import datasets, inference, models
+from twofold.client.calls.jobs import CreateOptions
 from twofold.client.downloads import Wanted
 from twofold.client.predictions import (
     SIGNATURE_ATTEMPTS,
@@ -21,8 +25,11 @@ from twofold.client.predictions import (
     version_text,
 )
 from twofold.client.pulling import Pull, Pulled
+from twofold.client.pushing import Labelled, prepared
+from twofold.client.submission import Submission
 from twofold.client.uploads import Upload
 from twofold.oip import inference_pb2
+from twofold.toml_spec import Tree
 from twofold.v1 import dataset_pb2, model_pb2
 
 
@@ -68,11 +75,16 @@ class AsyncDatasets:
         await self._transport.run(datasets.delete(dataset), timeout_s)
 
 
+#: Submits a job: rows and spec, the module or None, and options.
+Submit: TypeAlias = Callable[[Submission, object, CreateOptions | None], Awaitable[AsyncJobHandle]]
+
+
 class AsyncModels:
     """ModelService."""
 
-    def __init__(self, transport: AsyncTransport) -> None:
+    def __init__(self, transport: AsyncTransport, submit: Submit) -> None:
         self._transport = transport
+        self._submit = submit
 
     async def get(self, model: str, timeout_s: float | None = None) -> model_pb2.Model:
         """Reads a model."""
@@ -106,6 +118,20 @@ class AsyncModels:
     ) -> model_pb2.ModelVersion:
         """Withdraws a version: by default the next lower one is served. Idempotent."""
         return await self._transport.run(models.withdraw(model, version), timeout_s)
+
+    async def push(
+        self,
+        model: str,
+        module: object,
+        *,
+        data: Labelled,
+        weights: Path | str | None = None,
+        spec: Tree | None = None,
+        options: CreateOptions | None = None,
+    ) -> AsyncJobHandle:
+        """Publishes a torch module as it is, without training; see Models.push."""
+        submission = await asyncio.to_thread(prepared, model, module, data, weights, spec)
+        return await self._submit(submission, module, options)
 
     async def pull(
         self,

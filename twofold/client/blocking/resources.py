@@ -1,12 +1,16 @@
 """Data sets, models and inference of the blocking client."""
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeAlias
 
 from twofold import errors
 from twofold.client import uploads
+from twofold.client.blocking.jobs import JobHandle
 from twofold.client.blocking.listing import collect
 from twofold.client.blocking.transport import Transport
 from twofold.client.calls import datasets, inference, models
+from twofold.client.calls.jobs import CreateOptions
 from twofold.client.downloads import Wanted
 from twofold.client.predictions import (
     SIGNATURE_ATTEMPTS,
@@ -20,8 +24,11 @@ from twofold.client.predictions import (
     version_text,
 )
 from twofold.client.pulling import Pull, Pulled
+from twofold.client.pushing import Labelled, prepared
+from twofold.client.submission import Submission
 from twofold.client.uploads import Upload
 from twofold.oip import inference_pb2
+from twofold.toml_spec import Tree
 from twofold.v1 import dataset_pb2, model_pb2
 
 
@@ -63,11 +70,16 @@ class Datasets:
         self._transport.run(datasets.delete(dataset), timeout_s)
 
 
+#: Submits a job: rows and spec, the module or None, and options.
+Submit: TypeAlias = Callable[[Submission, object, CreateOptions | None], JobHandle]
+
+
 class Models:
     """ModelService."""
 
-    def __init__(self, transport: Transport) -> None:
+    def __init__(self, transport: Transport, submit: Submit) -> None:
         self._transport = transport
+        self._submit = submit
 
     def get(self, model: str, timeout_s: float | None = None) -> model_pb2.Model:
         """Reads a model."""
@@ -101,6 +113,39 @@ class Models:
     ) -> model_pb2.ModelVersion:
         """Withdraws a version: by default the next lower one is served. Idempotent."""
         return self._transport.run(models.withdraw(model, version), timeout_s)
+
+    def push(
+        self,
+        model: str,
+        module: object,
+        *,
+        data: Labelled,
+        weights: Path | str | None = None,
+        spec: Tree | None = None,
+        options: CreateOptions | None = None,
+    ) -> JobHandle:
+        """Publishes a torch module as it is, without training; `.wait()` follows it.
+
+        It is a training job of 0 epochs: measured on all rows, judged by the spec's gates and the
+        replay of golden rows, published exactly once.
+
+        Args:
+            model: the name to publish under.
+            module: a torch.nn.Module, or what twofold.nets.trace made of one; as for `train`.
+            data: labelled rows, every label among them: a file, a data set's identifier, "and",
+                "or", "xor", or (x, y) in memory. What the module takes and answers is told by
+                their columns; some of them become the golden rows.
+            weights: a safetensors file with every key of `module.state_dict()`, which is loaded
+                into the module; None: the module's own.
+            spec: tables such as {"gates": {"min_metric": 0.9}, "data": {"target": "species"}}.
+            options: see `train`.
+
+        Raises:
+            InvalidField: the spec is refused, or the weights are not the module's.
+            InvalidData: the data are refused.
+            InvalidModule: the module cannot become a graph; names file and line.
+        """
+        return self._submit(prepared(model, module, data, weights, spec), module, options)
 
     def pull(
         self,

@@ -29,7 +29,7 @@ from twofold.v1 import spec_pb2 as twofold_dot_v1_dot_spec__pb2
 from twofold.v1 import training_pb2 as twofold_dot_v1_dot_training__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1ftwofold/internal/v1/child.proto\x12\x13twofold.internal.v1\x1a\x18twofold/v1/dataset.proto\x1a\x16twofold/v1/graph.proto\x1a\x16twofold/v1/model.proto\x1a\x15twofold/v1/spec.proto\x1a\x19twofold/v1/training.proto\"\xf2\x01\n\x0c\x43hildRequest\x12\x32\n\x05train\x18\x01 \x01(\x0b\x32!.twofold.internal.v1.TrainRequestH\x00\x12\x30\n\x04stop\x18\x02 \x01(\x0b\x32 .twofold.internal.v1.StopRequestH\x00\x12\x32\n\x05\x63heck\x18\x03 \x01(\x0b\x32!.twofold.internal.v1.CheckRequestH\x00\x12=\n\x0b\x63heck_graph\x18\x04 \x01(\x0b\x32&.twofold.internal.v1.CheckGraphRequestH\x00\x42\t\n\x07request\"\xd1\x02\n\x0cTrainRequest\x12\x0b\n\x03job\x18\x01 \x01(\t\x12\x0f\n\x07\x61ttempt\x18\x02 \x01(\t\x12&\n\x04spec\x18\x03 \x01(\x0b\x32\x18.twofold.v1.TrainingSpec\x12\x11\n\tdata_path\x18\x04 \x01(\t\x12.\n\x0b\x64\x61ta_format\x18\x05 \x01(\x0e\x32\x19.twofold.v1.DatasetFormat\x12\x17\n\x0f\x63heckpoint_path\x18\x06 \x01(\t\x12\x13\n\x0bresume_path\x18\x07 \x01(\t\x12\x15\n\rartifact_path\x18\x08 \x01(\t\x12\x0f\n\x07threads\x18\t \x01(\x05\x12\x0e\n\x06\x64\x65vice\x18\n \x01(\t\x12\x12\n\nstore_path\x18\x0b \x01(\t\x12\x0e\n\x06tenant\x18\x0c \x01(\t\x12\x14\n\x0cweights_path\x18\r \x01(\t\x12\x18\n\x10tensorboard_path\x18\x34 \x01(\t\"\x96\x01\n\x0cProbeRequest\x12&\n\x04spec\x18\x01 \x01(\x0b\x32\x18.twofold.v1.TrainingSpec\x12)\n\x08\x66\x65\x61tures\x18\x02 \x01(\x0b\x32\x17.twofold.v1.FeatureSpec\x12\x12\n\nbatch_size\x18\x03 \x01(\x03\x12\x0f\n\x07threads\x18\x04 \x01(\x05\x12\x0e\n\x06\x64\x65vice\x18\x05 \x01(\t\"W\n\x06Probed\x12\x12\n\nbatch_size\x18\x01 \x01(\x03\x12\x17\n\x0frows_per_second\x18\x02 \x01(\x01\x12\x12\n\npeak_bytes\x18\x03 \x01(\x03\x12\x0c\n\x04\x66its\x18\x04 \x01(\x08\"\r\n\x0bStopRequest\"G\n\x0c\x43heckRequest\x12\x0c\n\x04path\x18\x01 \x01(\t\x12)\n\x06\x66ormat\x18\x02 \x01(\x0e\x32\x19.twofold.v1.DatasetFormat\"5\n\x11\x43heckGraphRequest\x12 \n\x05graph\x18\x01 \x01(\x0b\x32\x11.twofold.v1.Graph\"\xb7\x03\n\nChildEvent\x12+\n\x05ready\x18\x01 \x01(\x0b\x32\x1a.twofold.internal.v1.ReadyH\x00\x12\x35\n\nprogressed\x18\x02 \x01(\x0b\x32\x1f.twofold.internal.v1.ProgressedH\x00\x12\x39\n\x0c\x63heckpointed\x18\x03 \x01(\x0b\x32!.twofold.internal.v1.CheckpointedH\x00\x12/\n\x07trained\x18\x04 \x01(\x0b\x32\x1c.twofold.internal.v1.TrainedH\x00\x12\x32\n\x06\x66\x61iled\x18\x05 \x01(\x0b\x32 .twofold.internal.v1.ChildFailedH\x00\x12/\n\x07stopped\x18\x06 \x01(\x0b\x32\x1c.twofold.internal.v1.StoppedH\x00\x12/\n\x07\x63hecked\x18\x07 \x01(\x0b\x32\x1c.twofold.internal.v1.CheckedH\x00\x12:\n\rgraph_checked\x18\x08 \x01(\x0b\x32!.twofold.internal.v1.GraphCheckedH\x00\x42\x07\n\x05\x65vent\".\n\x05Ready\x12\x15\n\rtorch_version\x18\x01 \x01(\t\x12\x0e\n\x06\x64\x65vice\x18\x02 \x01(\t\"Y\n\nProgressed\x12#\n\x05phase\x18\x01 \x01(\x0e\x32\x14.twofold.v1.JobPhase\x12&\n\x08progress\x18\x02 \x01(\x0b\x32\x14.twofold.v1.Progress\"+\n\x0c\x43heckpointed\x12\x0c\n\x04path\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\x03\"1\n\x07Trained\x12&\n\x08manifest\x18\x01 \x01(\x0b\x32\x14.twofold.v1.Manifest\"E\n\x0b\x43hildFailed\x12%\n\x06reason\x18\x01 \x01(\x0e\x32\x15.twofold.v1.JobReason\x12\x0f\n\x07message\x18\x02 \x01(\t\"\t\n\x07Stopped\"]\n\x07\x43hecked\x12$\n\x07\x64\x61taset\x18\x01 \x01(\x0b\x32\x13.twofold.v1.Dataset\x12\x0f\n\x07refusal\x18\x02 \x01(\t\x12\x0b\n\x03row\x18\x03 \x01(\x03\x12\x0e\n\x06\x63olumn\x18\x04 \x01(\t\"d\n\x0cGraphChecked\x12\x14\n\x0crow_elements\x18\x01 \x01(\x03\x12\x0f\n\x07refusal\x18\x02 \x01(\t\x12\r\n\x05\x66ield\x18\x03 \x01(\t\x12\r\n\x05value\x18\x04 \x01(\t\x12\x0f\n\x07\x61llowed\x18\x05 \x01(\tb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1ftwofold/internal/v1/child.proto\x12\x13twofold.internal.v1\x1a\x18twofold/v1/dataset.proto\x1a\x16twofold/v1/graph.proto\x1a\x16twofold/v1/model.proto\x1a\x15twofold/v1/spec.proto\x1a\x19twofold/v1/training.proto\"\xf2\x01\n\x0c\x43hildRequest\x12\x32\n\x05train\x18\x01 \x01(\x0b\x32!.twofold.internal.v1.TrainRequestH\x00\x12\x30\n\x04stop\x18\x02 \x01(\x0b\x32 .twofold.internal.v1.StopRequestH\x00\x12\x32\n\x05\x63heck\x18\x03 \x01(\x0b\x32!.twofold.internal.v1.CheckRequestH\x00\x12=\n\x0b\x63heck_graph\x18\x04 \x01(\x0b\x32&.twofold.internal.v1.CheckGraphRequestH\x00\x42\t\n\x07request\"\xd1\x02\n\x0cTrainRequest\x12\x0b\n\x03job\x18\x01 \x01(\t\x12\x0f\n\x07\x61ttempt\x18\x02 \x01(\t\x12&\n\x04spec\x18\x03 \x01(\x0b\x32\x18.twofold.v1.TrainingSpec\x12\x11\n\tdata_path\x18\x04 \x01(\t\x12.\n\x0b\x64\x61ta_format\x18\x05 \x01(\x0e\x32\x19.twofold.v1.DatasetFormat\x12\x17\n\x0f\x63heckpoint_path\x18\x06 \x01(\t\x12\x13\n\x0bresume_path\x18\x07 \x01(\t\x12\x15\n\rartifact_path\x18\x08 \x01(\t\x12\x0f\n\x07threads\x18\t \x01(\x05\x12\x0e\n\x06\x64\x65vice\x18\n \x01(\t\x12\x12\n\nstore_path\x18\x0b \x01(\t\x12\x0e\n\x06tenant\x18\x0c \x01(\t\x12\x14\n\x0cweights_path\x18\r \x01(\t\x12\x18\n\x10tensorboard_path\x18\x34 \x01(\t\"\x96\x01\n\x0cProbeRequest\x12&\n\x04spec\x18\x01 \x01(\x0b\x32\x18.twofold.v1.TrainingSpec\x12)\n\x08\x66\x65\x61tures\x18\x02 \x01(\x0b\x32\x17.twofold.v1.FeatureSpec\x12\x12\n\nbatch_size\x18\x03 \x01(\x03\x12\x0f\n\x07threads\x18\x04 \x01(\x05\x12\x0e\n\x06\x64\x65vice\x18\x05 \x01(\t\"W\n\x06Probed\x12\x12\n\nbatch_size\x18\x01 \x01(\x03\x12\x17\n\x0frows_per_second\x18\x02 \x01(\x01\x12\x12\n\npeak_bytes\x18\x03 \x01(\x03\x12\x0c\n\x04\x66its\x18\x04 \x01(\x08\"\r\n\x0bStopRequest\"G\n\x0c\x43heckRequest\x12\x0c\n\x04path\x18\x01 \x01(\t\x12)\n\x06\x66ormat\x18\x02 \x01(\x0e\x32\x19.twofold.v1.DatasetFormat\"\\\n\x11\x43heckGraphRequest\x12 \n\x05graph\x18\x01 \x01(\x0b\x32\x11.twofold.v1.Graph\x12%\n\nloss_graph\x18# \x01(\x0b\x32\x11.twofold.v1.Graph\"\xb7\x03\n\nChildEvent\x12+\n\x05ready\x18\x01 \x01(\x0b\x32\x1a.twofold.internal.v1.ReadyH\x00\x12\x35\n\nprogressed\x18\x02 \x01(\x0b\x32\x1f.twofold.internal.v1.ProgressedH\x00\x12\x39\n\x0c\x63heckpointed\x18\x03 \x01(\x0b\x32!.twofold.internal.v1.CheckpointedH\x00\x12/\n\x07trained\x18\x04 \x01(\x0b\x32\x1c.twofold.internal.v1.TrainedH\x00\x12\x32\n\x06\x66\x61iled\x18\x05 \x01(\x0b\x32 .twofold.internal.v1.ChildFailedH\x00\x12/\n\x07stopped\x18\x06 \x01(\x0b\x32\x1c.twofold.internal.v1.StoppedH\x00\x12/\n\x07\x63hecked\x18\x07 \x01(\x0b\x32\x1c.twofold.internal.v1.CheckedH\x00\x12:\n\rgraph_checked\x18\x08 \x01(\x0b\x32!.twofold.internal.v1.GraphCheckedH\x00\x42\x07\n\x05\x65vent\".\n\x05Ready\x12\x15\n\rtorch_version\x18\x01 \x01(\t\x12\x0e\n\x06\x64\x65vice\x18\x02 \x01(\t\"Y\n\nProgressed\x12#\n\x05phase\x18\x01 \x01(\x0e\x32\x14.twofold.v1.JobPhase\x12&\n\x08progress\x18\x02 \x01(\x0b\x32\x14.twofold.v1.Progress\"+\n\x0c\x43heckpointed\x12\x0c\n\x04path\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\x03\"1\n\x07Trained\x12&\n\x08manifest\x18\x01 \x01(\x0b\x32\x14.twofold.v1.Manifest\"E\n\x0b\x43hildFailed\x12%\n\x06reason\x18\x01 \x01(\x0e\x32\x15.twofold.v1.JobReason\x12\x0f\n\x07message\x18\x02 \x01(\t\"\t\n\x07Stopped\"]\n\x07\x43hecked\x12$\n\x07\x64\x61taset\x18\x01 \x01(\x0b\x32\x13.twofold.v1.Dataset\x12\x0f\n\x07refusal\x18\x02 \x01(\t\x12\x0b\n\x03row\x18\x03 \x01(\x03\x12\x0e\n\x06\x63olumn\x18\x04 \x01(\t\"d\n\x0cGraphChecked\x12\x14\n\x0crow_elements\x18\x01 \x01(\x03\x12\x0f\n\x07refusal\x18\x02 \x01(\t\x12\r\n\x05\x66ield\x18\x03 \x01(\t\x12\r\n\x05value\x18\x04 \x01(\t\x12\x0f\n\x07\x61llowed\x18\x05 \x01(\tb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -49,23 +49,23 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CHECKREQUEST']._serialized_start=1022
   _globals['_CHECKREQUEST']._serialized_end=1093
   _globals['_CHECKGRAPHREQUEST']._serialized_start=1095
-  _globals['_CHECKGRAPHREQUEST']._serialized_end=1148
-  _globals['_CHILDEVENT']._serialized_start=1151
-  _globals['_CHILDEVENT']._serialized_end=1590
-  _globals['_READY']._serialized_start=1592
-  _globals['_READY']._serialized_end=1638
-  _globals['_PROGRESSED']._serialized_start=1640
-  _globals['_PROGRESSED']._serialized_end=1729
-  _globals['_CHECKPOINTED']._serialized_start=1731
-  _globals['_CHECKPOINTED']._serialized_end=1774
-  _globals['_TRAINED']._serialized_start=1776
-  _globals['_TRAINED']._serialized_end=1825
-  _globals['_CHILDFAILED']._serialized_start=1827
-  _globals['_CHILDFAILED']._serialized_end=1896
-  _globals['_STOPPED']._serialized_start=1898
-  _globals['_STOPPED']._serialized_end=1907
-  _globals['_CHECKED']._serialized_start=1909
-  _globals['_CHECKED']._serialized_end=2002
-  _globals['_GRAPHCHECKED']._serialized_start=2004
-  _globals['_GRAPHCHECKED']._serialized_end=2104
+  _globals['_CHECKGRAPHREQUEST']._serialized_end=1187
+  _globals['_CHILDEVENT']._serialized_start=1190
+  _globals['_CHILDEVENT']._serialized_end=1629
+  _globals['_READY']._serialized_start=1631
+  _globals['_READY']._serialized_end=1677
+  _globals['_PROGRESSED']._serialized_start=1679
+  _globals['_PROGRESSED']._serialized_end=1768
+  _globals['_CHECKPOINTED']._serialized_start=1770
+  _globals['_CHECKPOINTED']._serialized_end=1813
+  _globals['_TRAINED']._serialized_start=1815
+  _globals['_TRAINED']._serialized_end=1864
+  _globals['_CHILDFAILED']._serialized_start=1866
+  _globals['_CHILDFAILED']._serialized_end=1935
+  _globals['_STOPPED']._serialized_start=1937
+  _globals['_STOPPED']._serialized_end=1946
+  _globals['_CHECKED']._serialized_start=1948
+  _globals['_CHECKED']._serialized_end=2041
+  _globals['_GRAPHCHECKED']._serialized_start=2043
+  _globals['_GRAPHCHECKED']._serialized_end=2143
 # @@protoc_insertion_point(module_scope)

@@ -93,10 +93,12 @@ class CheckRequest(_message.Message):
     def __init__(self, path: _Optional[str] = ..., format: _Optional[_Union[_dataset_pb2.DatasetFormat, str]] = ...) -> None: ...
 
 class CheckGraphRequest(_message.Message):
-    __slots__ = ("graph",)
+    __slots__ = ("graph", "loss_graph")
     GRAPH_FIELD_NUMBER: _ClassVar[int]
+    LOSS_GRAPH_FIELD_NUMBER: _ClassVar[int]
     graph: _graph_pb2.Graph
-    def __init__(self, graph: _Optional[_Union[_graph_pb2.Graph, _Mapping]] = ...) -> None: ...
+    loss_graph: _graph_pb2.Graph
+    def __init__(self, graph: _Optional[_Union[_graph_pb2.Graph, _Mapping]] = ..., loss_graph: _Optional[_Union[_graph_pb2.Graph, _Mapping]] = ...) -> None: ...
 
 class ChildEvent(_message.Message):
     __slots__ = ("ready", "progressed", "checkpointed", "trained", "failed", "stopped", "checked", "graph_checked")

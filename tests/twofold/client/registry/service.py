@@ -8,13 +8,13 @@ import grpc
 from tests.twofold.client.service import EVENT_TIME, SEPARATE, Script, abort
 from twofold import errors
 from twofold import manifest as manifests
-from twofold.v1 import model_pb2, model_pb2_grpc
+from twofold.v1 import graph_pb2, model_pb2, model_pb2_grpc
 
 #: Of downloads, so that small files have several.
 CHUNK_BYTES = 1_000
 #: What the fake versions consist of; the weights have some chunks, and are no safetensors.
 VERSION_FILES = {
-    "graph.pb": b"graph",
+    "graph.pb": graph_pb2.Graph(format_version=2).SerializeToString(),
     "weights.safetensors": bytes(range(256)) * 12,
     "golden.safetensors": b"",
 }
