@@ -8,7 +8,8 @@ The names of forward()'s arguments say which columns they are. The graph's input
 - the name of an array column: its element type, [-1, *shape of a row].
 
 A lone argument may be called as one likes: it is `x` of columns that are all numeric, or the only
-array column. Arguments with a default that name nothing keep it.
+array column. Arguments with a default that name nothing keep it. Columns that no argument takes
+are no features, unless the spec names them: then all must be taken.
 """
 # pyright: reportUnknownMemberType=false
 
@@ -22,7 +23,7 @@ from torch import Tensor, nn
 
 from twofold import spec_targets
 from twofold.nets.data_types import DATA_TYPES
-from twofold.nets.trace_errors import refused
+from twofold.nets.trace_errors import line_of_function, refused
 from twofold.nets.tracing import Traced, argument_names, trace
 from twofold.v1 import dataset_pb2, graph_pb2, spec_pb2
 
@@ -70,7 +71,7 @@ def _traced(
         shown = f"it is a {type(module).__name__}"
         raise refused(shown, "give a torch.nn.Module, or what twofold.nets.trace made of one")
     offered = examples(features(columns, data))
-    names = _names(module, offered)
+    names = _names(module, offered, is_asked=bool(data.features))
     given = {argument: offered[name] for argument, name in names.items()}
     return trace(module, given, names=names)
 
@@ -109,8 +110,9 @@ def examples(columns: Sequence[dataset_pb2.Column]) -> dict[str, Tensor]:
     return found
 
 
-def _names(module: nn.Module, offered: Mapping[str, Tensor]) -> dict[str, str]:
-    """The input of every argument that is one; all that is offered must be taken."""
+def _names(module: nn.Module, offered: Mapping[str, Tensor], *, is_asked: bool) -> dict[str, str]:
+    """The input of every argument that is one; all that is asked for must be taken."""
+    line = line_of_function(module.forward)
     arguments = argument_names(module)
     if len(arguments) == 1 and len(offered) == 1 and CATEGORY not in offered:
         return {arguments[0]: next(iter(offered))}
@@ -118,10 +120,12 @@ def _names(module: nn.Module, offered: Mapping[str, Tensor]) -> dict[str, str]:
     words = ", ".join(f"{name} {list(each.shape[1:])}" for name, each in offered.items())
     for name in arguments:
         if name not in offered and parameters[name].default is inspect.Parameter.empty:
-            way_out = f"the columns make: {words}; rename it, or give it a default"
-            raise refused(f"forward() has an argument {name}", way_out)
+            way_out = f"the columns make: {words}; rename it, or choose columns by data.features"
+            raise refused(f"forward() has an argument {name}", way_out, line)
     taken = {name: name for name in arguments if name in offered}
-    if left := [name for name in offered if name not in taken]:
+    left = [name for name in offered if name not in taken]
+    if left and is_asked:
         way_out = "give it an argument of this name, or leave the columns out of data.features"
-        raise refused(f"forward() does not take {left[0]}, which the columns make", way_out)
+        problem = f"forward() does not take {left[0]}, which the columns of data.features make"
+        raise refused(problem, way_out, line)
     return taken

@@ -1,14 +1,16 @@
 """What a module cannot be traced for, told by the user's own line. No torch."""
 
 import importlib.util
+import inspect
 import linecache
 import sys
 import sysconfig
 import traceback
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
+from types import CodeType, FrameType
+from typing import cast
 
 from twofold.errors import InvalidField, shorten
 
@@ -71,6 +73,14 @@ def line_of(error: BaseException) -> Line | None:
     return _first(reversed(found))
 
 
+def line_of_function(function: object) -> Line | None:
+    """Where a function or method of the user's begins."""
+    code = getattr(inspect.unwrap(cast("Callable[..., object]", function)), "__code__", None)
+    if not isinstance(code, CodeType) or is_foreign(code.co_filename):
+        return None
+    return Line(code.co_filename, code.co_firstlineno)
+
+
 def _frames(frame: FrameType | None) -> Iterator[tuple[str, int]]:
     while frame is not None:
         yield frame.f_code.co_filename, frame.f_lineno
@@ -80,7 +90,7 @@ def _frames(frame: FrameType | None) -> Iterator[tuple[str, int]]:
 def _first(lines: Iterable[tuple[str, int]]) -> Line | None:
     """The first that is the user's. Who called the tracer is no part of the module."""
     for file, number in lines:
-        if file == _ENTRY:
+        if file in _ENTRIES:
             return None
         if not is_foreign(file):
             return Line(file, number)
@@ -100,6 +110,6 @@ def _torch_folder() -> str:
 
 
 #: Where tracing begins: frames outside it are the caller's.
-_ENTRY = str(Path(__file__).with_name("tracing.py"))
+_ENTRIES = {str(Path(__file__).with_name(name)) for name in ("tracing.py", "packing.py")}
 _STANDARD = sysconfig.get_paths()["stdlib"]
 _FOREIGN = (_PACKAGE, _torch_folder())

@@ -8,12 +8,10 @@ import asyncio
 import os
 import signal
 import threading
-import time
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import cast
+from typing import Self, cast
 
 import grpc
 import numpy as np
@@ -40,6 +38,8 @@ DRAIN_S = 2.0
 START_LIMIT_S = 60.0
 _CHECK = "/grpc.health.v1.Health/Check"
 ROWS = np.zeros((1, 2), np.float32)
+#: Between two calls of a client; and while a replica starts, which takes its seconds of the cores.
+PAUSE_S, LONG_PAUSE_S = 0.002, 0.05
 
 
 class Replica:
@@ -60,12 +60,10 @@ class Replica:
         self.log = folder / f"{name}.log"
         self.process = Part(name, ["inferer"], environment, self.log)
 
-    async def start(self) -> float:
-        """Starts it; the seconds until it says that it serves."""
-        begin_s = time.monotonic()
+    async def start(self) -> None:
+        """Starts it, until it says that it serves."""
         self.process.start()
         await until(self.is_serving, START_LIMIT_S)
-        return time.monotonic() - begin_s
 
     async def is_serving(self) -> bool:
         """What its health service says."""
@@ -108,37 +106,72 @@ class Asking:
             self.failures.append(f"{prediction}")
 
 
-@contextmanager
-def asking(replicas: list[Replica], policy: RetryPolicy) -> Generator[list[Asking]]:
-    """CLIENTS threads that predict without pause."""
-    done, found = threading.Event(), [Asking() for _ in range(CLIENTS)]
-    addresses = [replica.address for replica in replicas]
+class Crowd:
+    """CLIENTS threads that predict on and on."""
 
-    def run(one: Asking, first: int) -> None:
-        target = "ipv4:" + ",".join([*addresses[first:], *addresses[:first]])
-        with Client(connection=Connection(infer=target, retry=policy)) as client:
-            while not done.wait(0.002):
+    def __init__(self, replicas: list[Replica]) -> None:
+        self.seen = [Asking() for _ in range(CLIENTS)]
+        self._addresses = [replica.address for replica in replicas]
+        self._pause_s = PAUSE_S
+        self._done = threading.Event()
+        self._threads = [
+            threading.Thread(target=self._run, args=(one, number % 2))
+            for number, one in enumerate(self.seen)
+        ]
+
+    def _run(self, one: Asking, first: int) -> None:
+        target = "ipv4:" + ",".join([*self._addresses[first:], *self._addresses[:first]])
+        with Client(connection=Connection(infer=target, retry=RetryPolicy())) as client:
+            while not self._done.wait(self._pause_s):
                 one.ask(client)
 
-    threads = [
-        threading.Thread(target=run, args=(one, number % 2)) for number, one in enumerate(found)
-    ]
-    for thread in threads:
-        thread.start()
-    try:
-        yield found
-    finally:
-        done.set()
-        for thread in threads:
+    def __enter__(self) -> Self:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._done.set()
+        for thread in self._threads:
             thread.join()
 
+    @property
+    def failures(self) -> list[str]:
+        """Of all clients."""
+        return [failure for one in self.seen for failure in one.failures]
 
-@pytest.fixture
-def replicas(store: LocalStore, tmp_path: Path) -> Generator[list[Replica]]:
+    def go_on(self) -> None:
+        """Waits until every client has had some more answers."""
+        goals = [one.count + 20 for one in self.seen]
+
+        async def is_more() -> bool:
+            return all(one.count >= goal for one, goal in zip(self.seen, goals, strict=True))
+
+        asyncio.run(until(is_more, 30))
+
+    def restart(self, replica: Replica, number: signal.Signals) -> int | None:
+        """Ends one of the two by a signal, and starts it again; its exit code.
+
+        The clients go on all the time.
+        """
+        self.go_on()
+        replica.process.end(number)
+        code = replica.exit_code
+        self.go_on()
+        self._pause_s = LONG_PAUSE_S
+        asyncio.run(replica.start())
+        self._pause_s = PAUSE_S
+        self.go_on()
+        return code
+
+
+@pytest.fixture(scope="module")
+def replicas(tmp_path_factory: pytest.TempPathFactory) -> Generator[list[Replica]]:
     """Both, serving one version."""
-    artifacts.put(store, "m", artifacts.constant(3.0))
+    folder = tmp_path_factory.mktemp("replicas")
+    artifacts.put(LocalStore(folder / "store"), "m", artifacts.constant(3.0))
     with Reserved() as ports:
-        made = [Replica(name, tmp_path, ports.free()) for name in ("one", "two")]
+        made = [Replica(name, folder, ports.free()) for name in ("one", "two")]
 
         async def start() -> None:
             await asyncio.gather(*(replica.start() for replica in made))
@@ -151,49 +184,26 @@ def replicas(store: LocalStore, tmp_path: Path) -> Generator[list[Replica]]:
                 replica.process.end()
 
 
-def progress(found: list[Asking]) -> Callable[[], None]:
-    """Waits until every client has had some more answers."""
-
-    async def more() -> None:
-        goals = [one.count + 20 for one in found]
-
-        async def is_more() -> bool:
-            return all(one.count >= goal for one, goal in zip(found, goals, strict=True))
-
-        await until(is_more, 30)
-
-    return lambda: asyncio.run(more())
-
-
 def test_i_kill_clients_of_two_inferers_see_no_failure_when_one_is_killed(
     replicas: list[Replica],
 ) -> None:
-    took_s: list[float] = []
-    with asking(replicas, RetryPolicy()) as found:
-        go_on = progress(found)
+    codes: list[int | None] = []
+    with Crowd(replicas) as crowd:
         for _ in range(KILL_ROUNDS):
-            for replica in replicas:
-                go_on()
-                replica.process.end(signal.SIGKILL)
-                go_on()
-                took_s.append(asyncio.run(replica.start()))
+            codes += [crowd.restart(replica, signal.SIGKILL) for replica in replicas]
 
-    assert [failure for one in found for failure in one.failures] == []
-    assert len(took_s) == 2 * KILL_ROUNDS
+    assert crowd.failures == []
+    assert codes == [-signal.SIGKILL] * 2 * KILL_ROUNDS
 
 
 def test_i_term_a_rolling_restart_fails_nothing_and_exits_0(replicas: list[Replica]) -> None:
-    with asking(replicas, RetryPolicy()) as found:
-        go_on = progress(found)
+    codes: list[int | None] = []
+    with Crowd(replicas) as crowd:
         for _ in range(TERM_ROUNDS):
-            for replica in replicas:
-                go_on()
-                replica.process.end(signal.SIGTERM)
-                assert replica.exit_code == 0
-                go_on()
-                asyncio.run(replica.start())
+            codes += [crowd.restart(replica, signal.SIGTERM) for replica in replicas]
 
-    assert [failure for one in found for failure in one.failures] == []
+    assert crowd.failures == []
+    assert codes == [0] * 2 * TERM_ROUNDS
     for replica in replicas:
         log = replica.log.read_text(encoding="utf-8")
         assert log.count('"message": "stopped"') == TERM_ROUNDS

@@ -111,7 +111,6 @@ def test_targets_and_weight_are_no_features() -> None:
     [
         (Lone(), NUMBERS, r"forward\(\) has an argument rows; the columns make: x \[3\]; rename"),
         (DLRM(), NUMBERS, r"has an argument category; the columns make: x \[3\]"),
-        (Named(), (*IMAGES, column("d")), r"does not take x, which the columns make; .*features"),
         (nn.Sequential(nn.Linear(4, 1)), NUMBERS, "0 does not run on the example: mat1 and mat2"),
         ("resnet", NUMBERS, "it is a str; give a torch.nn.Module, or what twofold.nets.trace"),
         (nn.Sequential(nn.Linear(3, 1).half()), NUMBERS, "0.weight is float16, .*call .float"),
@@ -120,6 +119,26 @@ def test_targets_and_weight_are_no_features() -> None:
 def test_what_does_not_fit_the_columns_is_told(module: Any, columns: Any, message: str) -> None:
     with pytest.raises(InvalidModule, match=message):
         pack(module, columns, NOTHING)
+
+
+def test_columns_that_no_argument_takes_are_no_features_unless_they_are_asked_for() -> None:
+    columns = (*IMAGES, column("d"))
+    names = [each.name for each in columns if each.name != "label"]
+
+    assert list(inputs(pack(Named(), columns, NOTHING))) == ["image", "tokens"]
+    with pytest.raises(
+        InvalidModule, match=r"test_packing\.py:\d+: `def forward.* not take x, "
+    ) as e:
+        pack(Named(), columns, spec_pb2.DataSpec(features=names))
+    assert e.value.fields["code"].startswith("def forward(self, ")
+
+
+def test_where_forward_is_torchs_no_line_is_named() -> None:
+    """Who called the tracer is no part of the module."""
+    columns = (*NUMBERS, column("t", TEXT))
+
+    with pytest.raises(InvalidModule, match=r"^module: forward\(\) has an argument input; "):
+        pack(nn.Sequential(nn.Linear(3, 1)), columns, NOTHING)
 
 
 def test_weights_are_what_a_server_compares_with_the_graph(tmp_path: Path) -> None:
