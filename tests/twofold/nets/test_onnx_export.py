@@ -119,6 +119,7 @@ class Together(torch.nn.Module):
         return tuple(answers)
 
 
+@pytest.mark.timeout(120)
 def test_every_deep_family_answers_the_same_in_onnx() -> None:
     """Any batch: also one row, where a size of 1 could have been taken for the batch."""
     graphs = {
