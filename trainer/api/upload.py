@@ -141,12 +141,17 @@ async def receiving(
 
     What has come stays if the stream breaks or the store fails, so that another can go on; it goes
     if it is found to be no part of a data set, or if its bytes could not be made durable: a disk
-    tells of lost writes once. Raises Conflict where another writes the file.
+    tells of lost writes once. A stream that ends early counts as broken, as gRPC may tell a client
+    that goes away by an end. Raises Conflict where another writes the file.
     """
     incoming = await _opened(store, tenant, header)
     try:
         yield incoming
-    except (Conflict, InvalidData, InvalidField, LimitExceeded):
+    except InvalidData:
+        if incoming.size_bytes >= header.size_bytes:
+            incoming.discard()
+        raise
+    except (Conflict, InvalidField, LimitExceeded):
         incoming.discard()
         raise
     finally:
