@@ -34,10 +34,22 @@ class TableWriter:
 
     So they stand as training gathers them. Written column after column, and turned later, they
     would pass through memory twice, the second time through pages that must first be found.
+
+    Args:
+        kinds: of the columns, in order.
+        row_count: of the file.
+        is_estimate: whether there may be more or fewer rows.
     """
 
-    def __init__(self, kinds: Mapping[str, dataset_pb2.ColumnKind], row_count: int) -> None:
+    def __init__(
+        self,
+        kinds: Mapping[str, dataset_pb2.ColumnKind],
+        row_count: int,
+        *,
+        is_estimate: bool = False,
+    ) -> None:
         self._kinds = kinds
+        self._is_estimate = is_estimate
         self._reals = tuple(name for name, kind in kinds.items() if kind == _REAL)
         self._matrix = np.empty((row_count, len(self._reals)), dtype=np.float32)
         self._writers = {
@@ -51,7 +63,9 @@ class TableWriter:
         """Takes the next cells of every column; raises InvalidData for a bad one."""
         stop = self._filled + len(arrays[0])
         if stop > len(self._matrix):
-            raise InvalidData(f"the file has more rows than the {len(self._matrix)} it claims")
+            if not self._is_estimate:
+                raise InvalidData(f"the file has more rows than the {len(self._matrix)} it claims")
+            self._resize(max(stop, len(self._matrix) + len(self._matrix) // 4))
         reals: list[NDArray[Any]] = []
         for (name, kind), array in zip(self._kinds.items(), arrays, strict=True):
             refuse_nulls(array, name, self._filled + 1)
@@ -65,6 +79,8 @@ class TableWriter:
 
     def finish(self) -> Table:
         """The whole table; raises InvalidData where rows are missing."""
+        if self._is_estimate:
+            self._resize(self._filled)
         if self._filled != len(self._matrix):
             raise InvalidData(f"the file claims {len(self._matrix)} rows but holds {self._filled}")
         columns: dict[str, Values] = {
@@ -73,6 +89,12 @@ class TableWriter:
         columns |= {name: writer.finish() for name, writer in self._writers.items()}
         matrix = Matrix(self._reals, self._matrix) if self._reals else None
         return Table({name: columns[name] for name in self._kinds}, self._filled, matrix)
+
+    def _resize(self, row_count: int) -> None:
+        # In place, which moves pages and not cells: nothing else looks at them yet.
+        self._matrix.resize((row_count, len(self._reals)), refcheck=False)
+        for writer in self._writers.values():
+            writer.resize(row_count)
 
     def _take(self, reals: Sequence[NDArray[Any]]) -> None:
         """Writes some rows at a time: as many as stay in the cache until every column is there."""
@@ -116,6 +138,10 @@ class ColumnWriter:
         stop = self._filled + len(array)
         self._values[self._filled : stop] = self._convert(array)
         self._filled = stop
+
+    def resize(self, row_count: int) -> None:
+        """Makes room for this many rows in all."""
+        self._values.resize(row_count, refcheck=False)
 
     def finish(self) -> Values:
         """The whole column."""

@@ -80,8 +80,8 @@ def test_a_hexadecimal_number_is_found_across_blocks(
     """Arrow takes it for a whole number; here it is text, and so is its column."""
     monkeypatch.setattr(csvfast, "SAMPLE_BYTES", 16)
     monkeypatch.setattr(csvfast, "_SCAN_BYTES", scan_bytes)
-
-    assert read_fast(write(b"a,b\n" + b"1,x\n" * 20 + f"{mark},y\n".encode())) is None
+    for quoted in (b"x", b'"x"'):  # block by block, and as a whole
+        assert read_fast(write(b"a,b\n" + b"1,%s\n" % quoted * 20 + f"{mark},y\n".encode())) is None
 
 
 def test_the_disks_errors_are_its_own(tmp_path: Path) -> None:
@@ -100,6 +100,58 @@ def test_whole_numbers_that_end_in_fractions_are_rounded_once(
 
     assert found is not None
     assert found.columns["a"][-1] == 16777220
+
+
+def test_columns_that_end_in_fractions_are_found_in_one_more_pass(
+    write: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(csvfast, "SAMPLE_BYTES", 16)
+    monkeypatch.setattr(csvfast, "_BLOCK_BYTES", 64)
+
+    found = read_fast(write(b"a,b,c\n" + b"1,2,3\n" * 50 + b"1.5,2,3\n" + b"1,2.5,3\n" * 50))
+
+    assert found is not None
+    assert [values.dtype.kind for values in found.columns.values()] == ["f", "f", "i"]
+    assert found.columns["a"].tolist() == [1] * 50 + [1.5] + [1] * 50
+    assert found.columns["b"].tolist() == [2] * 51 + [2.5] * 50
+
+
+@pytest.mark.parametrize("rows", [b"1,0.5,x\n" * 1000, b"1000000,0.000005,xxxxxxx\n" * 30])
+def test_rows_that_are_shorter_or_longer_later_on(
+    write: Write, monkeypatch: pytest.MonkeyPatch, rows: bytes
+) -> None:
+    """The room that the first rows suggest is too small, or too large."""
+    monkeypatch.setattr(csvfast, "SAMPLE_BYTES", 64)
+    monkeypatch.setattr(csvfast, "_BLOCK_BYTES", 128)
+    path = write(b"a,b,c\n" + b"12345678,0.12345,xyz\n" * 5 + rows)
+
+    found = read_fast(path)
+
+    assert found is not None
+    assert columns_of(found) == columns_of(csvfile._read_carefully(path, ["a", "b", "c"]))
+    assert found.row_count == 5 + rows.count(b"\n")
+
+
+@pytest.mark.parametrize("length", [60, 70])
+def test_a_row_longer_than_a_block_is_left_alone(
+    write: Write, monkeypatch: pytest.MonkeyPatch, length: int
+) -> None:
+    monkeypatch.setattr(csvfast, "SAMPLE_BYTES", 16)
+    monkeypatch.setattr(csvfast, "_BLOCK_BYTES", 64)
+
+    found = read_fast(write(b"a\n" + b"x\n" * 50 + b"y" * length + b"\n" + b"x\n" * 50))
+
+    assert (found is not None) == (length < 64)
+
+
+def test_a_mark_of_the_byte_order_within_a_file_is_text(
+    write: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Arrow skips it at the beginning of whatever it reads."""
+    monkeypatch.setattr(csvfast, "SAMPLE_BYTES", 16)
+    monkeypatch.setattr(csvfast, "_BLOCK_BYTES", 64)
+
+    assert read_fast(write(b"a\n" + b"x\n" * 32 + b"\xef\xbb\xbfx\n" * 40)) is None
 
 
 def test_reals_stand_in_one_matrix(write: Write) -> None:
@@ -145,7 +197,7 @@ def tables(draw: st.DrawFn) -> bytes:
 @given(
     content=tables(),
     sample_bytes=st.sampled_from([16, 64, 1 << 18]),
-    block_bytes=st.sampled_from([64, 1 << 20]),
+    block_bytes=st.sampled_from([24, 64, 1 << 20]),
 )
 def test_what_is_read_fast_is_what_the_careful_reader_gives(
     write: Write, content: bytes, sample_bytes: int, block_bytes: int
