@@ -94,7 +94,7 @@ def _surroundings(loop: Loop) -> dict[str, object]:
     return {
         "torch_version": torch.__version__,
         "device": str(recipe.device),
-        "threads": recipe.threads,
+        "threads": recipe.choices.threads,
         "precision": recipe.choices.precision,
         "execution": recipe.choices.execution,
     }

@@ -42,6 +42,11 @@ def choose_threads(
     return available, "all of the worker's"
 
 
+def use_threads(count: int) -> None:
+    """Sets how many threads compute from the next operation on."""
+    torch.set_num_threads(count)
+
+
 def facts(device: torch.device, step_cost: int, task: spec_pb2.Task) -> Facts:
     """What the choice of a precision depends on."""
     if device.type == "cuda":
@@ -74,7 +79,7 @@ def settle_process(
     deterministic: bool = False,
 ) -> None:
     """Sets what is global in the process, so that no job inherits it from the one before."""
-    torch.set_num_threads(threads)
+    use_threads(threads)
     torch.set_default_dtype(torch.float32)
     torch.set_float32_matmul_precision("high" if tf32 else "highest")
     torch.use_deterministic_algorithms(mode=deterministic)

@@ -52,7 +52,6 @@ class Recipe:
     #: The held-out rows, or the training rows where none are held out.
     evaluation: Rows
     device: torch.device
-    threads: int
     #: What was picked, for people; the step that is made of the recipe adds its part.
     choices: spec_pb2.Choices
     #: Rows of one pass through the network, at most.
@@ -143,7 +142,6 @@ def make(
             _rows(prepared, inputs, weight_N, held_out, device) if len(held_out) else training
         ),
         device=device,
-        threads=choices.threads,
         choices=choices,
         micro_batch_size=choices.micro_batch_size,
     )

@@ -16,6 +16,7 @@ from trainer import (
     baseline,
     batches,
     checkpoint,
+    cores,
     data,
     gates,
     machine,
@@ -31,6 +32,7 @@ from trainer.gates import NotBlessed
 from trainer.loop import Interrupted, Loop, forward, mean_loss, metrics, metrics_by_target
 from trainer.noise import NoiseScale
 from trainer.prepared import Prepared, prepare
+from trainer.sharing import Sharing
 from twofold import spec_gates, spec_training
 from twofold.errors import Corrupt
 from twofold.faults import fault
@@ -92,6 +94,7 @@ class Session:
         self._resume_warning = ""
         self._batch_reason = "the spec's"
         self._noise: NoiseScale | None = None
+        self._sharing: Sharing | None = None
         # Whether a report was held back; the last epoch's is always sent.
         self._has_news = False
         # As last reported; shown on until newer ones are computed.
@@ -220,6 +223,7 @@ class Session:
     def _train(self, loop: Loop) -> None:
         self._checkpoint_s = self._epoch_s = self._sign_s = self._clock()
         self._report_s = -math.inf
+        self._sharing = self._shared(loop)
         while not loop.is_done:
             try:
                 loop.run_epoch(lambda: self._between_steps(loop))
@@ -237,11 +241,32 @@ class Session:
     def _between_steps(self, loop: Loop) -> bool:
         """Whether to stop; an epoch may take hours, so shows that steps go on ending."""
         now_s = self._clock()
+        if self._sharing is not None and self._sharing.is_due(now_s):
+            self._share(self._sharing, loop, now_s)
         if now_s - self._sign_s >= SIGN_GAP_S:
             self._sign_s = now_s
             known = self._progress(loop) if loop.position.epoch else None
             self._reporter.progressed(training_pb2.JOB_PHASE_TRAINING, known)
         return self._reporter.should_stop()
+
+    def _shared(self, loop: Loop) -> Sharing | None:
+        """None where the number of threads is not ours to change, or nobody would tell when to."""
+        waited_s, choices = cores.waited_s(), loop.choices
+        # Compiled code is made for one number of threads.
+        if waited_s is None or choices.execution != "eager" or choices.device != "cpu":
+            return None
+        options = loop.recipe.spec.training
+        if options.HasField("threads") or options.deterministic or choices.threads == 1:
+            return None
+        return Sharing(choices.threads, self._clock(), waited_s)
+
+    def _share(self, sharing: Sharing, loop: Loop, now_s: float) -> None:
+        choices = loop.recipe.choices
+        threads = sharing.look(now_s, cores.waited_s() or 0.0)
+        if threads != choices.threads:
+            logger.info("CPU threads", extra={"before": choices.threads, "now": threads})
+            machine.use_threads(threads)
+            choices.threads, choices.threads_reason = threads, sharing.reason
 
     def _after_epoch(self, loop: Loop) -> None:
         now_s = self._clock()
@@ -284,10 +309,10 @@ class Session:
         self._noise.measure()
 
     def _warnings(self, loop: Loop) -> list[str]:
-        if self._noise is None or self._noise.rows is None:
-            return []
-        told = batches.warning(loop.recipe.choices.batch_size, self._noise.rows)
-        return [told] if told else []
+        told = ["" if self._sharing is None else self._sharing.warning]
+        if self._noise is not None and self._noise.rows is not None:
+            told.append(batches.warning(loop.recipe.choices.batch_size, self._noise.rows))
+        return [warning for warning in told if warning]
 
     def _progress(self, loop: Loop) -> training_pb2.Progress:
         position, options = loop.position, loop.recipe.spec.training

@@ -1,10 +1,10 @@
 """What a worker works with: the ledger, the store, clock and chance, settings and figures."""
 
-import os
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Protocol
 
+from trainer import cores
 from trainer.metrics import Metrics
 from trainer.outage import Outages
 from twofold.config import TrainerSettings
@@ -76,5 +76,5 @@ class Site:
 
 
 def thread_count(setting: int) -> int:
-    """CPU threads for training: the setting; 0: all cores of this process but one."""
-    return setting or max(1, len(os.sched_getaffinity(0)) - 1)
+    """CPU threads for training: the setting; 0: all cores that this process may use."""
+    return setting or cores.usable_count()

@@ -86,7 +86,7 @@ class TrainerSettings(CommonSettings):
         5.0, ge=0, le=3600, description="wait before the first repeat; doubles with each"
     )
     threads: int = Field(
-        0, ge=0, le=256, description="CPU threads of training; 0: all cores but one, at least one"
+        0, ge=0, le=256, description="CPU threads of training; 0: all cores there are"
     )
     nice: int = Field(10, ge=0, le=19, description="niceness of the training process")
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="where training runs")

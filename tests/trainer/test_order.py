@@ -65,15 +65,8 @@ def test_a_deleted_data_set_is_not_found(tmp_path: Path) -> None:
         order_for(LocalStore(settings.store), make_claim("m", dataset=SHA), settings)
 
 
-def test_training_leaves_a_core_unless_told_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
-    cores = {0, 1, 2, 3}
+def test_training_takes_every_core_unless_told_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("trainer.cores.usable_count", lambda: 3)
 
-    def affinity(_pid: int) -> set[int]:
-        return cores
-
-    monkeypatch.setattr("os.sched_getaffinity", affinity)
     assert thread_count(0) == 3
     assert thread_count(8) == 8
-
-    cores = {0}
-    assert thread_count(0) == 1

@@ -1,6 +1,7 @@
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
 import itertools
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ import torch
 from safetensors.torch import load_file
 
 from tests.trainer.jobs import FakeReporter, request_for, truth_spec
-from trainer import checkpoint, compiled, loop, session
+from trainer import checkpoint, compiled, loop, machine, session
 from trainer.loop import Interrupted, Loop
 from trainer.recipe import Recipe
 from trainer.rows import Rows
@@ -74,6 +75,46 @@ def test_reports_are_bounded_by_time_not_by_epochs(tmp_path: Path) -> None:
 
     training = reporter.phases.count(training_pb2.JOB_PHASE_TRAINING)
     assert 2 < training < 20
+
+
+def crowd(monkeypatch: pytest.MonkeyPatch) -> Callable[[], float]:
+    """A clock that every look moves by a second, in which another process had one core.
+
+    No step is too small for two threads.
+    """
+    monkeypatch.setattr(machine, "SMALL_STEP", 1)
+    seconds = itertools.count()
+    monkeypatch.setattr("trainer.cores.waited_s", lambda: float(next(seconds)))
+    return lambda: float(next(seconds))
+
+
+def test_a_training_gives_up_a_thread_where_others_want_the_cores(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reporter, counts = FakeReporter(), list[int]()
+    monkeypatch.setattr(machine, "use_threads", counts.append)
+    request = request_for(xor(20), tmp_path)
+    request.threads = 2
+
+    made = Session(request, reporter, crowd(monkeypatch)).run()
+
+    assert counts[:2] == [2, 1]
+    assert made.lineage.choices.threads == 1
+    assert made.lineage.choices.threads_reason == "1 of 2: other processes want the cores"
+    assert "training.threads fixes the number" in reporter.progress[-1].warnings[0]
+
+
+@pytest.mark.parametrize("option", [{"threads": 2}, {"deterministic": True}])
+def test_threads_that_were_asked_for_stay(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, option: dict[str, Value]
+) -> None:
+    reporter, request = FakeReporter(), request_for(xor(20, **option), tmp_path)
+    request.threads = 2
+
+    made = Session(request, reporter, crowd(monkeypatch)).run()
+
+    assert made.lineage.choices.threads == 2
+    assert not reporter.progress[-1].warnings
 
 
 def test_a_report_takes_the_answers_that_its_epoch_was_judged_by(
