@@ -17,6 +17,7 @@ import argparse
 import os
 import platform
 import tempfile
+import time
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -29,6 +30,8 @@ from bench.warm_process import ROOT
 from twofold.client import Client
 from twofold.cluster.embedded import running
 
+#: How long others are looked at, and how much of a core they may have on a quiet machine.
+_LOOK_S, _QUIET = 2.0, 0.2
 _OUTPUT = ROOT / "bench" / "results" / "training.md"
 
 
@@ -78,13 +81,25 @@ def _client(
 def _machine() -> str:
     able = [name for name, has in torch.cpu.get_capabilities().items() if has is True]
     bf16 = [name for name in able if "bf16" in name]
-    load = os.getloadavg()[0]
-    is_busy = load > (os.cpu_count() or 1) / 2
+    busy = _busy_cores(_LOOK_S)
     return (
         f"{platform.machine()}, {os.cpu_count()} cores, bf16 by {', '.join(bf16) or 'conversion'}, "
-        f"Python {platform.python_version()}, torch {torch.__version__}; load average at the "
-        f"beginning {load:.1f}" + (" (BUSY: repeat this on a quiet machine)" if is_busy else "")
+        f"Python {platform.python_version()}, torch {torch.__version__}; others had {busy:.1f} "
+        "cores at the beginning"
+        + (" (BUSY: repeat this on a quiet machine)" if busy > _QUIET else "")
     )
+
+
+def _busy_cores(seconds: float) -> float:
+    """Cores at work while this process sleeps (proc(5), /proc/stat: jiffies of all cores)."""
+    before = _busy_jiffies()
+    time.sleep(seconds)
+    return (_busy_jiffies() - before) / os.sysconf("SC_CLK_TCK") / seconds
+
+
+def _busy_jiffies() -> int:
+    user, nice, system, _, _, *rest = Path("/proc/stat").read_text().split()[1:9]
+    return sum(map(int, (user, nice, system, *rest)))
 
 
 def _options() -> Options:
