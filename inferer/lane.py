@@ -17,6 +17,7 @@ from inferer.batcher import Batcher, Cut, Entry, Limits
 from inferer.convert import Inputs
 from inferer.statistics import Timing, VersionStatistics
 from twofold import errors
+from twofold.errors import TwofoldError
 from twofold.seams import Clock
 from twofold.tensors import Array
 
@@ -58,10 +59,21 @@ class Answer:
     batch_rows: int
 
 
-@dataclass(frozen=True, slots=True)
+#: Takes what becomes of a request, once; also where its caller left while it ran.
+Done = Callable[[Answer | TwofoldError], None]
+
+
+@dataclass(slots=True)
 class _Waiting:
     inputs: Inputs
-    future: asyncio.Future[Answer]
+    done: Done
+    #: Tells it in time that it is late.
+    alarm: asyncio.TimerHandle | None = None
+
+    def end(self, outcome: Answer | TwofoldError) -> None:
+        if self.alarm is not None:
+            self.alarm.cancel()
+        self.done(outcome)
 
 
 class Turns:
@@ -119,31 +131,52 @@ class Lane:
         """Rows that wait."""
         return self._batcher.rows
 
-    async def submit(self, inputs: Inputs, deadline_s: float) -> Answer:
-        """The answer, once its batch has run. Cancelling the caller takes the request out.
+    def admit(self, inputs: Inputs, deadline_s: float, done: Done) -> int:
+        """Queues a request; its ticket, for `withdraw`. Calls `done` later, never within.
+
+        `done` gets the answer, or DeadlineExceeded where `deadline_s` passed before its batch was
+        cut, Internal where the network failed on it, Unavailable where the engine has closed.
 
         Raises:
             QueueFull: no room; with a hint when to come back.
-            DeadlineExceeded: `deadline_s` passed before its batch was cut.
-            Internal: the network failed on this request.
+            DeadlineExceeded: `deadline_s` has passed.
         """
         now_s = self._clock.monotonic_s()
         if deadline_s <= now_s:
             raise self._too_late()
         if not self._batcher.has_room(inputs.rows):
             raise self._full(inputs.rows)
-        loop = asyncio.get_running_loop()
-        future = loop.create_future()
-        ticket = self._batcher.admit(_Waiting(inputs, future), inputs.rows, now_s, deadline_s)
-        alarm = self._alarm(ticket, deadline_s - now_s)
+        waiting = _Waiting(inputs, done)
+        ticket = self._batcher.admit(waiting, inputs.rows, now_s, deadline_s)
+        waiting.alarm = self._alarm(ticket, deadline_s - now_s)
         self._schedule()
+        return ticket
+
+    async def submit(self, inputs: Inputs, deadline_s: float) -> Answer:
+        """The answer; cancelling the caller takes the request out. Raises what `admit` tells."""
+        future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+
+        def done(outcome: Answer | TwofoldError) -> None:
+            if future.done():  # cancelled while it ran
+                return
+            if isinstance(outcome, Answer):
+                future.set_result(outcome)
+            else:
+                future.set_exception(outcome)
+
+        ticket = self.admit(inputs, deadline_s, done)
         try:
             return await future
         finally:
-            if alarm is not None:
-                alarm.cancel()
-            if future.cancelled() and (entry := self._batcher.withdraw(ticket)) is not None:
-                self._count_unanswered(entry)
+            if future.cancelled():
+                self.withdraw(ticket)
+
+    def withdraw(self, ticket: int) -> None:
+        """Takes out a request whose caller left, unless it is out already."""
+        if (entry := self._batcher.withdraw(ticket)) is not None:
+            if entry.payload.alarm is not None:
+                entry.payload.alarm.cancel()
+            self._count_unanswered(entry)
 
     def _alarm(self, ticket: int, delay_s: float) -> asyncio.TimerHandle | None:
         """Tells a request in time that it is late, where the next cut may be far away."""
@@ -235,14 +268,12 @@ class Lane:
             queue_ns = int((started_s - entry.arrival_s) * 1e9)
             self.statistics.count_queue(queue_ns)
             self._count(entry, is_success=not isinstance(result, Exception))
-            future = entry.payload.future
-            if future.done():  # cancelled while it ran
-                continue
             if isinstance(result, Exception):
                 _log.error("batch failed", extra={"version": self._resource}, exc_info=result)
-                future.set_exception(errors.Internal())
+                entry.payload.end(errors.Internal())
             else:
-                future.set_result(Answer(result, queue_ns, executed.timing.compute_ns, rows))
+                answer = Answer(result, queue_ns, executed.timing.compute_ns, rows)
+                entry.payload.end(answer)
 
     def _refuse_expired(self, cut: Cut[_Waiting]) -> None:
         for entry in cut.expired:
@@ -250,8 +281,7 @@ class Lane:
 
     def _refuse_late(self, entry: Entry[_Waiting]) -> None:
         self._count_unanswered(entry)
-        if not entry.payload.future.done():
-            entry.payload.future.set_exception(self._too_late())
+        entry.payload.end(self._too_late())
 
     def _count_unanswered(self, entry: Entry[_Waiting]) -> None:
         """A request that left the queue without running still counts there."""
@@ -283,5 +313,4 @@ def _parts(batch: Sequence[Entry[_Waiting]]) -> list[Mapping[str, Array]]:
 
 def _refuse_shutdown(batch: Sequence[Entry[_Waiting]]) -> None:
     for entry in batch:
-        if not entry.payload.future.done():
-            entry.payload.future.set_exception(errors.Unavailable("shutting down"))
+        entry.payload.end(errors.Unavailable("shutting down"))

@@ -28,6 +28,10 @@ _LISTED = 20
 _log = logging.getLogger(__name__)
 
 
+class NotLoaded(Exception):
+    """A version that may come, or is unknown: `find` knows."""
+
+
 class Refused(Exception):
     """A version that must not serve; its text tells why and names no path."""
 
@@ -156,6 +160,16 @@ class Models:
         """Whether a version is loaded; asks for nothing."""
         model = self._models.get(name)
         return model is not None and model.ready(reference) is not None
+
+    def ready(self, name: str, reference: Reference) -> Served:
+        """The version to run, where it is loaded; raises NotLoaded where `find` must look."""
+        model = self._models.get(name)
+        found = None if model is None else model.ready(reference)
+        if model is None or found is None:
+            raise NotLoaded
+        if reference.number is not None:
+            model.pinned[reference.number] = self._clock.monotonic_s()
+        return found
 
     async def find(self, name: str, reference: Reference, deadline_s: float) -> Served:
         """The version to run; waits for one that is being loaded.

@@ -1,6 +1,8 @@
 """The Open Inference Protocol: convert, call, convert."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from functools import partial
 from typing import Literal, TypeVar
 
 from google.protobuf.message import Message
@@ -9,17 +11,18 @@ from inferer import convert, describe, health, stream
 from inferer.batcher import Limits
 from inferer.health import Health
 from inferer.lane import Answer
-from inferer.models import Models, Served
+from inferer.models import Models, NotLoaded, Served
 from inferer.reference import Reference
-from inferer.transport import Call
+from inferer.transport import Call, Reply
 from twofold import __version__
-from twofold.errors import NotFound, Unimplemented
+from twofold.errors import NotFound, TwofoldError, Unimplemented
 from twofold.names import check_name
 from twofold.oip import inference_pb2 as pb
 from twofold.principal import LOCAL, Principal
 from twofold.seams import Clock
 
 SERVICE = "/inference.GRPCInferenceService/"
+_MODEL_INFER = SERVICE + "ModelInfer"
 _STREAM_INFER = SERVICE + "ModelStreamInfer"
 _CHECK = health.SERVICE + "Check"
 
@@ -48,6 +51,8 @@ class InferenceService:
         self._limits = limits
         self._clock = clock
         self._unary = self._handlers()
+        # Calls that began without one of their own; the event loop alone would let them go.
+        self._tasks = set[asyncio.Task[None]]()
 
     def _handlers(self) -> dict[str, Handler]:
         return {
@@ -74,6 +79,48 @@ class InferenceService:
             return self._health.check(message)
         response = await self._unary[call.path](self._principal(call), call, message)
         return response.SerializeToString()
+
+    def begin(self, call: Call, message: bytes, reply: Reply) -> Callable[[], object] | None:
+        """See Application. Predictions of loaded versions need no task."""
+        if call.path == _MODEL_INFER:
+            try:
+                return self._begin_infer(call, convert.parse(pb.ModelInferRequest, message), reply)
+            except NotLoaded:
+                pass
+            except Exception as error:  # noqa: BLE001 - the top of a call
+                reply.fail(error)
+                return None
+        task = asyncio.get_running_loop().create_task(self._finish(call, message, reply))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task.cancel
+
+    async def _finish(self, call: Call, message: bytes, reply: Reply) -> None:
+        try:
+            answer = await self.unary(call, message)
+        except Exception as error:  # noqa: BLE001 - the top of a call
+            reply.fail(error)
+        else:
+            reply.answer(answer)
+
+    def _begin_infer(
+        self, call: Call, request: pb.ModelInferRequest, reply: Reply
+    ) -> Callable[[], object]:
+        """Raises NotLoaded where the version is not there now, and as ModelInfer does."""
+        convert.check_request(request)
+        deadline_s = self._deadline_s(call, convert.timeout_s(request))
+        reference = _reference(request.model_name, request.model_version)
+        served = self._of(self._principal(call)).ready(request.model_name, reference)
+        wanted = convert.wanted_outputs(request, served.signature)
+        inputs = convert.decode_inputs(request, served.signature)
+
+        def done(outcome: Answer | TwofoldError) -> None:
+            if isinstance(outcome, Answer):
+                reply.answer(_response(request, served, outcome, wanted).SerializeToString())
+            else:
+                reply.fail(outcome)
+
+        return partial(served.lane.withdraw, served.lane.admit(inputs, deadline_s, done))
 
     async def stream(self, call: Call, messages: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
         """See Application."""
@@ -185,10 +232,7 @@ class InferenceService:
         served = await self._find(principal, call, request.model_name, request.model_version)
         wanted = convert.wanted_outputs(request, served.signature)
         inputs = convert.decode_inputs(request, served.signature)
-        answer = await served.lane.submit(inputs, deadline_s)
-        response = _response(request, served, answer)
-        convert.encode_outputs(response, answer.outputs, wanted, served.signature)
-        return response
+        return _response(request, served, await served.lane.submit(inputs, deadline_s), wanted)
 
     def _deadline_s(self, call: Call, timeout_s: float | None) -> float:
         if timeout_s is None:
@@ -238,7 +282,10 @@ def _not_offered(path: str) -> Unimplemented:
 
 
 def _response(
-    request: pb.ModelInferRequest, served: Served, answer: Answer
+    request: pb.ModelInferRequest,
+    served: Served,
+    answer: Answer,
+    wanted: Sequence[convert.Wanted],
 ) -> pb.ModelInferResponse:
     response = pb.ModelInferResponse(
         model_name=served.model, model_version=str(served.number), id=request.id
@@ -248,4 +295,5 @@ def _response(
     parameters["twofold_queue_us"].int64_param = answer.queue_ns // 1000
     parameters["twofold_compute_us"].int64_param = answer.compute_ns // 1000
     parameters["twofold_batch_rows"].int64_param = answer.batch_rows
+    convert.encode_outputs(response, answer.outputs, wanted, served.signature)
     return response

@@ -5,13 +5,11 @@ A transport turns its requests into `Call`s, hands them to an `Application` and 
 """
 
 import math
-from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
-from typing import Literal, Protocol
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import Literal, NamedTuple, Protocol
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(NamedTuple):
     """What is known of a call beside its messages.
 
     Cancellation has no field: the transport cancels the coroutine or iterator that serves the call
@@ -28,6 +26,18 @@ class Call:
     deadline_s: float = math.inf
 
 
+class Reply(Protocol):
+    """Where the answer to a unary call goes: exactly one of the two, once."""
+
+    def answer(self, message: bytes) -> None:
+        """The call succeeded."""
+        ...
+
+    def fail(self, error: Exception) -> None:
+        """It did not; what is no TwofoldError is a defect: INTERNAL."""
+        ...
+
+
 class Application(Protocol):
     """What a transport serves. Raises TwofoldError; anything else is a defect: INTERNAL."""
 
@@ -37,6 +47,14 @@ class Application(Protocol):
 
     async def unary(self, call: Call, message: bytes) -> bytes:
         """The answer to one message."""
+        ...
+
+    def begin(self, call: Call, message: bytes, reply: Reply) -> Callable[[], object] | None:
+        """Serves a unary call without a task for it where it can; what `unary` serves, otherwise.
+
+        Returns what to call where the caller leaves or runs out of time before the reply; the reply
+        may come all the same. None: there is nothing to call, the reply has come.
+        """
         ...
 
     def stream(self, call: Call, messages: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
