@@ -14,6 +14,7 @@ from inferer.lane import Lane
 from inferer.reference import Reference
 from inferer.statistics import LoadStatistics
 from inferer.versions import DEFAULT, Plan, Retention, Serving, Stored, plan
+from inferer.wire import AnswerEncoder
 from twofold.errors import Corrupt, DeadlineExceeded, NotFound, TwofoldError, Unavailable
 from twofold.seams import Clock
 from twofold.v1 import model_pb2
@@ -50,6 +51,13 @@ class Served:
     manifest_sha256: str
     signature: Signature
     lane: Lane
+    encoder: AnswerEncoder = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        """Makes what every answer has in common."""
+        constants = {"twofold_job": self.manifest.lineage.job}
+        encoder = AnswerEncoder(self.model, self.number, constants, self.signature)
+        object.__setattr__(self, "encoder", encoder)
 
     @property
     def model(self) -> str:

@@ -27,7 +27,7 @@ _STREAM_INFER = SERVICE + "ModelStreamInfer"
 _CHECK = health.SERVICE + "Check"
 
 Request = TypeVar("Request", bound=Message)
-Handler = Callable[[Principal, Call, bytes], Awaitable[Message]]
+Handler = Callable[[Principal, Call, bytes], Awaitable[bytes]]
 
 
 class InferenceService:
@@ -76,8 +76,7 @@ class InferenceService:
         """See Application."""
         if call.path == _CHECK:
             return self._health.check(message)
-        response = await self._unary[call.path](self._principal(call), call, message)
-        return response.SerializeToString()
+        return await self._unary[call.path](self._principal(call), call, message)
 
     def begin(self, call: Call, message: bytes, reply: Reply) -> Callable[[], object] | None:
         """See Application. Predictions of loaded versions need no task."""
@@ -99,15 +98,9 @@ class InferenceService:
         deadline_s = self._deadline_s(call, convert.timeout_s(request))
         reference = _reference(request.model_name, request.model_version)
         served = self._of(self._principal(call)).ready(request.model_name, reference)
-        wanted = convert.wanted_outputs(request, served.signature)
+        wanted = _wanted(request, served)
         inputs = convert.decode_inputs(request, served.signature)
-
-        def done(outcome: Answer | TwofoldError) -> None:
-            if isinstance(outcome, Answer):
-                reply.answer(_response(request, served, outcome, wanted).SerializeToString())
-            else:
-                reply.fail(outcome)
-
+        done = partial(_reply, reply, served, request.id, wanted)
         return partial(served.lane.withdraw, served.lane.admit(inputs, deadline_s, done))
 
     async def stream(self, call: Call, messages: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
@@ -115,7 +108,7 @@ class InferenceService:
         if call.path == _STREAM_INFER:
             principal = self._principal(call)
 
-            async def infer(request: pb.ModelInferRequest) -> pb.ModelInferResponse:
+            async def infer(request: pb.ModelInferRequest) -> bytes:
                 return await self.ModelInfer(principal, call, request)
 
             answers = stream.answers(call, messages, infer, self._health.closed)
@@ -213,14 +206,15 @@ class InferenceService:
 
     async def ModelInfer(
         self, principal: Principal, call: Call, request: pb.ModelInferRequest
-    ) -> pb.ModelInferResponse:
+    ) -> bytes:
         """Runs one request, together with whatever else waits for the same version."""
         convert.check_request(request)
         deadline_s = self._deadline_s(call, convert.timeout_s(request))
         served = await self._find(principal, call, request.model_name, request.model_version)
-        wanted = convert.wanted_outputs(request, served.signature)
+        wanted = _wanted(request, served)
         inputs = convert.decode_inputs(request, served.signature)
-        return _response(request, served, await served.lane.submit(inputs, deadline_s), wanted)
+        answer = await served.lane.submit(inputs, deadline_s)
+        return _encoded(served, request.id, wanted, answer)
 
     def _deadline_s(self, call: Call, timeout_s: float | None) -> float:
         if timeout_s is None:
@@ -248,12 +242,13 @@ def _reference(name: str, version: str) -> Reference:
 
 
 def _typed(
-    kind: type[Request], handle: Callable[[Principal, Call, Request], Awaitable[Message]]
+    kind: type[Request], handle: Callable[[Principal, Call, Request], Awaitable[Message | bytes]]
 ) -> Handler:
     """A handler of bytes; raises InvalidField for bytes that are no such message."""
 
-    async def handler(principal: Principal, call: Call, message: bytes) -> Message:
-        return await handle(principal, call, convert.parse(kind, message))
+    async def handler(principal: Principal, call: Call, message: bytes) -> bytes:
+        answer = await handle(principal, call, convert.parse(kind, message))
+        return answer if isinstance(answer, bytes) else answer.SerializeToString()
 
     return handler
 
@@ -269,19 +264,31 @@ def _not_offered(path: str) -> Unimplemented:
     return Unimplemented(text, method=name)
 
 
-def _response(
-    request: pb.ModelInferRequest,
+def _wanted(request: pb.ModelInferRequest, served: Served) -> Sequence[convert.Wanted]:
+    if not request.outputs:
+        return served.encoder.everything
+    return convert.wanted_outputs(request, served.signature)
+
+
+def _reply(
+    reply: Reply,
     served: Served,
-    answer: Answer,
+    request_id: str,
     wanted: Sequence[convert.Wanted],
-) -> pb.ModelInferResponse:
-    response = pb.ModelInferResponse(
-        model_name=served.model, model_version=str(served.number), id=request.id
-    )
-    parameters = response.parameters
-    parameters["twofold_job"].string_param = served.manifest.lineage.job
-    parameters["twofold_queue_us"].int64_param = answer.queue_ns // 1000
-    parameters["twofold_compute_us"].int64_param = answer.compute_ns // 1000
-    parameters["twofold_batch_rows"].int64_param = answer.batch_rows
-    convert.encode_outputs(response, answer.outputs, wanted, served.signature)
-    return response
+    outcome: Answer | TwofoldError,
+) -> None:
+    if isinstance(outcome, TwofoldError):
+        reply.fail(outcome)
+    else:
+        reply.answer(_encoded(served, request_id, wanted, outcome))
+
+
+def _encoded(
+    served: Served, request_id: str, wanted: Sequence[convert.Wanted], answer: Answer
+) -> bytes:
+    varying = {
+        "twofold_queue_us": answer.queue_ns // 1000,
+        "twofold_compute_us": answer.compute_ns // 1000,
+        "twofold_batch_rows": answer.batch_rows,
+    }
+    return served.encoder.encode(request_id, answer.outputs, wanted, varying)
