@@ -1,7 +1,7 @@
 """The Open Inference Protocol: convert, call, convert."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from functools import partial
+from functools import lru_cache, partial
 from typing import Literal, TypeVar
 
 from google.protobuf.message import Message
@@ -22,6 +22,8 @@ from twofold.principal import LOCAL, Principal
 from twofold.seams import Clock
 
 SERVICE = "/inference.GRPCInferenceService/"
+#: Names and versions that callers use, as they are kept.
+_KNOWN_REFERENCES = 1024
 _MODEL_INFER = SERVICE + "ModelInfer"
 _STREAM_INFER = SERVICE + "ModelStreamInfer"
 _CHECK = health.SERVICE + "Check"
@@ -99,7 +101,7 @@ class InferenceService:
         reference = _reference(request.model_name, request.model_version)
         served = self._of(self._principal(call)).ready(request.model_name, reference)
         wanted = _wanted(request, served)
-        inputs = convert.decode_inputs(request, served.signature)
+        inputs = served.decode(request)
         done = partial(_reply, reply, served, request.id, wanted)
         return partial(served.lane.withdraw, served.lane.admit(inputs, deadline_s, done))
 
@@ -212,7 +214,7 @@ class InferenceService:
         deadline_s = self._deadline_s(call, convert.timeout_s(request))
         served = await self._find(principal, call, request.model_name, request.model_version)
         wanted = _wanted(request, served)
-        inputs = convert.decode_inputs(request, served.signature)
+        inputs = served.decode(request)
         answer = await served.lane.submit(inputs, deadline_s)
         return _encoded(served, request.id, wanted, answer)
 
@@ -236,6 +238,7 @@ class InferenceService:
         return await models.find(name, reference, call.deadline_s)
 
 
+@lru_cache(_KNOWN_REFERENCES)
 def _reference(name: str, version: str) -> Reference:
     check_name("model_name", name)
     return Reference.parse(version)
