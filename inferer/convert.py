@@ -6,7 +6,7 @@ clients look nowhere else.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 from google.protobuf.message import DecodeError, Message
@@ -81,8 +81,7 @@ class Wanted:
     classes: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Inputs:
+class Inputs(NamedTuple):
     """A request's tensors by name, of one batch size."""
 
     arrays: Mapping[str, Array]
