@@ -18,6 +18,7 @@ from inferer.models import Models
 from inferer.service import InferenceService
 from inferer.transport import Server, native
 from inferer.transport.grpcio import GrpcioServer
+from inferer.transport.tls import tls_of
 from inferer.watcher import StoreReader, Watcher
 from twofold.config import InfererSettings, UnusableSettings
 from twofold.principal import LOCAL
@@ -109,10 +110,10 @@ class App:
         _log.info("stopped")
 
     def _server(self, service: InferenceService) -> Server:
-        size = self._settings.max_message_bytes
+        size, tls = self._settings.max_message_bytes, tls_of(self._settings)
         if self._settings.transport == "native" and native.is_usable():
-            return native.server(service, self._clock, size)
-        return GrpcioServer(service, self._clock, size)
+            return native.server(service, self._clock, size, tls)
+        return GrpcioServer(service, self._clock, size, tls)
 
     async def _until_drained(self, models: Models, watcher: Watcher, server: Server) -> None:
         async with asyncio.TaskGroup() as group:
