@@ -1,6 +1,7 @@
 """TLS, mutual TLS and unix sockets, on both transports and by real clients."""
 
 import asyncio
+import socket
 import ssl
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from pathlib import Path
@@ -98,17 +99,16 @@ async def test_mutual_tls_asks_for_a_certificate(
         assert await call(channel) == b"cba"
 
 
-async def exchange(address: str, context: ssl.SSLContext) -> bytes:
+def exchange(address: str, context: ssl.SSLContext) -> bytes:
     """What a caller of HTTP/1.1 gets; nothing where the connection is refused."""
     host, _, port = address.rpartition(":")
-    try:
-        reader, writer = await asyncio.open_connection(host, int(port), ssl=context)
-        writer.write(b"GET / HTTP/1.1\r\n\r\n")
-        answer = await asyncio.wait_for(reader.read(), 5)
-        writer.close()
-    except OSError:
-        return b""
-    return answer
+    with socket.create_connection((host, int(port)), timeout=5) as plain:
+        try:
+            with context.wrap_socket(plain, server_hostname=host) as secure:
+                secure.sendall(b"GET / HTTP/1.1\r\n\r\n")
+                return secure.recv(100)
+        except OSError:
+            return b""
 
 
 async def test_a_caller_that_does_not_speak_http_2_is_turned_away(
@@ -117,7 +117,7 @@ async def test_a_caller_that_does_not_speak_http_2_is_turned_away(
     context = ssl.create_default_context(cafile=str(files / "ca.pem"))
     context.set_alpn_protocols(["http/1.1"])
 
-    assert b"200" not in await exchange(tls_address, context)
+    assert b"200" not in await asyncio.to_thread(exchange, tls_address, context)
 
 
 async def test_a_unix_socket_is_an_address(kind: Kind, tmp_path: Path) -> None:
