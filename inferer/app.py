@@ -15,6 +15,7 @@ from inferer.health import Health
 from inferer.loading import Loader, load_lane
 from inferer.metrics import MetricsPage
 from inferer.models import Models
+from inferer.reflection import Reflection
 from inferer.service import InferenceService
 from inferer.transport import Server, native
 from inferer.transport.grpcio import GrpcioServer
@@ -98,7 +99,10 @@ class App:
 
     async def _serve(self, models: Models, watcher: Watcher) -> None:
         tenants = {LOCAL.tenant: models}
-        service = InferenceService(tenants, watcher.missed, self.health, self._limits, self._clock)
+        reflection = Reflection() if self._settings.reflection else None
+        service = InferenceService(
+            tenants, watcher.missed, self.health, self._limits, self._clock, reflection
+        )
         server = self._server(service)
         self.address = await server.start(self._settings.infer_address)
         _log.info("listening", extra={"address": self.address, "metrics": self.metrics_address})

@@ -12,6 +12,7 @@ from inferer.health import Health
 from inferer.lane import Answer
 from inferer.models import Models, NotLoaded, Served
 from inferer.reference import Reference
+from inferer.reflection import PATHS, Reflection
 from inferer.transport import Call, Reply
 from inferer.transport.tasks import Tasks
 from twofold import __version__
@@ -45,7 +46,9 @@ class InferenceService:
         health: Health,
         limits: Limits,
         clock: Clock,
+        reflection: Reflection | None = None,
     ) -> None:
+        self._reflection = reflection
         # By tenant.
         self._models = models
         self._missed = missed
@@ -72,7 +75,8 @@ class InferenceService:
         """See Application. Calls that are not offered are streams: those fit any caller."""
         if path in self._unary or path == _CHECK:
             return "unary"
-        return "stream" if path.startswith((SERVICE, health.SERVICE)) else None
+        is_offered = path.startswith((SERVICE, health.SERVICE))
+        return "stream" if is_offered or (self._reflection and path in PATHS) else None
 
     async def unary(self, call: Call, message: bytes) -> bytes:
         """See Application."""
@@ -116,6 +120,8 @@ class InferenceService:
             answers = stream.answers(call, messages, infer, self._health.closed)
         elif call.path == health.SERVICE + "Watch":
             answers = self._health.watch(await anext(messages, b""))
+        elif self._reflection is not None and call.path in PATHS:
+            answers = self._reflection.answers(messages)
         else:
             raise _not_offered(call.path)
         async for answer in answers:

@@ -168,6 +168,9 @@ class InfererSettings(CommonSettings):
         "127.0.0.1:8001", description="HOST:PORT of inference, or unix:PATH"
     )
     transport: Literal["grpcio", "native"] = Field("grpcio", description="the gRPC implementation")
+    reflection: bool = Field(
+        default=False, description="whether tools such as grpcurl may ask for the protos"
+    )
     tls_certificate: Path | None = Field(
         None, description="PEM file of the inference port's certificate chain; without: no TLS"
     )
