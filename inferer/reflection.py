@@ -4,7 +4,7 @@ Ours of the inference protocol have a package name of their own, so that several
 one process; callers are shown the name under which they call.
 """
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from typing import cast
 
 from google.protobuf import descriptor_pb2
@@ -45,7 +45,7 @@ class Reflection:
             for service in file.service
         )
 
-    async def answers(self, messages: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    async def answers(self, messages: AsyncIterator[bytes]) -> AsyncGenerator[bytes]:
         """One answer per message; raises InvalidField for bytes that are none."""
         async for message in messages:
             try:

@@ -1,6 +1,7 @@
 """The Open Inference Protocol: convert, call, convert."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import aclosing
 from functools import lru_cache, partial
 from typing import Literal, TypeVar
 
@@ -109,7 +110,7 @@ class InferenceService:
         done = partial(_reply, reply, served, request.id, wanted)
         return partial(served.lane.withdraw, served.lane.admit(inputs, deadline_s, done))
 
-    async def stream(self, call: Call, messages: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    async def stream(self, call: Call, messages: AsyncIterator[bytes]) -> AsyncGenerator[bytes]:
         """See Application."""
         if call.path == _STREAM_INFER:
             principal = self._principal(call)
@@ -124,8 +125,9 @@ class InferenceService:
             answers = self._reflection.answers(messages)
         else:
             raise _not_offered(call.path)
-        async for answer in answers:
-            yield answer
+        async with aclosing(answers):
+            async for answer in answers:
+                yield answer
 
     def _principal(self, call: Call) -> Principal:
         """Who asks; there is one principal until callers carry tokens."""

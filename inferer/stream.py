@@ -6,7 +6,7 @@ sent `triton_grpc_error: true` wants the first error as the stream's status inst
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 
 from inferer.convert import parse
 from inferer.transport import Call
@@ -28,7 +28,7 @@ _FINAL = pb.ModelInferResponse(
 
 async def answers(
     call: Call, messages: AsyncIterator[bytes], infer: Infer, closed: asyncio.Event
-) -> AsyncIterator[bytes]:
+) -> AsyncGenerator[bytes]:
     """One answer per message, in order.
 
     Raises:

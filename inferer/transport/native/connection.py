@@ -5,9 +5,8 @@ Source: RFC 9113; the rules for pings are grpcio's (gRFC A8).
 
 import logging
 import math
-import re
 from asyncio import BaseTransport, Protocol, Transport
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from enum import Enum, auto
 from functools import partial
@@ -16,7 +15,7 @@ from typing import Any, cast
 
 import ngh2
 
-from inferer.transport.native import bounds
+from inferer.transport.native import bounds, greeting
 from inferer.transport.native.calls import AnyCall, StreamCall, UnaryCall
 from inferer.transport.native.framing import (
     ANSWER,
@@ -29,15 +28,8 @@ from inferer.transport.native.framing import (
     trailers_of,
 )
 from inferer.transport.native.hub import Hub
-from twofold.errors import LimitExceeded, Unavailable
+from twofold.errors import LimitExceeded, TwofoldError, Unavailable
 
-_PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-_HTTP_1 = re.compile(rb"[A-Z]{1,16} ")
-_TEXT = b"this port speaks gRPC over HTTP/2 only\n"
-_REFUSAL = (
-    b"HTTP/1.1 505 HTTP Version Not Supported\r\nContent-Type: text/plain\r\n"
-    b"Connection: close\r\nContent-Length: %d\r\n\r\n%b" % (len(_TEXT), _TEXT)
-)
 #: A GOAWAY frame without debug data (RFC 9113, 6.8), for where libnghttp2 makes none any more.
 _GOAWAY, _LAST_STREAM = Struct(">BHBBIII"), (1 << 31) - 1
 _ERROR = ngh2.ErrorCode
@@ -82,7 +74,7 @@ class Connection(Protocol):
         self._ping_s, self._strikes = -math.inf, 0
         self._begun_s = self._heard_s = hub.now_s()
         self._paused_s = self._closing_s = math.inf
-        self._was_heard = False
+        self._is_greeted = self._was_heard = self._is_finishing = False
         # Calls that wait until answers of theirs have left.
         self._blocked: list[StreamCall] = []
 
@@ -92,7 +84,7 @@ class Connection(Protocol):
     def connection_made(self, transport: BaseTransport) -> None:
         """See asyncio.Protocol."""
         self._transport = cast("Transport", transport)
-        self.peer = _peer(transport.get_extra_info("peername"))
+        self.peer = greeting.peer(transport.get_extra_info("peername"))
         tls = transport.get_extra_info("ssl_object")
         if not self._hub.admit(self) or (tls and tls.selected_alpn_protocol() != "h2"):
             self._transport.abort()
@@ -128,10 +120,12 @@ class Connection(Protocol):
         """See asyncio.Protocol."""
         if self._stage is _Stage.CLOSED:
             return
-        if self._stage is _Stage.NEW and not _PREFACE.startswith(data[: len(_PREFACE)]):
-            self._refuse(data)
+        if not self._is_greeted and (last_words := greeting.refusal(data)) is not None:
+            if self._transport is not None:
+                self._transport.write(last_words)
+            self._close()
             return
-        self._was_heard = True
+        self._is_greeted = self._was_heard = True
         try:
             self._http2.receive_data(data)
             for event in self._http2.events():
@@ -142,12 +136,6 @@ class Connection(Protocol):
         except ngh2.NGH2Error as error:
             self._abandon(_ERROR.PROTOCOL_ERROR, error)
         self._mark()
-
-    def _refuse(self, data: bytes) -> None:
-        if self._transport is not None:
-            if _HTTP_1.match(data):
-                self._transport.write(_REFUSAL)
-            self._close()
 
     def on_request(self, event: ngh2.RequestReceived) -> None:
         """Opens a call."""
@@ -253,7 +241,7 @@ class Connection(Protocol):
         self, stream_id: int, error: Exception | None, *, has_begun: bool, is_read: bool
     ) -> None:
         """See Wire."""
-        if error is not None and not isinstance(error, Refused) and not hasattr(error, "code"):
+        if error is not None and not isinstance(error, Refused | TwofoldError):
             _log.error("call failed", exc_info=error)
         self._try(lambda: self._end(stream_id, error, has_begun=has_begun))
         if not is_read:
@@ -340,13 +328,14 @@ class Connection(Protocol):
 
     def finish(self) -> None:
         """Second step: calls that were opened since are not served, and may be made elsewhere."""
-        if self._stage is _Stage.CLOSING:
+        if self._stage is _Stage.CLOSING and not self._is_finishing:
+            self._is_finishing = True
             self._try(self._http2.send_goaway)
 
     def cancel(self) -> None:
         """Last step: ends the calls that still run."""
         for call in list(self._calls.values()):
-            call.fail(Unavailable("the server is shutting down; call again"))
+            call.abort(Unavailable("the server is shutting down; call again"))
         self.flush()
         self._close()
 
@@ -392,14 +381,6 @@ def _check_size(headers: Headers) -> None:
     if size > bounds.METADATA_BYTES:
         text = f"the call's metadata takes {size} bytes; allowed: {bounds.METADATA_BYTES}"
         raise Refused("RESOURCE_EXHAUSTED", text)
-
-
-def _peer(name: object) -> str:
-    """An address as grpcio spells it."""
-    if not isinstance(name, tuple):
-        return "unix:"
-    host, port = cast("Sequence[object]", name)[:2]
-    return f"ipv6:[{host}]:{port}" if ":" in str(host) else f"ipv4:{host}:{port}"
 
 
 _ACTS: dict[type[ngh2.Event], Callable[[Connection, Any], None]] = {
