@@ -116,7 +116,7 @@ class App:
     def _server(self, service: InferenceService) -> Server:
         size, tls = self._settings.max_message_bytes, tls_of(self._settings)
         if self._settings.transport == "native" and native.is_usable():
-            return native.server(service, self._clock, size, tls)
+            return native.make_server(service, self._clock, size, tls)
         return GrpcioServer(service, self._clock, size, tls)
 
     async def _until_drained(self, models: Models, watcher: Watcher, server: Server) -> None:

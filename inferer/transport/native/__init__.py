@@ -36,7 +36,7 @@ def is_usable() -> bool:
     return found == TESTED
 
 
-def server(
+def make_server(
     application: Application, clock: Clock, max_message_bytes: int, tls: Tls | None
 ) -> Server:
     """The server, where `is_usable`."""
