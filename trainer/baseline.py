@@ -11,7 +11,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from trainer import scores
+from trainer import memory, scores
+from trainer.compiled import told
 from trainer.gates import Baseline, NotBlessed
 from trainer.prepared import Prepared
 from twofold import artifact, keys, manifest, spec_module, versions
@@ -36,7 +37,7 @@ def measure(
 
     Raises:
         NotBlessed: there is such a version, and it cannot be compared: it lacks a column, does
-            another task, or cannot be read.
+            another task, cannot be read, or does not run on these rows.
         StoreError: the store cannot be used.
     """
     number = resolve(store, tenant, spec.model, spec.gates.not_worse_than)
@@ -61,7 +62,13 @@ def measure(
             name: raw[name] if columns is None else raw[name][:, columns]
             for name, columns in places.items()
         }
-        answers.append(_judged(net, made.features, wanted, head))
+        try:
+            answers.append(_judged(net, made.features, wanted, head))
+        except (RuntimeError, ValueError, IndexError, KeyError) as error:
+            if memory.is_exhausted(error):
+                raise
+            problem = f"it does not run on these rows: {told(error)}"
+            raise NotBlessed(f"not published: {who}, cannot be compared: {problem}") from error
     return Baseline(number, _metrics(prepared, rows, answers))
 
 

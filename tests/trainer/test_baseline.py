@@ -202,3 +202,23 @@ def test_versions_that_predict_other_columns_are_not_compared(
 ) -> None:
     with pytest.raises(NotBlessed, match="cannot be compared: it predicts other columns"):
         measured(tmp_path, monkeypatch, ["long", "wide"], ["wide", "long"])
+
+
+def test_a_version_that_does_not_run_on_these_rows_is_a_reason_and_no_defect_of_ours(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = LocalStore(tmp_path / "store")
+    publish(monkeypatch, tmp_path, store, 1, epochs=1)
+    asked, prepared = shuffled(flowers())
+    asked.gates.not_worse_than = "1"
+    errors = iter([IndexError("index out of range in self"), MemoryError()])
+
+    def fail(*_: object) -> None:
+        raise next(errors)
+
+    monkeypatch.setattr(baseline.registry, "answers", fail)
+
+    with pytest.raises(NotBlessed, match="does not run on these rows: index out of range in self"):
+        baseline.measure(store, TENANT, asked, prepared)
+    with pytest.raises(MemoryError):
+        baseline.measure(store, TENANT, asked, prepared)
