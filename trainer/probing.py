@@ -165,7 +165,8 @@ def choose(
         threads=request.threads,
         device=request.device,
     )
-    bounds = Bounds(rows, memory_bytes)
+    # The rows themselves are not there yet, and the process that tries has a few made-up ones.
+    bounds = Bounds(rows, max(0, memory_bytes - prepared.resident_bytes))
     with Prober(probe, between) as prober:
         try:
             chosen, reason = find(prober, bounds, between)
