@@ -69,7 +69,7 @@ def read(path: Path, loop: Loop) -> list[str]:
         if is_out_of_memory(error):
             raise
         raise Corrupt("the checkpoint cannot be read") from error
-    known = loop.position.differences
+    known = loop.differences
     for name, now in _surroundings(loop).items():
         told = f"{name.replace('_', ' ')} was {header.get(name)} and is {now}"
         if header.get(name, now) != now and told not in known:
@@ -123,6 +123,8 @@ def _circumstances(loop: Loop) -> dict[str, object]:
         "batch_size": loop.recipe.choices.batch_size,
         "micro_batch_size": loop.step.micro_batch_size,
         "warm_start": loop.recipe.choices.warm_start,
+        "fewest_threads": loop.fewest_threads,
+        "differences": loop.differences,
         **_surroundings(loop),
     }
 
@@ -178,6 +180,11 @@ def _restore(loop: Loop, tensors: dict[str, Tensor], header: dict[str, object]) 
     loop.total.copy_(tensors["total"])
     loop.step.shrink_to(int(str(header["micro_batch_size"])))
     recipe.choices.warm_start = str(header.get("warm_start", ""))
+    loop.fewest_threads = int(str(header.get("fewest_threads", 0)))
+    differences = header.get("differences", [])
+    if not isinstance(differences, list):
+        raise Corrupt("the checkpoint has no list of differences")
+    loop.differences = [str(told) for told in differences]
     position = header["position"]
     if not isinstance(position, dict):
         raise Corrupt("the checkpoint has no position")

@@ -59,10 +59,6 @@ class Position:
     stale_count: int = 0
     has_converged: bool = False
     plateau: Plateau = field(default_factory=Plateau)
-    #: CPU threads that were given up left so many, at least; 0: none were given up.
-    fewest_threads: int = 0
-    #: Why it is not equal to the bit to a training that was never stopped, for people.
-    differences: list[str] = field(default_factory=list[str])
 
 
 @dataclass(slots=True)
@@ -80,6 +76,10 @@ class Loop:
     #: The weights of the best epoch, as `Net.weights` has them; the present ones before any.
     best: dict[str, Tensor] = field(init=False)
     step: Step = field(init=False)
+    #: Why it is not equal to the bit to a training that was never stopped, for people.
+    differences: list[str] = field(default_factory=list[str])
+    #: CPU threads that were left when some were given up, at least; 0: none were.
+    fewest_threads: int = 0
     #: What the evaluation rows give as the last epoch left them; None while an epoch runs.
     results: Results | None = None
     #: The present weights, as `best` has them: looking them up takes as long as a small step.

@@ -276,7 +276,7 @@ class Session:
         options = loop.recipe.spec.training
         if options.HasField("threads") or options.deterministic or choices.threads == 1:
             return None
-        return Sharing(choices.threads, self._clock(), waited_s, loop.position.fewest_threads)
+        return Sharing(choices.threads, self._clock(), waited_s, loop.fewest_threads)
 
     def _share(self, sharing: Sharing, loop: Loop, now_s: float) -> None:
         choices = loop.recipe.choices
@@ -288,7 +288,7 @@ class Session:
             logger.info("CPU threads", extra={"before": choices.threads, "now": threads})
             machine.use_threads(threads)
             choices.threads, choices.threads_reason = threads, sharing.reason
-            loop.position.fewest_threads = sharing.fewest
+            loop.fewest_threads = sharing.fewest
 
     def _after_epoch(self, loop: Loop) -> None:
         now_s = self._clock()
