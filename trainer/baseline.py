@@ -82,10 +82,14 @@ def _difference(theirs: model_pb2.FeatureSpec, ours: model_pb2.FeatureSpec) -> s
 def resolve(store: Store, tenant: str, model: str, name: str) -> int | None:
     """The version that an alias or a number names; None where there is no such alias.
 
-    Raises NotBlessed for a number without a visible version.
+    Raises NotBlessed for a number without a visible version, and where an alias cannot be read.
     """
     if not name.isdigit():
-        return versions.read_aliases(store, tenant, model).get(name)
+        try:
+            return versions.read_aliases(store, tenant, model).get(name)
+        except Corrupt as error:
+            text = f"not published: gates.not_worse_than is {name}, and {error.message}"
+            raise NotBlessed(text) from error
     visible = {found.number for found in versions.visible_versions(store, tenant, model)}
     if int(name) not in visible:
         raise NotBlessed(

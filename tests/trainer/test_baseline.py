@@ -222,3 +222,11 @@ def test_a_version_that_does_not_run_on_these_rows_is_a_reason_and_no_defect_of_
         baseline.measure(store, TENANT, asked, prepared)
     with pytest.raises(MemoryError):
         baseline.measure(store, TENANT, asked, prepared)
+
+
+def test_an_alias_that_cannot_be_read_is_a_reason_too(tmp_path: Path) -> None:
+    store = LocalStore(tmp_path)
+    store.create(keys.alias(TENANT, "m", "production", 1), b"junk")
+
+    with pytest.raises(NotBlessed, match="is production, and an alias of models/m cannot be read"):
+        baseline.measure(store, TENANT, *shuffled(flowers()))
