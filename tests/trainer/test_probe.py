@@ -357,3 +357,22 @@ def test_what_recording_a_step_takes_is_not_measured(monkeypatch: pytest.MonkeyP
     probe.measure(probe_request(4))
 
     assert "recorded" in before[0]
+
+
+def test_few_images_are_tried_for_one_takes_as_much_memory_as_many_rows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[Bounds] = []
+
+    def find(_try: object, bounds: Bounds, _between: object) -> tuple[Tried, str]:
+        seen.append(bounds)
+        return Tried(7, 1.0, 1, fits=True), ""
+
+    monkeypatch.setattr(probing, "find", find)
+    spec, image = asked_for(), np.zeros((100, 3, 8, 8), np.float32)
+    prepared = replace(
+        truth_data("xor", spec), training_rows=np.arange(100), arrays={"image": image}
+    )
+    size, _ = probing.choose(request_for(spec, tmp_path), prepared, 1 << 30, lambda: None)
+
+    assert (size, [bounds.rows for bounds in seen]) == (7, [20])
