@@ -73,7 +73,7 @@ def graph_of(nodes: Nodes) -> graph_pb2.Graph:
             "big": ("ONES", several("r", 1 << 24)),
         },
         {
-            # n in batches of 1, 2, 3 and 65,536 rows; 155 GiB for 777.
+            # n in batches of 1, 2, 3 and 65,536 rows; 145 GiB for 777.
             "a": ("SUB", "n", 1),
             "b": ("SUB", "n", 2),
             "c": ("SUB", "n", 3),
