@@ -1,4 +1,4 @@
-"""The torch class of every permitted module, and the two modules that torch does not have."""
+"""The torch class of every permitted module, and the modules that torch does not have so."""
 # pyright: reportUnknownMemberType=false
 
 import warnings
@@ -60,6 +60,39 @@ class Embedding(nn.Embedding):
         if input.is_cuda:
             return known_rows(super().forward, input, self.num_embeddings)
         return super().forward(input)
+
+
+class EmbeddingBag(nn.EmbeddingBag):
+    """torch's own, but its bags begin in order and within the input: a CPU raises otherwise.
+
+    torch itself adds up what it finds before the table, or answers what was left in the memory of
+    its result.
+    """
+
+    def forward(
+        self,
+        input: Tensor,  # noqa: A002 - torch's name
+        offsets: Tensor | None = None,
+        per_sample_weights: Tensor | None = None,
+    ) -> Tensor:
+        """Sums, means or maxima of rows of the table."""
+        if offsets is not None:
+            offsets = in_order(offsets, input.size(0))
+        return super().forward(input, offsets, per_sample_weights)
+
+
+def in_order(offsets: Tensor, count: int) -> Tensor:
+    """Where bags begin among `count` entries; IndexError on a CPU where they overlap or cannot.
+
+    Elsewhere, where looking would wait for the device, they are moved to where they can.
+    """
+    if offsets.is_meta or offsets.dim() != 1:  # torch refuses other forms
+        return offsets
+    found = offsets.clamp(0, count).cummax(0).values
+    can_look = offsets.is_cpu and not torch.compiler.is_compiling()
+    if can_look and not torch.equal(found, offsets):
+        raise IndexError(f"offsets of bags that do not rise from 0 to at most {count}")
+    return found
 
 
 def known_rows(look_up: Callable[[Tensor], Tensor], index: Tensor, count: int) -> Tensor:
@@ -127,6 +160,7 @@ CLASSES: Mapping[graph_pb2.ModuleKind, type[nn.Module]] = {
 #: What makes a module where it is not the class itself.
 _MAKERS: Mapping[graph_pb2.ModuleKind, Callable[..., nn.Module]] = {
     graph_pb2.MODULE_KIND_EMBEDDING: Embedding,
+    graph_pb2.MODULE_KIND_EMBEDDING_BAG: EmbeddingBag,
     graph_pb2.MODULE_KIND_TRANSFORMER_ENCODER: _encoder,
     graph_pb2.MODULE_KIND_TRANSFORMER_DECODER: _decoder,
     graph_pb2.MODULE_KIND_TRANSFORMER: _transformer,
