@@ -86,7 +86,8 @@ def in_order(offsets: Tensor, count: int) -> Tensor:
 
     Elsewhere, where looking would wait for the device, they are moved to where they can.
     """
-    if offsets.is_meta or offsets.dim() != 1:  # torch refuses other forms
+    is_looked_at = offsets.is_meta or torch.compiler.is_exporting()
+    if is_looked_at or offsets.dim() != 1:  # torch refuses other forms
         return offsets
     found = offsets.clamp(0, count).cummax(0).values
     can_look = offsets.is_cpu and not torch.compiler.is_compiling()
