@@ -97,10 +97,11 @@ def in_order(offsets: Tensor, count: int) -> Tensor:
 
 
 def known_rows(look_up: Callable[[Tensor], Tensor], index: Tensor, count: int) -> Tensor:
-    """Rows that `look_up` has for indices below `count`, NaN for all others."""
+    """Rows that `look_up` has for indices below `count`; all others NaN, or -1 of whole numbers."""
     is_known = (index >= 0) & (index < count)
     rows = look_up(torch.where(is_known, index, 0))
-    return torch.where(is_known.unsqueeze(-1), rows, torch.nan)
+    unknown = torch.nan if rows.is_floating_point() else -1
+    return torch.where(is_known.unsqueeze(-1), rows, unknown)
 
 
 def _encoder(**given: Any) -> nn.TransformerEncoder:  # noqa: ANN401 - torch's arguments

@@ -1,12 +1,16 @@
 """One request's odd index must not take a GPU from all the others."""
 # pyright: reportUnknownMemberType=false
 
+from collections.abc import Callable
+
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from tests.twofold.nets import graphs
 from twofold.nets import modules, tables, values
+from twofold.nets.functions import CALLS
 from twofold.nets.net import Net, init
 from twofold.v1 import graph_pb2
 
@@ -22,6 +26,33 @@ def test_an_index_out_of_range_gives_nan_where_it_would_stop_the_device() -> Non
     assert rows[0, 2].isnan().all()
     assert rows[1, 0].isnan().all()
     assert rows[1, 2].isnan().all()
+
+
+@pytest.mark.parametrize(("device", "asked"), [("cpu", []), ("cuda", [4])])
+def test_the_function_looks_at_indices_where_the_device_would_stop(
+    monkeypatch: pytest.MonkeyPatch, device: str, asked: list[int]
+) -> None:
+    """By what it calls: a fake device computes nothing."""
+    counts: list[int] = []
+
+    def known_rows(look_up: Callable[[Tensor], Tensor], index: Tensor, count: int) -> Tensor:
+        counts.append(count)
+        return look_up(index)
+
+    monkeypatch.setattr(modules, "known_rows", known_rows)
+    with FakeTensorMode():
+        index = torch.zeros(3, dtype=torch.int64, device=device)
+        CALLS[graph_pb2.FUNCTION_EMBEDDING](index, torch.zeros(4, 2, device=device), None)
+
+    assert counts == asked
+
+
+def test_whole_numbers_of_unknown_rows_are_told_apart() -> None:
+    table = torch.tensor([[1, 2], [3, 4]])
+
+    rows = modules.known_rows(lambda index: table[index], torch.tensor([1, 2]), 2)
+
+    assert rows.tolist() == [[3, 4], [-1, -1]]
 
 
 def bags(**given: values.Literal) -> Net:

@@ -99,6 +99,11 @@ REFUSED: dict[str, tuple[Callable[..., Any], str, str]] = {
         "size of the batch is needed",
         "every size of a batch",
     ),
+    "int of the batch": (
+        lambda _, x: x.view(int(x.shape[0]), -1),
+        "size of the batch is needed",
+        "leave int() out: a size is whole",
+    ),
     "a branch on the batch": (
         lambda _, x: x if x.shape[0] > 1 else -x,
         "depends on the size of the batch",
