@@ -9,7 +9,6 @@ from asyncio import BaseTransport, Protocol, Transport
 from collections.abc import Callable
 from contextlib import suppress
 from enum import Enum, auto
-from functools import partial
 from struct import Struct
 from typing import Any, cast
 
@@ -90,9 +89,6 @@ class Connection(Protocol):
             self._transport.abort()
             return
         self._transport.set_write_buffer_limits(bounds.WRITE_BYTES)
-        self._http2.initiate_connection(_SETTINGS)
-        self._http2.set_local_window_size(bounds.CONNECTION_WINDOW)
-        self._mark()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """See asyncio.Protocol."""
@@ -125,7 +121,11 @@ class Connection(Protocol):
                 self._transport.write(last_words)
             self._close()
             return
-        self._is_greeted = self._was_heard = True
+        if not self._is_greeted:  # not before: who does not speak HTTP/2 would not understand it
+            self._is_greeted = True
+            self._http2.initiate_connection(_SETTINGS)
+            self._http2.set_local_window_size(bounds.CONNECTION_WINDOW)
+        self._was_heard = True
         try:
             self._http2.receive_data(data)
             for event in self._http2.events():
@@ -293,8 +293,6 @@ class Connection(Protocol):
         except ngh2.NGH2Error as error:
             self._abandon(_ERROR.INTERNAL_ERROR, error)
             return
-        if self._unread:
-            self._reset_unread()
         if self._blocked:
             blocked, self._blocked = self._blocked, []
             for call in blocked:
@@ -303,21 +301,27 @@ class Connection(Protocol):
             self._close()
 
     def _write(self, transport: Transport) -> None:
-        while not self._is_paused and (out := self._http2.data_to_send(bounds.WRITE_BYTES)):
+        http2 = self._http2
+        while not self._is_paused and (out := http2.data_to_send(bounds.WRITE_BYTES)):
+            is_all = len(out) < bounds.WRITE_BYTES
+            if is_all and self._unread and self._reset_unread():
+                # In one write with the status, or a caller may take the reset for its answer.
+                out += http2.data_to_send()
             transport.write(out)
-            if len(out) < bounds.WRITE_BYTES:
+            if is_all:
                 break
-        self._is_backlogged = self._http2.queued_body_size() > 0
+        self._is_backlogged = http2.queued_body_size() > 0
+        if not http2.want_read and not http2.want_write:  # it said GOAWAY by itself
+            self._close()
 
-    def _reset_unread(self) -> None:
-        """Tells callers to stop sending, once they have their status."""
-        later: list[int] = []
-        for stream_id in self._unread:
-            if self._http2.queued_body_size(stream_id):
-                later.append(stream_id)
-            else:
-                self._try(partial(self._http2.reset_stream, stream_id, _ERROR.NO_ERROR))
-        self._unread = later
+    def _reset_unread(self) -> bool:
+        """Tells callers to stop sending, once they have their status; whether there is one."""
+        ready = [one for one in self._unread if not self._http2.queued_body_size(one)]
+        self._unread = [one for one in self._unread if one not in ready]
+        for stream_id in ready:
+            with suppress(ngh2.NGH2Error):
+                self._http2.reset_stream(stream_id, _ERROR.NO_ERROR)
+        return bool(ready)
 
     def notice(self) -> None:
         """First step of the end: asks the caller to open no more calls; what it sends is served."""
