@@ -108,7 +108,10 @@ def facts_of(subject: Subject) -> Facts:
         dataset=lineage.dataset.removeprefix("datasets/") or _dataset(job),
         training_rows=None if version is None else lineage.training_row_count,
         held_out_rows=None if version is None else lineage.validation_row_count,
-        choices=_choices(lineage.choices if version is not None else progress.choices),
+        choices=_choices(
+            lineage.choices if version is not None else progress.choices,
+            is_trained=_is_trained(job, version),
+        ),
         metrics=_metrics(version, progress),
         training_loss=subject.points[-1].loss if subject.points else None,
         epochs=None if job is None or not job.HasField("progress") else progress.epoch,
@@ -157,12 +160,22 @@ def _dataset(job: training_pb2.TrainingJob | None) -> str:
     return "" if job is None else job.spec.data.dataset
 
 
-def _choices(choices: spec_pb2.Choices) -> dict[str, str | int]:
+def _is_trained(
+    job: training_pb2.TrainingJob | None, version: model_pb2.ModelVersion | None
+) -> bool:
+    """False where weights are published as they came."""
+    if version is not None:
+        return version.manifest.lineage.epoch > 0
+    return job is not None and job.spec.training.epochs > 0
+
+
+def _choices(choices: spec_pb2.Choices, *, is_trained: bool) -> dict[str, str | int]:
     if not choices.device:
         return {}
-    return {
-        "device": choices.device,
-        "precision": choices.precision,
+    measured: dict[str, str | int] = {"device": choices.device, "precision": choices.precision}
+    if not is_trained:
+        return measured
+    return measured | {
         "execution": choices.execution,
         "optimizer": choices.optimizer,
         "batch_size": choices.batch_size,

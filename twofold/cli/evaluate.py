@@ -62,6 +62,7 @@ def evaluate(
         signature = asking.signature
         targets = _targets(target, signature)
         described = rows.describe(data)
+        _require_truth(described.columns, targets)
         batches = rows.batches(data, _wanted(signature, targets), asking.batch_rows())
         with counting.counted(described.row_count) as count:
             pairs = _counted(bulk.in_order(asking, batches), count)
@@ -99,6 +100,14 @@ def _targets(named: Sequence[str] | None, signature: Signature) -> tuple[str, ..
     elif signature.labels and len(targets) > 1:
         raise typer.BadParameter("a classifier has one target")
     return targets
+
+
+def _require_truth(columns: Sequence[str], targets: Sequence[str]) -> None:
+    """Raises InvalidData where a file's columns are known, and the truth is none of them."""
+    missing = [name for name in targets if columns and name not in columns]
+    if missing:
+        text = f"column {missing[0]} is missing; it is what answers are compared with"
+        raise InvalidData(f"{text}, name another by --target COLUMN", column=missing[0])
 
 
 Pairs = Iterable[tuple[Mapping[str, Array], Answer]]

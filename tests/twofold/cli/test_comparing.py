@@ -186,6 +186,15 @@ def test_a_job_without_a_version_shows_its_last_figures() -> None:
     assert found.training_rows is None
 
 
+def test_what_trained_nothing_shows_no_way_of_training() -> None:
+    pushed = job("training.epochs=0")
+    pushed.progress.choices.MergeFrom(version().manifest.lineage.choices)
+
+    assert facts_of(Subject(None, version(epoch=0))).choices.keys() == {"device", "precision"}
+    assert facts_of(Subject(pushed, None)).choices.keys() == {"device", "precision"}
+    assert "optimizer" in facts_of(Subject(None, version(epoch=1))).choices
+
+
 def test_a_version_whose_job_is_gone_shows_its_manifest() -> None:
     withdrawn = version(accuracy=0.75)
     withdrawn.withdrawn = True
