@@ -12,12 +12,11 @@ from twofold.spec_gates import METRICS
 from twofold.toml_spec import Value
 from twofold.v1 import graph_pb2, model_pb2, spec_pb2, training_pb2
 
-#: What decides which rows a job is measured on; figures of different rows cannot be compared.
+#: What decides what is predicted; figures of different targets cannot be compared.
+_TARGETS = ("data.target", "data.targets", "data.task")
+#: What decides which rows a job is measured on; nor can those of different rows.
 _ROWS = (
     "data.dataset",
-    "data.target",
-    "data.targets",
-    "data.task",
     "data.validation_fraction",
     "data.split",
     "training.seed",
@@ -235,6 +234,9 @@ def _fair(
     known = [spec for spec in specs if spec is not None]
     if len(known) < len(specs):
         return (), f"{none}: a job is gone, and with it which rows it held out"
+    for key in _TARGETS:
+        if _differs(key, known):
+            return (), f"{none}: {key} differs, so they are of other targets"
     is_split = any(spec.get("data.validation_fraction") for spec in known)
     for key in _ROWS:
         if _differs(key, known) and (is_split or key != "training.seed"):

@@ -118,7 +118,9 @@ def test_figures_of_other_rows_are_not_compared(other: str) -> None:
     found = of_jobs(job(accuracy=0.5), job(other, accuracy=0.75))
 
     assert found.best == {}
-    assert f"{other.partition('=')[0]} differs" in found.note
+    key = other.partition("=")[0]
+    what = "targets" if key.startswith("data.target") else "rows"
+    assert f"{key} differs, so they are of other {what}" in found.note
 
 
 def test_a_seed_changes_no_rows_where_none_are_held_out() -> None:
