@@ -60,9 +60,8 @@ def evaluate(
     with client_of(context) as client:
         asking = bulk.Asking(client, references.parse(model), is_pinned=True)
         signature = asking.signature
-        targets = _targets(target, signature)
         described = rows.describe(data)
-        _require_truth(described.columns, targets)
+        targets = _targets(target, signature, described.columns)
         batches = rows.batches(data, _wanted(signature, targets), asking.batch_rows())
         with counting.counted(described.row_count) as count:
             pairs = _counted(bulk.in_order(asking, batches), count)
@@ -88,7 +87,9 @@ def _wanted(signature: Signature, targets: tuple[str, ...]) -> rows.Wanted:
     return replace(wanted, numeric=(*wanted.numeric, *targets))
 
 
-def _targets(named: Sequence[str] | None, signature: Signature) -> tuple[str, ...]:
+def _targets(
+    named: Sequence[str] | None, signature: Signature, columns: Sequence[str]
+) -> tuple[str, ...]:
     _require_judged(signature)
     targets = tuple(named or signature.targets or filter(None, [signature.target]))
     if not targets:
@@ -99,6 +100,7 @@ def _targets(named: Sequence[str] | None, signature: Signature) -> tuple[str, ..
             raise typer.BadParameter(f"--target is needed for each of its labels: {labels}")
     elif signature.labels and len(targets) > 1:
         raise typer.BadParameter("a classifier has one target")
+    _require_truth(columns, targets)
     return targets
 
 
