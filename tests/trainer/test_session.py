@@ -84,6 +84,7 @@ def crowd(monkeypatch: pytest.MonkeyPatch) -> Callable[[], float]:
     No step is too small for two threads.
     """
     monkeypatch.setattr(machine, "SMALL_STEP", 1)
+    monkeypatch.setattr("trainer.sharing.FIRST_PAUSE_S", 1e9)
     seconds = itertools.count()
     monkeypatch.setattr("trainer.cores.waited_s", lambda: float(next(seconds)))
     return lambda: float(next(seconds))

@@ -32,6 +32,7 @@ SURFACE = {
         "--infer-address",
         "--metrics-address",
         "--redis-url",
+        "--transport",
     ],
     "demo": ["--examples"],
     "reconcile": ["--dir", "--json"],
