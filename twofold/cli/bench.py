@@ -33,7 +33,8 @@ _Concurrency = Annotated[
     str | None,
     typer.Option(
         metavar="N,...",
-        help=f"Closed loop: requests under way, one point after the other. [default: {CONCURRENCY}]",
+        help="Closed loop: requests under way, one point after the other. "
+        f"[default: {CONCURRENCY}]",
     ),
 ]
 _Rate = Annotated[
@@ -136,8 +137,11 @@ def bench(  # noqa: PLR0913, PLR0917 - the options of a command
     )
     is_open = rate is not None
     wanted = bench_run.loads(concurrency or (None if is_open else CONCURRENCY), rate, connections)
-    measured = bench_run.run(options, wanted)
-    _end(_as_json(options, measured) if as_json else _as_text(options, measured))
+    with bench_run.prepared(options) as measured:
+        points = map(measured, wanted)
+        found = _as_json(options, points) if as_json else _as_text(options, points)
+    if any(point.error_count or not point.latency_ms.count for point in found):
+        raise typer.Exit(FAILURE)
 
 
 def _as_text(options: "Options", measured: Iterable[Point]) -> list[Point]:
@@ -168,9 +172,3 @@ def _as_json(options: "Options", measured: Iterable[Point]) -> list[Point]:
     }
     typer.echo(json.dumps(tree, indent=2))
     return found
-
-
-def _end(found: Iterable[Point]) -> None:
-    """Exits with FAILURE where a request failed, or where none was answered."""
-    if any(point.error_count or not point.latency_ms.count for point in found):
-        raise typer.Exit(FAILURE)

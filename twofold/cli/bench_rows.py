@@ -6,7 +6,7 @@ from itertools import islice
 import numpy as np
 
 from twofold import tensors
-from twofold.cli import bulk, rows
+from twofold.cli import rows
 from twofold.client import predictions
 from twofold.client.predictions import Rows
 from twofold.errors import InvalidData, InvalidField

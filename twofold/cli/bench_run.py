@@ -1,6 +1,7 @@
 """What `twofold bench` does, from its options to points."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -63,8 +64,9 @@ def _numbers(field: str, text: str, kind: type[Number], most: int) -> list[Numbe
     return found
 
 
-def run(options: Options, wanted: Sequence[Load]) -> Iterator[Point]:
-    """Measures one point after the other.
+@contextmanager
+def prepared(options: Options) -> Generator[Callable[[Load], Point]]:
+    """What measures a point, once the server has said what the model takes.
 
     Raises:
         TwofoldError: the server cannot be reached, or refuses the model; data that do not fit.
@@ -85,8 +87,7 @@ def run(options: Options, wanted: Sequence[Load]) -> Iterator[Point]:
             arrivals=options.arrivals,
             seed=options.seed,
         )
-        for load in wanted:
-            yield measure(plan, load, network, meter)
+        yield lambda load: measure(plan, load, network, meter)
 
 
 def _batches(options: Options, described: pb.ModelMetadataResponse) -> list[dict[str, Array]]:

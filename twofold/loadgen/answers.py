@@ -79,11 +79,12 @@ def outputs_problem(answer: pb.ModelInferResponse) -> str:
     if not answer.outputs:
         return "the answer has no outputs"
     raw = answer.raw_output_contents
-    if not raw:
-        return next(filter(None, map(_typed_problem, answer.outputs)), "")
-    if len(raw) != len(answer.outputs):
+    if raw and len(raw) != len(answer.outputs):
         return f"the answer has {len(answer.outputs)} outputs and {len(raw)} raw contents"
-    return next(filter(None, map(_raw_problem, answer.outputs, raw)), "")
+    for place, output in enumerate(answer.outputs):
+        if problem := _raw_problem(output, raw[place]) if raw else _typed_problem(output):
+            return problem
+    return ""
 
 
 def _raw_problem(output: pb.ModelInferResponse.InferOutputTensor, raw: bytes) -> str:

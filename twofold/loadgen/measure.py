@@ -3,7 +3,7 @@
 import contextlib
 import gc
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 
 from twofold import __version__, rpc
@@ -169,7 +169,7 @@ def _loop(plan: Plan, load: Load, network: Network[Link], pool: Pool, work: Work
 
 
 @contextlib.contextmanager
-def _no_collections() -> Iterator[None]:
+def _no_collections() -> Generator[None]:
     """Nothing here makes circles, and looking for them takes milliseconds."""
     was_enabled = gc.isenabled()
     gc.collect()

@@ -75,16 +75,20 @@ class Point:
         return self.answered_count / self.duration_s
 
     @property
+    def _finished_count(self) -> int:
+        return max(1, self.answered_count + self.error_count)
+
+    @property
     def generator_us(self) -> float:
         """Processor time of this process per request, in microseconds."""
-        return self.used.own_s * _US / max(1, self.answered_count)
+        return self.used.own_s * _US / self._finished_count
 
     @property
     def server_us(self) -> float | None:
         """Processor time of the server per request, in microseconds; None where nobody asked."""
         if self.used.server_s is None:
             return None
-        return self.used.server_s * _US / max(1, self.answered_count)
+        return self.used.server_s * _US / self._finished_count
 
     @property
     def busy(self) -> float:
