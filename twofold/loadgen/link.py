@@ -5,6 +5,7 @@ beforehand, all that are due leave in one write, and all answers of one read are
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,9 +35,11 @@ Headers = Sequence[Header]
 _STREAM_WINDOW, _WINDOW = 1 << 24, 1 << 26
 #: Requests under way on a connection, where the server allows more.
 MOST_CALLS = 1_000
+#: A connection has 2^30 requests in it; before they are used up, another takes over.
+LAST_STREAM = (1 << 31) - (1 << 24)
 #: For requests that are sent as soon as they can be: they begin when they are written.
 AT_ONCE = -1
-#: Before the server says how many streams it allows, gRPC's clients take there to be no limit.
+#: Until the server says how many streams it allows, there is no limit, as for gRPC's clients.
 _NO_LIMIT = (1 << 32) - 1
 
 
@@ -187,7 +190,9 @@ class Link:
         self.is_leaving, self.is_open = True, False
 
     def expire(self, now_ns: int) -> None:
-        """Gives up requests that are older than they may be."""
+        """Gives up requests that are older than they may be, and a connection that is used up."""
+        if self.is_open and self._http2.next_stream_id > LAST_STREAM:
+            self.is_leaving, self.is_open = True, False
         latest_ns = now_ns - self._work.timeout_ns
         late: list[int] = []
         for stream, call in self.calls.items():
@@ -196,7 +201,8 @@ class Link:
             late.append(stream)
         for stream in late:
             self._fail(self.calls.pop(stream), *self._work.late)
-            self._http2.reset_stream(stream, ErrorCode.CANCEL)
+            with suppress(NGH2Error):  # it has ended meanwhile
+                self._http2.reset_stream(stream, ErrorCode.CANCEL)
 
     def _fail(self, call: Call, code: str, message: str) -> None:
         self._work.tally.failed(code, message, call.start_ns)
@@ -217,7 +223,8 @@ class Link:
         if self._channel is None:
             return
         if not self.lost:
-            self._http2.terminate_connection()
+            with suppress(NGH2Error):  # the server has taken leave already
+                self._http2.terminate_connection()
             self.flush()
         self._channel.close()
         self._channel = None

@@ -20,6 +20,8 @@ Owner = TypeVar("Owner")
 _NS_PER_S = 1_000_000_000
 #: Bytes of one read: some hundred small answers.
 _READ_BYTES = 1 << 18
+#: Bytes of one write of what has waited for room.
+_WRITE_BYTES = 1 << 18
 #: What a socket of `unix:PATH` is written as.
 UNIX_PREFIX = "unix:"
 #: From here on a wait may be a millisecond too long.
@@ -55,7 +57,10 @@ class Network(Protocol[Owner]):
         ...
 
     def wait(self, timeout_ns: int) -> Sequence[Owner]:
-        """Whose channels have something to receive, or are lost; at the latest after that time."""
+        """Whose channels have something to receive, or are lost.
+
+        Returns after that time at the latest; earlier, with nobody, where there was room to write.
+        """
         ...
 
 
@@ -154,7 +159,7 @@ class SocketChannel:
     def is_readable_after_writing(self, events: int) -> bool:
         """Writes what waits, now that there may be room; whether there is something to receive."""
         if events & selectors.EVENT_WRITE and self._lost is None:
-            sent = self._send(bytes(self._unsent))
+            sent = self._send(bytes(self._unsent[:_WRITE_BYTES]))
             del self._unsent[:sent]
             if not self._unsent and self._lost is None:
                 self._selector.modify(
