@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from twofold.cli import bench_report, bench_rows
+from twofold.cli import bench_options, bench_report
 from twofold.cli.group import FAILURE, connection_of, require_bench
 from twofold.loadgen.points import Point
 from twofold.loadgen.requests import Asked
@@ -14,9 +14,6 @@ from twofold.loadgen.schedule import Arrivals
 
 if TYPE_CHECKING:
     from twofold.cli.bench_run import Options
-
-#: Requests under way where nobody says.
-CONCURRENCY = "1,4,16,64"
 
 _Model = Annotated[str, typer.Argument(metavar="MODEL", help="The model, as its server names it.")]
 _Infer = Annotated[
@@ -34,7 +31,7 @@ _Concurrency = Annotated[
     typer.Option(
         metavar="N,...",
         help="Closed loop: requests under way, one point after the other. "
-        f"[default: {CONCURRENCY}]",
+        f"[default: {bench_options.CONCURRENCY}]",
     ),
 ]
 _Rate = Annotated[
@@ -49,7 +46,7 @@ _Connections = Annotated[
     int | None,
     typer.Option(
         min=1,
-        max=10_000,
+        max=bench_options.MOST_UNDER_WAY,
         help="Connections; default: one for 6 requests under way, 8 in an open loop.",
     ),
 ]
@@ -86,6 +83,7 @@ _ServerPid = Annotated[
         help="The server's process on this machine, to show its CPU time per request.",
     ),
 ]
+_AsJson = Annotated[bool, typer.Option("--json", help="JSON instead of text.")]
 
 
 def bench(  # noqa: PLR0913, PLR0917 - the options of a command
@@ -106,15 +104,13 @@ def bench(  # noqa: PLR0913, PLR0917 - the options of a command
     seed: _Seed = 0,
     server_pid: _ServerPid = None,
     *,
-    as_json: Annotated[bool, typer.Option("--json", help="JSON instead of text.")] = False,
+    as_json: _AsJson = False,
 ) -> None:
     """Measure how fast a server answers: rate, latencies, errors, CPU time per request.
 
     Every answer is checked. Exits with 0 only if no request failed. Needs twofold[bench].
 
-    Example: twofold bench digits
-
-    Example: twofold bench digits --concurrency 16 --connections 16 --rows 8 --json
+    Example: twofold bench digits --concurrency 16 --connections 16 --rows 8
 
     Example: twofold bench digits --rate 1000,2000 --data examples/data/digits_test.parquet
 
@@ -131,17 +127,15 @@ def bench(  # noqa: PLR0913, PLR0917 - the options of a command
         timeout_s=timeout,
         arrivals=arrivals,
         seed=seed,
-        shapes=bench_rows.shapes(shape or []),
+        shapes=bench_options.shapes(shape or []),
         data=data,
         server_pid=server_pid,
     )
-    is_open = rate is not None
-    wanted = bench_run.loads(concurrency or (None if is_open else CONCURRENCY), rate, connections)
-    with bench_run.prepared(options) as measured:
-        points = map(measured, wanted)
-        found = _as_json(options, points) if as_json else _as_text(options, points)
-    if any(point.error_count or not point.latency_ms.count for point in found):
-        raise typer.Exit(FAILURE)
+    loads = bench_options.loads(concurrency, rate, connections)
+    show = _as_json if as_json else _as_text
+    with bench_run.prepared(options) as measure:
+        found = show(options, map(measure, loads))
+    raise typer.Exit(FAILURE if any(point.is_failed for point in found) else 0)
 
 
 def _as_text(options: "Options", measured: Iterable[Point]) -> list[Point]:

@@ -1,6 +1,6 @@
-"""What a bench sends: rows of a file as a model takes them, and shapes from the command line."""
+"""What a bench sends: rows of a file as a model takes them."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from itertools import islice
 
 import numpy as np
@@ -9,24 +9,12 @@ from twofold import tensors
 from twofold.cli import rows
 from twofold.client import predictions
 from twofold.client.predictions import Rows
-from twofold.errors import InvalidData, InvalidField
+from twofold.errors import InvalidData
 from twofold.oip import inference_pb2 as pb
 from twofold.tensors import Array
 
 #: Requests that are made of a file at most, from its beginning; then they are sent again.
 MOST_REQUESTS = 4_096
-
-
-def shapes(texts: Sequence[str]) -> dict[str, tuple[int, ...]]:
-    """Shapes by input, of NAME:2,3; raises InvalidField."""
-    found: dict[str, tuple[int, ...]] = {}
-    for text in texts:
-        name, _, sizes = text.rpartition(":")
-        parts = sizes.split(",")
-        if not name or not all(part.isdecimal() and int(part) > 0 for part in parts):
-            raise InvalidField.of("shape", text, "NAME:N,N,... with sizes of 1 or more")
-        found[name] = tuple(map(int, parts))
-    return found
 
 
 def from_file(

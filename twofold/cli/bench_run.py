@@ -3,11 +3,9 @@
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TypeVar
 
 from twofold.cli import bench_rows
-from twofold.errors import InvalidField
-from twofold.loadgen import cost, points, requests
+from twofold.loadgen import cost, requests
 from twofold.loadgen.link import Link
 from twofold.loadgen.measure import Plan, Target, measure, metadata
 from twofold.loadgen.network import Sockets, locate, wake_precisely
@@ -17,9 +15,6 @@ from twofold.loadgen.schedule import Arrivals
 from twofold.oip import inference_pb2 as pb
 from twofold.tensors import Array
 
-Number = TypeVar("Number", int, float)
-#: Most requests under way at once, or a second: a typing error should not open a million sockets.
-MOST_UNDER_WAY, MOST_RATE = 10_000, 1_000_000
 #: Seconds that a server may take to accept the first connection.
 _LOCATE_S = 10.0
 
@@ -39,29 +34,6 @@ class Options:
     data: str | None
     """A file of rows; None: random ones."""
     server_pid: int | None
-
-
-def loads(concurrency: str | None, rate: str | None, connections: int | None) -> list[Load]:
-    """The points that two options name, of which one is given; raises InvalidField."""
-    if rate is None:
-        counts = _numbers("concurrency", concurrency or "", int, MOST_UNDER_WAY)
-        return [points.closed(count, connections) for count in counts]
-    if concurrency is not None:
-        allowed = "either concurrency (a closed loop) or rate (an open one)"
-        raise InvalidField.of("rate", f"{rate} beside concurrency {concurrency}", allowed)
-    rates = _numbers("rate", rate, float, MOST_RATE)
-    return [points.opened(number, connections) for number in rates]
-
-
-def _numbers(field: str, text: str, kind: type[Number], most: int) -> list[Number]:
-    try:
-        found = [kind(part) for part in text.split(",")]
-    except ValueError:
-        found = []
-    if not found or not all(0 < number <= most for number in found):
-        allowed = f"numbers above 0, at most {most:,}, with commas between them"
-        raise InvalidField.of(field, text, allowed)
-    return found
 
 
 @contextmanager

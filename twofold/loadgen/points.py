@@ -70,6 +70,11 @@ class Point:
         return sum(self.errors.values())
 
     @property
+    def is_failed(self) -> bool:
+        """Whether a request failed, or none was answered."""
+        return bool(self.errors) or not self.latency_ms.count
+
+    @property
     def rate(self) -> float:
         """Good answers a second."""
         return self.answered_count / self.duration_s
