@@ -75,13 +75,14 @@ class Plan:
 def metadata(
     network: Network[Link], target: Target, model: str, version: str
 ) -> pb.ModelMetadataResponse:
-    """What the server says of a model.
+    """What the server says of a model; it may take as long as connections may.
 
     Raises:
         TwofoldError: what the server answers instead; Unavailable where none does.
     """
     request = pb.ModelMetadataRequest(name=model, version=version)
-    answer = _call(network, target, "ModelMetadata", request.SerializeToString())
+    patient = Target(target.address, CONNECT_S)
+    answer = _call(network, patient, "ModelMetadata", request.SerializeToString())
     return pb.ModelMetadataResponse.FromString(answer)
 
 

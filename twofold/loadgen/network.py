@@ -67,6 +67,9 @@ class Network(Protocol[Owner]):
 class Sockets(Generic[Owner]):
     """See Network: non-blocking sockets to one address, on one thread."""
 
+    #: See Network.
+    now_ns = staticmethod(time.monotonic_ns)
+
     def __init__(self, family: int, address: object) -> None:
         self._family = family
         self._address = address
@@ -78,10 +81,6 @@ class Sockets(Generic[Owner]):
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-    def now_ns(self) -> int:
-        """See Network."""
-        return time.monotonic_ns()
 
     def open(self, owner: Owner) -> "SocketChannel":
         """See Network."""

@@ -2,6 +2,7 @@
 
 import json
 import sys
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -65,6 +66,21 @@ def test_errors_are_counted_told_and_fail(twofold: CommandLine, arrays: Servers)
     assert result.exit_code == 1
     assert "concurrency 2: UNKNOWN " in result.stdout
     assert "broken" in result.stdout
+
+
+def test_deadline_is_that_of_predictions_alone(twofold: CommandLine, arrays: Servers) -> None:
+    """However short it is, the model's description is waited for."""
+    options = ["--concurrency", "1", "--shape", "image:2,1", "--timeout", "0.001", "--json"]
+    released = threading.Event()
+    arrays.inferer.on_infer = lambda: released.wait(30)
+
+    result = twofold("bench", "digits", *options, *SHORT)
+    released.set()
+
+    (point,) = json.loads(result.stdout)["points"]
+    assert result.exit_code == 1
+    assert set(point["errors"]) == {"DEADLINE_EXCEEDED"}
+    assert point["answered_count"] == 0
 
 
 def test_server_that_dies_meanwhile(twofold: CommandLine, servers: Servers) -> None:
