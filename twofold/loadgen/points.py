@@ -14,7 +14,7 @@ _PER_CONNECTION = 6
 _OPEN_CONNECTIONS = 8
 #: From this part of a core on, what was measured may be this process's limit.
 BUSY = 0.9
-#: A server that answers less than this part of what was sent does not keep up.
+#: A server that answers less than this part in time, of what it does answer, does not keep up.
 _KEPT_UP = 0.98
 _US = 1e6
 
@@ -110,9 +110,10 @@ class Point:
                 f"of a core and waited for one {_part(self.used.waited_s, self.used.wall_s)} of "
                 "the time; the server may do more than this"
             )
-        if self.load.rate and self.rate < self.load.rate * _KEPT_UP:
+        if self.load.rate and self.answered_count < self.latency_ms.count * _KEPT_UP:
+            due = self.latency_ms.count / self.duration_s
             found.append(
-                f"{self.rate:,.0f} of {self.load.rate:,.0f} requests a second were answered: "
+                f"of {due:,.0f} requests a second that were due {self.rate:,.0f} were answered: "
                 "the server did not keep up, and latencies grow with the duration"
             )
         return found

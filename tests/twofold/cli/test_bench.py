@@ -1,6 +1,7 @@
 """`twofold bench` against the fake inferer, over grpcio."""
 
 import json
+import subprocess
 import sys
 import threading
 from pathlib import Path
@@ -163,6 +164,13 @@ def test_unknown_model_is_told_in_the_servers_words(twofold: CommandLine) -> Non
 
     assert result.exit_code == 1
     assert result.stderr == ("error: NOT_FOUND: models/iris does not exist; available: digits\n")
+
+
+def test_command_line_needs_no_libnghttp2() -> None:
+    """Whoever has installed the client alone has the other commands."""
+    code = "import sys; import twofold.cli.app; sys.exit('ngh2' in sys.modules)"
+
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0  # noqa: S603 - a test's own code
 
 
 def test_what_to_install_is_told(twofold: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
