@@ -15,7 +15,7 @@ _OPEN_CONNECTIONS = 8
 #: From this part of a core on, what was measured may be this process's limit.
 BUSY = 0.9
 #: A server that answers less than this part in time, of what it does answer, does not keep up.
-_KEPT_UP = 0.98
+_KEPT_UP = 0.95
 _US = 1e6
 
 
