@@ -3,7 +3,7 @@
 import contextlib
 import gc
 import itertools
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 
 from twofold import __version__, rpc
@@ -151,7 +151,8 @@ def measure(plan: Plan, load: Load, network: Network[Link], meter: Meter) -> Poi
         begin_ns = network.now_ns()
         start_ns = begin_ns + round(plan.warmup_s * _NS_PER_S)
         tally.window = window = Window(start_ns, start_ns + round(plan.duration_s * _NS_PER_S))
-        loop = _loop(plan, load, network, pool, work)
+        arrivals_ns = schedule.times_ns(plan.arrivals, load.rate, begin_ns, plan.seed)
+        loop = _loop(load, network, pool, work, arrivals_ns)
         loop.run_until(window.start_ns)
         before = meter()
         loop.run_until(window.end_ns)
@@ -161,12 +162,14 @@ def measure(plan: Plan, load: Load, network: Network[Link], meter: Meter) -> Poi
     return point_of(load, tally, used)
 
 
-def _loop(plan: Plan, load: Load, network: Network[Link], pool: Pool, work: Work) -> Loop:
-    if load.concurrency:
-        pool.share(load.concurrency)
-        return Closed(network, pool)
-    times_ns = schedule.times_ns(plan.arrivals, load.rate, network.now_ns(), plan.seed)
-    return Open(network, pool, work, times_ns)
+def _loop(
+    load: Load, network: Network[Link], pool: Pool, work: Work, arrivals_ns: Iterator[int]
+) -> Loop:
+    """`arrivals_ns` are an open loop's; of a closed one nobody asks when."""
+    if load.rate:
+        return Open(network, pool, work, arrivals_ns)
+    pool.share(load.concurrency)
+    return Closed(network, pool)
 
 
 @contextlib.contextmanager
