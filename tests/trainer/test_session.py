@@ -84,7 +84,6 @@ def crowd(monkeypatch: pytest.MonkeyPatch) -> Callable[[], float]:
     No step is too small for two threads.
     """
     monkeypatch.setattr(machine, "SMALL_STEP", 1)
-    monkeypatch.setattr("trainer.sharing.FIRST_PAUSE_S", 1e9)
     seconds = itertools.count()
     monkeypatch.setattr("trainer.cores.waited_s", lambda: float(next(seconds)))
     return lambda: float(next(seconds))
@@ -95,6 +94,7 @@ def test_a_training_gives_up_a_thread_where_others_want_the_cores(
 ) -> None:
     reporter, counts = FakeReporter(), list[int]()
     monkeypatch.setattr(machine, "use_threads", counts.append)
+    monkeypatch.setattr("trainer.sharing.FIRST_PAUSE_S", 1e9)
     request = request_for(xor(20), tmp_path)
     request.threads = 2
 
