@@ -12,7 +12,8 @@ from collections.abc import AsyncIterator, Callable
 from inferer.batcher import Limits
 from inferer.engine import Engine
 from inferer.health import Health
-from inferer.loading import Loader, load_lane
+from inferer.loading import Loader, load_lane, measure
+from inferer.memory import Memory
 from inferer.metrics import MetricsPage
 from inferer.models import Models
 from inferer.service import InferenceService
@@ -66,7 +67,7 @@ class App:
             settings = self._settings
             loader = Loader(store, engine, settings.max_batch_size, settings.max_message_bytes)
             load = functools.partial(load_lane, loader, LOCAL.tenant, self._limits, self._clock)
-            models = Models(load, self._clock)
+            models = Models(load, self._clock, memory=self._memory(loader))
             watcher = Watcher(
                 StoreReader(store, LOCAL.tenant),
                 models,
@@ -85,6 +86,12 @@ class App:
         except ValueError as error:
             text = f"TWOFOLD_INFER_DEVICE is {device!r}, but {error}; use cpu"
             raise UnusableSettings(text) from error
+
+    def _memory(self, loader: Loader) -> Memory | None:
+        budget_bytes = self._settings.memory_budget_bytes
+        if not budget_bytes:
+            return None
+        return Memory(budget_bytes, functools.partial(measure, loader, LOCAL.tenant))
 
     def _events(self) -> Callable[[], AsyncIterator[None]] | None:
         url = self._settings.redis_url
