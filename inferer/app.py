@@ -7,7 +7,9 @@ import importlib.util
 import logging
 import signal
 import sys
+import tomllib
 from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 
 from inferer.batcher import Limits
 from inferer.engine import Engine
@@ -16,11 +18,13 @@ from inferer.loading import Loader, load_lane, measure
 from inferer.memory import Memory
 from inferer.metrics import MetricsPage
 from inferer.models import Models
+from inferer.policies import Policies
 from inferer.service import InferenceService
 from inferer.transport import Server
 from inferer.transport.grpcio import GrpcioServer
 from inferer.watcher import StoreReader, Watcher
 from twofold.config import InfererSettings, UnusableSettings
+from twofold.errors import InvalidField
 from twofold.principal import LOCAL
 from twofold.queue import follow_versions
 from twofold.seams import Clock, SystemClock
@@ -67,7 +71,8 @@ class App:
             settings = self._settings
             loader = Loader(store, engine, settings.max_batch_size, settings.max_message_bytes)
             load = functools.partial(load_lane, loader, LOCAL.tenant, self._limits, self._clock)
-            models = Models(load, self._clock, memory=self._memory(loader))
+            policies, memory = _read_policies(settings.models_file), self._memory(loader)
+            models = Models(load, self._clock, policies=policies, memory=memory)
             watcher = Watcher(
                 StoreReader(store, LOCAL.tenant),
                 models,
@@ -143,6 +148,19 @@ class App:
         await self._clock.sleep(notice_s)
         self.health.close()
         await server.stop(drain_s - notice_s)
+
+
+def _read_policies(path: Path | None) -> Policies:
+    """What TWOFOLD_MODEL_CONFIG says of versions; raises UnusableSettings."""
+    if path is None:
+        return Policies()
+    try:
+        return Policies.parse(tomllib.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError) as error:  # ValueError: no TOML, or no UTF-8
+        text = f"TWOFOLD_MODEL_CONFIG is {str(path)!r}, which cannot be read as TOML: {error}"
+        raise UnusableSettings(text) from error
+    except InvalidField as error:
+        raise UnusableSettings(f"TWOFOLD_MODEL_CONFIG: {error.message}") from error
 
 
 async def serve(settings: InfererSettings) -> None:

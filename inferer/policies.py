@@ -7,7 +7,7 @@ In a model configuration, under [default] and [models.NAME]:
     version_policy = { specific = [1, 4] }  # these, and no other may serve by default
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import cast
@@ -85,18 +85,19 @@ def _policy_of(
         return VersionPolicy(count=None)
     if isinstance(found, Mapping):
         fields = cast("Mapping[str, object]", found)
-        if fields.keys() == {"latest"}:
+        kinds = list(fields)
+        if kinds == ["latest"]:
             return VersionPolicy(count=_number(f"{where}.latest", fields["latest"], _MOST))
-        if fields.keys() == {"specific"}:
+        if kinds == ["specific"]:
             return VersionPolicy(None, _numbers(f"{where}.specific", fields["specific"]))
-    raise InvalidField.of(where, _shown(found), _ALLOWED)
+    raise InvalidField.of(where, _shown(table[_KEY]), _ALLOWED)
 
 
 def _numbers(where: str, found: object) -> frozenset[int]:
-    numbers = cast("list[object]", found) if isinstance(found, list) else []
+    numbers: Sequence[object] = cast("list[object]", found) if isinstance(found, list) else ()
     if not 0 < len(numbers) <= _MOST:
         allowed = f"a list of 1 to {_MOST:,} version numbers, such as [1, 4]"
-        raise InvalidField.of(where, _shown(found), allowed)
+        raise InvalidField.of(where, _shown(numbers or cast("object", found)), allowed)
     return frozenset(_number(where, number, _LARGEST) for number in numbers)
 
 

@@ -149,10 +149,18 @@ class TrainerSettings(CommonSettings):
 class InfererSettings(CommonSettings):
     """The inferer's settings."""
 
+    model_config = SettingsConfigDict(populate_by_name=True)
+
     infer_address: Address = Field("127.0.0.1:8001", description="HOST:PORT of inference")
     transport: Literal["grpcio"] = Field("grpcio", description="the gRPC implementation")
     poll_interval_s: float = Field(
         2.0, ge=0.05, le=3600, description="seconds between looks at the store without Redis"
+    )
+    # Not model_config: pydantic has that name for itself.
+    models_file: Path | None = Field(
+        None,
+        validation_alias="TWOFOLD_MODEL_CONFIG",
+        description="TOML file with what each model is served by; none: the defaults",
     )
     max_batch_size: int = Field(
         1024, ge=1, le=1_000_000, description="most rows of a batch and of a request"

@@ -131,10 +131,9 @@ async def test_what_serves_never_goes_and_what_finds_no_room_is_told_so(
         bench.store(1, 2, 3, aliases={"stable": 2})
         await bench.idle()
         for _ in range(3):
-            with pytest.raises(LimitExceeded, match="models/m/versions/1 finds no room") as caught:
+            with pytest.raises(LimitExceeded, match="models/m/versions/1 finds no room"):
                 await bench.number(Reference(number=1))
 
-        assert caught.value.fields["limit"] == "memory_budget_bytes"
         assert bench.models.versions("m") == [2, 3]
         reasons = [status.reason for status in bench.models.index()]
         assert reasons == ["there is no room in the memory budget now", "", ""]

@@ -88,7 +88,7 @@ def test_what_to_do(
     load: int | None,
     unload: tuple[int, ...],
 ) -> None:
-    step = decide(what, **serving)
+    step = decide(what, None, **serving)
 
     assert (dict(step.channels), step.load) == (channels, load)
     assert step.unload == frozenset(unload)
