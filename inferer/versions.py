@@ -69,6 +69,8 @@ class Retention:
 
     #: Seconds that a replaced version stays loaded, for who has just learned its number.
     grace_s: float = 60.0
+    #: The most of those, the last replaced ones: of versions that come every second not all stay.
+    max_replaced: int = 16
     #: Versions kept because they were asked for by number, the most recent ones.
     max_pinned: int = 8
     #: Seconds since it was last asked for by number that a version is kept for that.
@@ -100,11 +102,7 @@ def plan(stored: Stored, serving: Serving, now_s: float, retention: Retention) -
         *_spares(stored, serving, retention.policy),
     ]
     kept = {*(number for number, _ in wanted), *channels.values(), *replaced}
-    kept |= {
-        number
-        for number, since_s in serving.replaced.items()
-        if now_s - since_s < retention.grace_s
-    }
+    kept |= set(_latest(serving.replaced, now_s, retention.grace_s, retention.max_replaced))
     out_of_question = serving.loaded | serving.bad | serving.held
     left = ((number, need) for number, need in wanted if number not in out_of_question)
     load, need = next(left, (None, Need.SERVED))
@@ -161,10 +159,11 @@ def _channels(targets: Mapping[str, int], serving: Serving) -> dict[str, int]:
 def _pins(stored: Stored, serving: Serving, now_s: float, retention: Retention) -> list[int]:
     """The versions last asked for by number, the latest first."""
     known = (stored.numbers | serving.loaded) - serving.bad
-    asked = [
-        number
-        for number, at_s in serving.pinned.items()
-        if number in known and now_s - at_s < retention.pin_s
-    ]
-    latest_first = sorted(asked, key=lambda number: serving.pinned[number], reverse=True)
-    return latest_first[: retention.max_pinned]
+    asked = {number: at_s for number, at_s in serving.pinned.items() if number in known}
+    return _latest(asked, now_s, retention.pin_s, retention.max_pinned)
+
+
+def _latest(times: Mapping[int, float], now_s: float, within_s: float, limit: int) -> list[int]:
+    """The last ones of what happened within so many seconds, the latest first."""
+    recent = [number for number, at_s in times.items() if now_s - at_s < within_s]
+    return sorted(recent, key=lambda number: times[number], reverse=True)[:limit]

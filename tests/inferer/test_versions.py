@@ -173,6 +173,14 @@ def test_what_was_asked_for_by_number_is_kept_for_its_time() -> None:
         assert step.unload == unload
 
 
+def test_of_versions_that_come_every_second_the_last_replaced_ones_stay() -> None:
+    replaced = {number: 40.5 + number for number in range(1, 31)}
+    numbers = range(1, 32)
+    step = decide(stored(*numbers), loaded=set(numbers), channels={"": 31}, replaced=replaced)
+
+    assert step.unload == set(range(1, 15))
+
+
 def test_what_each_loaded_version_is_for() -> None:
     """What serves, or was named by an operator, never goes for another's sake."""
     serving = Serving(loaded={1, 2, 3, 4}, channels={"": 4, "a": 1}, replaced={3: 99.0})

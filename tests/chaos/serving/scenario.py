@@ -19,6 +19,7 @@ import numpy as np
 
 from inferer.batcher import Limits
 from inferer.lane import INLINE_LIMIT_S
+from inferer.policies import VersionPolicy
 from inferer.reference import Reference
 from inferer.versions import Retention
 from tests.chaos.runs import Result
@@ -84,7 +85,11 @@ class Scenario:
             max_queue_size=random.choice((8, 32, 1000)),
             max_queue_delay_s=random.choice((0.0, 0.0, 0.0, 0.01)),
         )
-        retention = Retention(random.choice((0.0, 0.3, 60.0)), random.choice((1, 2, 8)))
+        retention = Retention(
+            random.choice((0.0, 0.3, 60.0)),
+            max_pinned=random.choice((1, 2, 8)),
+            policy=VersionPolicy(random.choice((1, 2, 2, None))),
+        )
         events = self._events if random.random() < 0.5 else None
         return Options(limits, retention, random.choice((0.05, 0.3)), events)
 
