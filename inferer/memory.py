@@ -13,7 +13,7 @@ from twofold.artifact import GRAPH, WEIGHTS
 from twofold.v1 import model_pb2
 
 #: What a version takes beside its files: modules, lane, statistics, signature.
-_FIXED_BYTES = 192 << 10
+_FIXED_BYTES = 64 << 10
 #: The parsed graph beside the bytes it came from, and the modules made of its nodes.
 _GRAPH_FACTOR = 8
 #: A version that was loaded because it was asked for stays so many times as long as its load took,

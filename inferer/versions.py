@@ -5,6 +5,7 @@ only when the next one is loaded; until then the old one serves, so a swap leave
 that fails changes nothing.
 """
 
+import math
 from collections.abc import Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
@@ -103,6 +104,7 @@ def plan(stored: Stored, serving: Serving, now_s: float, retention: Retention) -
     ]
     kept = {*(number for number, _ in wanted), *channels.values(), *replaced}
     kept |= set(_latest(serving.replaced, now_s, retention.grace_s, retention.max_replaced))
+    kept |= _spares_now(stored, serving, channels, retention.policy)
     out_of_question = serving.loaded | serving.bad | serving.held
     left = ((number, need) for number, need in wanted if number not in out_of_question)
     load, need = next(left, (None, Need.SERVED))
@@ -111,9 +113,21 @@ def plan(stored: Stored, serving: Serving, now_s: float, retention: Retention) -
 
 def needs(stored: Stored, serving: Serving, policy: VersionPolicy) -> dict[int, Need]:
     """What each loaded version is for, of several needs the greatest."""
-    found = dict.fromkeys(serving.loaded, Need.ASKED)
-    found |= {number: need for number, need in _spares(stored, serving, policy) if number in found}
-    return found | dict.fromkeys(serving.channels.values(), Need.SERVED)
+    need = Need.SPARE if policy.only is None else Need.SERVED
+    spares = _spares_now(stored, serving, serving.channels, policy) & serving.loaded
+    return (
+        dict.fromkeys(serving.loaded, Need.ASKED)
+        | dict.fromkeys(spares, need)
+        | dict.fromkeys(serving.channels.values(), Need.SERVED)
+    )
+
+
+def _spares_now(
+    stored: Stored, serving: Serving, channels: Mapping[str, int], policy: VersionPolicy
+) -> set[int]:
+    """The spares as long as what serves serves: a newer version takes a place when it does."""
+    current = channels.get(DEFAULT, math.inf)
+    return set(policy.kept({number for number in _good(stored, serving) if number <= current}))
 
 
 def _good(stored: Stored, serving: Serving) -> set[int]:

@@ -101,6 +101,15 @@ def test_what_to_do(
         (VersionPolicy(), stored(1, 2, 3), {}, {}, (3, Need.SERVED), ()),
         (VersionPolicy(), stored(1, 2, 3), {"loaded": {3}}, {"": 3}, (2, Need.SPARE), ()),
         (VersionPolicy(), stored(1, 2, 3), {"loaded": {1, 2, 3}}, {"": 3}, None, (1,)),
+        # A place is taken by what is loaded: a newer version may turn out to be damaged.
+        (
+            VersionPolicy(),
+            stored(1, 2, 3),
+            {"loaded": {1, 2}, "channels": {"": 2}},
+            {"": 2},
+            (3, Need.SERVED),
+            (),
+        ),
         # A spare is not one that was withdrawn or refused, and waits while it is held.
         (
             VersionPolicy(),
