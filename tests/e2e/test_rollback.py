@@ -15,7 +15,7 @@ from twofold.errors import WrongState
 
 def loads(cluster: Embedded) -> int:
     """How many versions the inferer has loaded since its start."""
-    with urllib.request.urlopen(f"http://{cluster.metrics}/metrics", timeout=5) as page:  # noqa: S310 - our own page
+    with urllib.request.urlopen(f"http://{cluster.metrics}/metrics", timeout=5) as page:
         lines = page.read().decode().splitlines()
     (line,) = [line for line in lines if line.startswith("twofold_inferer_loads_total")]
     return int(float(line.split()[-1]))
