@@ -17,6 +17,7 @@ from inferer.loading import Loader, Network, load_lane, measure
 from inferer.memory import size_of
 from tests.inferer import artifacts
 from tests.inferer.server import Running, outputs_of, running, settings_for
+from tests.inferer.test_app import read
 from tests.valkey import Valkey
 from tests.waiting import until
 from twofold.config import UnusableSettings
@@ -48,6 +49,14 @@ async def until_loaded(server: Running, *versions: str) -> None:
         return all([await server.is_ready("m", version) for version in versions])
 
     await until(are)
+
+
+async def counted(server: Running) -> dict[str, float]:
+    """Our own figures of the metrics page that have no labels."""
+    page = await asyncio.to_thread(read, f"http://{server.app.metrics_address}/metrics")
+    prefix = "twofold_inferer_"
+    lines = (line.split() for line in page.splitlines() if line.startswith(prefix))
+    return {name.removeprefix(prefix): float(value) for name, value in lines if "{" not in name}
 
 
 async def test_a_rollback_serves_the_version_before_without_loading_it(
@@ -112,16 +121,23 @@ async def test_versions_take_turns_in_a_small_memory(store: LocalStore, tmp_path
     budget = 2 * size_of(manifest) + 1000
     settings = settings_for(tmp_path / "store", memory_budget_bytes=budget)
     async with running(settings) as server:
+        await until_loaded(server, "2", "3")
         for number in ("1", "2", "1", "3"):
             assert await value_of(server, number) == (number, float(number))
         assert await value_of(server) == ("3", 3.0)
         assert not await server.is_ready("m", "2")
+        page = await counted(server)
+        assert (page["evictions_total"], page["thrashes_total"]) == (3.0, 2.0)
+        assert page["refused_versions_total"] == page["no_room_total"] == 0.0
+        assert page["memory_bytes"] == 2 * size_of(manifest)
+        assert page["memory_budget_bytes"] == budget
         tight = settings.model_copy(update={"memory_budget_bytes": size_of(manifest) - 1})
     async with running(tight) as server:
-        with pytest.raises(grpc.aio.AioRpcError, match="is too large: it takes") as caught:
-            await value_of(server)
-
-    assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        for _ in range(2):
+            with pytest.raises(grpc.aio.AioRpcError, match="is too large: it takes") as caught:
+                await value_of(server)
+            assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        assert (await counted(server))["refused_versions_total"] == 3.0, "each of them once"
 
 
 class Reads(LocalStore):
