@@ -132,6 +132,13 @@ class LoadStatistics:
     def __init__(self) -> None:
         self.loads = 0
         self.failures = 0
+        #: Versions that must not serve here: damaged, wrong answers, too large.
+        self.refusals = 0
+        #: Versions unloaded to make room for others, and loaded again soon after that.
+        self.evictions = 0
+        self.thrashes = 0
+        #: Times that a version found no room.
+        self.full = 0
         self.duration = Histogram(LOAD_BUCKETS_S)
 
     def count(self, duration_s: float, *, is_success: bool) -> None:

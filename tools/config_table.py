@@ -25,6 +25,12 @@ def allowed(field: FieldInfo) -> str:
     return f"{low} to {high}" if low is not None else "text"
 
 
+def variable(name: str, field: FieldInfo) -> str:
+    """The environment variable of a setting."""
+    alias = field.validation_alias
+    return alias if isinstance(alias, str) else f"TWOFOLD_{name.upper()}"
+
+
 def rows(owner: str, kind: type[CommonSettings], *, inherited: bool) -> list[str]:
     """A line per setting of `kind`; the inherited ones or its own."""
     own = {
@@ -33,7 +39,7 @@ def rows(owner: str, kind: type[CommonSettings], *, inherited: bool) -> list[str
         if (name in CommonSettings.model_fields) == inherited
     }
     return [
-        f"| `TWOFOLD_{name.upper()}` | {owner} | `{field.default}` | {allowed(field)} "
+        f"| `{variable(name, field)}` | {owner} | `{field.default}` | {allowed(field)} "
         f"| {field.description} |"
         for name, field in own.items()
     ]

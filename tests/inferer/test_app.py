@@ -188,17 +188,17 @@ async def test_a_repaired_version_is_tried_again(
 async def test_old_versions_load_when_asked_for_by_number(
     store: LocalStore, settings: InfererSettings
 ) -> None:
-    for value in (1, 2, 3):
+    for value in (1, 2, 3, 4):
         await put(store, value)
     async with running(settings) as server:
-        await until_serves(server, 3)
+        await until_serves(server, 4)
         was_ready = await server.is_ready("m", "1")
 
         assert await value_of(server, "1") == ("1", 1.0)
         assert not was_ready
         assert await server.is_ready("m", "1")
         assert not await server.is_ready("m", "2")
-        assert await value_of(server) == ("3", 3.0)
+        assert await value_of(server) == ("4", 4.0)
 
 
 async def test_aliases_and_withdrawals_move_traffic(
