@@ -16,7 +16,7 @@ from inferer.loading import Loader, load_lane
 from inferer.metrics import MetricsPage
 from inferer.models import Models
 from inferer.service import InferenceService
-from inferer.transport import Server
+from inferer.transport import Server, native
 from inferer.transport.grpcio import GrpcioServer
 from inferer.watcher import StoreReader, Watcher
 from twofold.config import InfererSettings, UnusableSettings
@@ -98,7 +98,7 @@ class App:
     async def _serve(self, models: Models, watcher: Watcher) -> None:
         tenants = {LOCAL.tenant: models}
         service = InferenceService(tenants, watcher.missed, self.health, self._limits, self._clock)
-        server: Server = GrpcioServer(service, self._clock, self._settings.max_message_bytes)
+        server = self._server(service)
         self.address = await server.start(self._settings.infer_address)
         _log.info("listening", extra={"address": self.address, "metrics": self.metrics_address})
         self.listening.set()
@@ -107,6 +107,12 @@ class App:
         finally:
             await server.stop(0)
         _log.info("stopped")
+
+    def _server(self, service: InferenceService) -> Server:
+        size = self._settings.max_message_bytes
+        if self._settings.transport == "native" and native.is_usable():
+            return native.server(service, self._clock, size)
+        return GrpcioServer(service, self._clock, size)
 
     async def _until_drained(self, models: Models, watcher: Watcher, server: Server) -> None:
         async with asyncio.TaskGroup() as group:

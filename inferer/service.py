@@ -1,6 +1,5 @@
 """The Open Inference Protocol: convert, call, convert."""
 
-import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from typing import Literal, TypeVar
@@ -14,6 +13,7 @@ from inferer.lane import Answer
 from inferer.models import Models, NotLoaded, Served
 from inferer.reference import Reference
 from inferer.transport import Call, Reply
+from inferer.transport.tasks import Tasks
 from twofold import __version__
 from twofold.errors import NotFound, TwofoldError, Unimplemented
 from twofold.names import check_name
@@ -51,8 +51,7 @@ class InferenceService:
         self._limits = limits
         self._clock = clock
         self._unary = self._handlers()
-        # Calls that began without one of their own; the event loop alone would let them go.
-        self._tasks = set[asyncio.Task[None]]()
+        self._tasks = Tasks()
 
     def _handlers(self) -> dict[str, Handler]:
         return {
@@ -90,18 +89,7 @@ class InferenceService:
             except Exception as error:  # noqa: BLE001 - the top of a call
                 reply.fail(error)
                 return None
-        task = asyncio.get_running_loop().create_task(self._finish(call, message, reply))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        return task.cancel
-
-    async def _finish(self, call: Call, message: bytes, reply: Reply) -> None:
-        try:
-            answer = await self.unary(call, message)
-        except Exception as error:  # noqa: BLE001 - the top of a call
-            reply.fail(error)
-        else:
-            reply.answer(answer)
+        return self._tasks.begin(self.unary(call, message), reply)
 
     def _begin_infer(
         self, call: Call, request: pb.ModelInferRequest, reply: Reply

@@ -14,7 +14,7 @@ WINDOW_S = 1.0
 #: Cores that others may take before a thread is given up.
 TOLERATED = 0.25
 #: Seconds until more threads are tried again, and the longest such pause.
-FIRST_PAUSE_S, LONGEST_PAUSE_S = 30.0, 600.0
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 4.0, 600.0
 
 
 class Sharing:

@@ -150,7 +150,7 @@ class InfererSettings(CommonSettings):
     """The inferer's settings."""
 
     infer_address: Address = Field("127.0.0.1:8001", description="HOST:PORT of inference")
-    transport: Literal["grpcio"] = Field("grpcio", description="the gRPC implementation")
+    transport: Literal["grpcio", "native"] = Field("grpcio", description="the gRPC implementation")
     poll_interval_s: float = Field(
         2.0, ge=0.05, le=3600, description="seconds between looks at the store without Redis"
     )

@@ -1,4 +1,4 @@
-"""The grpcio transport over an application of its own."""
+"""The transports over an application of their own."""
 
 import asyncio
 import contextlib
@@ -14,8 +14,10 @@ import pytest
 import pytest_asyncio
 from google.rpc import error_details_pb2, status_pb2
 
-from inferer.transport import Call
+from inferer.transport import Call, Reply, Server
 from inferer.transport.grpcio import GrpcioServer
+from inferer.transport.native.server import NativeServer
+from inferer.transport.tasks import Tasks
 from tests.waiting import until
 from twofold.errors import QueueFull
 from twofold.rpc import DETAILS_KEY, from_rpc_error
@@ -31,6 +33,10 @@ class FakeApplication:
         self.calls: list[Call] = []
         self.begun = asyncio.Event()
         self.cancelled = asyncio.Event()
+        self._tasks = Tasks()
+
+    def begin(self, call: Call, message: bytes, reply: Reply) -> Callable[[], object] | None:
+        return self._tasks.begin(self.unary(call, message), reply)
 
     def kind(self, path: str) -> Literal["unary", "stream"] | None:
         if path.startswith("/a.Stream/"):
@@ -63,7 +69,7 @@ class FakeApplication:
 
 
 class Bench:
-    def __init__(self, channel: grpc.aio.Channel, server: GrpcioServer, address: str) -> None:
+    def __init__(self, channel: grpc.aio.Channel, server: Server, address: str) -> None:
         self.channel = channel
         self.server = server
         self.address = address
@@ -84,9 +90,9 @@ class Bench:
 
 
 @contextlib.asynccontextmanager
-async def serving() -> AsyncGenerator[Bench]:
+async def serving(kind: type[GrpcioServer | NativeServer]) -> AsyncGenerator[Bench]:
     application = FakeApplication()
-    server = GrpcioServer(application, SystemClock(), MAX_MESSAGE_BYTES)
+    server = kind(application, SystemClock(), MAX_MESSAGE_BYTES)
     address = await server.start("127.0.0.1:0")
     async with grpc.aio.insecure_channel(address) as channel:
         bench = Bench(channel, server, address)
@@ -95,9 +101,14 @@ async def serving() -> AsyncGenerator[Bench]:
     await server.stop(0)
 
 
+@pytest.fixture(params=[GrpcioServer, NativeServer])
+def transport(request: pytest.FixtureRequest) -> type[GrpcioServer | NativeServer]:
+    return request.param
+
+
 @pytest_asyncio.fixture
-async def bench() -> AsyncGenerator[Bench]:
-    async with serving() as made:
+async def bench(transport: type[GrpcioServer | NativeServer]) -> AsyncGenerator[Bench]:
+    async with serving(transport) as made:
         yield made
 
 
@@ -221,8 +232,10 @@ async def is_refused(address: str) -> bool:
         return False
 
 
-async def test_stopping_lets_running_calls_end_and_takes_no_new_ones() -> None:
-    async with serving() as bench:
+async def test_stopping_lets_running_calls_end_and_takes_no_new_ones(
+    transport: type[GrpcioServer | NativeServer],
+) -> None:
+    async with serving(transport) as bench:
         hanging = asyncio.create_task(bench.call("/a.Unary/hang"))
         await asyncio.wait_for(bench.application.begun.wait(), 5)
         stopping = asyncio.create_task(bench.server.stop(0.2))
@@ -234,12 +247,12 @@ async def test_stopping_lets_running_calls_end_and_takes_no_new_ones() -> None:
             await hanging
 
 
-async def test_a_port_in_use_is_an_error() -> None:
+async def test_a_port_in_use_is_an_error(transport: type[GrpcioServer | NativeServer]) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         address = f"127.0.0.1:{taken.getsockname()[1]}"
-        server = GrpcioServer(FakeApplication(), SystemClock(), MAX_MESSAGE_BYTES)
+        server = transport(FakeApplication(), SystemClock(), MAX_MESSAGE_BYTES)
 
         with pytest.raises(OSError, match=f"cannot listen on {address}"):
             await server.start(address)

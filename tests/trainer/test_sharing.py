@@ -39,7 +39,7 @@ def test_what_others_take_is_given_up(cores: int, busy: float, left: int) -> Non
     machine = Machine(cores)
     machine.busy = busy
 
-    assert machine.pass_time(5) == [left] * 5
+    assert machine.pass_time(FIRST_PAUSE_S) == [left] * int(FIRST_PAUSE_S)
     assert (machine.sharing.warning != "") == (left < cores)
 
 
@@ -71,7 +71,7 @@ def test_tries_become_rare_where_they_fail_and_frequent_again_later() -> None:
     gaps = [after - before for before, after in itertools.pairwise(tries)]
     assert gaps == sorted(gaps)
     assert (tries[0], gaps[-1]) == (FIRST_PAUSE_S, LONGEST_PAUSE_S + 1)
-    assert len(tries) < 12
+    assert len(tries) < 16
 
     machine.busy = 0
     assert machine.pass_time(2 * LONGEST_PAUSE_S)[-1] == 2

@@ -1,0 +1,327 @@
+"""One call: takes the pieces of its messages, hands them to the application, takes its answers."""
+
+import asyncio
+import math
+from collections import deque
+from collections.abc import AsyncIterator, Callable
+from typing import Protocol
+
+from inferer.transport import Application, Call
+from inferer.transport.native.framing import Head, Messages, Refused, frame, sole_message
+from twofold.errors import DeadlineExceeded
+
+#: Bytes of answers of one stream that the caller has not taken yet, at most, before it pauses.
+STREAM_QUEUE_BYTES = 1 << 20
+
+
+class Wire(Protocol):
+    """The connection, as a call sees it. Whatever comes for a call that is over is dropped."""
+
+    @property
+    def peer(self) -> str:
+        """Who is at the other end."""
+        ...
+
+    def answer(self, stream_id: int, framed: bytes) -> None:
+        """A whole answer: headers, message, OK."""
+        ...
+
+    def begin(self, stream_id: int) -> None:
+        """The headers of an answer of several messages."""
+        ...
+
+    def send(self, stream_id: int, framed: bytes) -> None:
+        """One of them."""
+        ...
+
+    def queued(self, stream_id: int) -> int:
+        """Bytes of them that wait for the caller."""
+        ...
+
+    def when_room(self, call: "StreamCall") -> None:
+        """Calls its `flushed` once, when bytes have left."""
+        ...
+
+    def end(
+        self, stream_id: int, error: Exception | None, *, has_begun: bool, is_read: bool
+    ) -> None:
+        """The status; `is_read`: all that the caller will send was read."""
+        ...
+
+    def take(self, stream_id: int, size: int) -> None:
+        """So many bytes were used: the caller may send as many more."""
+        ...
+
+
+class Shared(Protocol):
+    """What all calls share."""
+
+    application: Application
+    max_message_bytes: int
+
+    def buffer(self, size: int) -> None:
+        """Counts bytes of messages that are not complete; raises LimitExceeded for too many."""
+        ...
+
+    def watch(self, call: "UnaryCall | StreamCall") -> None:
+        """Calls its `expire` when its deadline has passed."""
+        ...
+
+    def forget(self, call: "UnaryCall | StreamCall") -> None:
+        """It is over. Must be called once for every call that was begun."""
+        ...
+
+
+class UnaryCall:
+    """One message in, one out; the Reply of the application."""
+
+    __slots__ = (
+        "_buffered", "_cancel", "_found", "_is_over", "_messages", "_quiet_sweeps", "_shared",
+        "_wire", "deadline_s", "head", "is_read", "stream_id",
+    )  # fmt: skip
+
+    def __init__(
+        self, wire: Wire, shared: Shared, stream_id: int, head: Head, deadline_s: float
+    ) -> None:
+        self._wire = wire
+        self._shared = shared
+        self.stream_id = stream_id
+        self.head = head
+        self.deadline_s = deadline_s
+        self.is_read = False
+        self._quiet_sweeps = 0
+        self._is_over = False
+        self._cancel: Callable[[], object] | None = None
+        # Made where a message does not come in one piece.
+        self._messages: Messages | None = None
+        self._found: bytes | None = None
+        self._buffered = 0
+
+    def receive(self, data: bytes, *, is_last: bool) -> None:
+        """Takes a piece of the body."""
+        self.is_read = is_last
+        self._quiet_sweeps = 0
+        if data:
+            self._wire.take(self.stream_id, len(data))
+        try:
+            message = self._message(data, is_last=is_last)
+        except Exception as error:  # noqa: BLE001 - the top of a call
+            self.fail(error)
+            return
+        if message is not None:
+            call = Call(self.head.path, self.head.metadata, self._wire.peer, self.deadline_s)
+            self._cancel = self._shared.application.begin(call, message, self)
+
+    def _message(self, data: bytes, *, is_last: bool) -> bytes | None:
+        """The one message, once the body has ended."""
+        if self._messages is None:
+            limit = self._shared.max_message_bytes
+            if is_last and (message := sole_message(data, limit)) is not None:
+                return message
+            self._messages = Messages(self.head.encoding, limit)
+        for message in self._messages.feed(data):
+            if self._found is not None:
+                raise Refused("INTERNAL", "a unary call has more than one message")
+            self._found = message
+        self._count(len(self._messages) + len(self._found or b""))
+        if not is_last:
+            return None
+        self._count(0)
+        if len(self._messages):
+            raise Refused("INTERNAL", "the call ended within a message")
+        if self._found is None:
+            raise Refused("INTERNAL", "a unary call has no message")
+        return self._found
+
+    def _count(self, size: int) -> None:
+        change, self._buffered = size - self._buffered, size
+        self._shared.buffer(change)
+
+    def answer(self, message: bytes) -> None:
+        """See Reply."""
+        if not self._is_over:
+            self._end()
+            self._wire.answer(self.stream_id, frame(message))
+
+    def fail(self, error: Exception) -> None:
+        """See Reply."""
+        if not self._is_over:
+            self._end()
+            self._wire.end(self.stream_id, error, has_begun=False, is_read=self.is_read)
+
+    def expire(self) -> None:
+        """The deadline has passed."""
+        if not self._is_over:
+            self.fail(DeadlineExceeded("the deadline passed"))
+            self._leave()
+
+    def leave(self) -> None:
+        """The caller is gone."""
+        if not self._is_over:
+            self._end()
+            self._leave()
+
+    def sweep(self, limit: float) -> None:
+        """Called once a second; ends a call whose message does not come on for `limit` of them."""
+        self._quiet_sweeps += not self.is_read
+        if self._quiet_sweeps > limit:
+            self.fail(DeadlineExceeded("the call's message did not arrive"))
+
+    def _leave(self) -> None:
+        if self._cancel is not None:
+            self._cancel()
+
+    def _end(self) -> None:
+        self._is_over = True
+        if self._buffered:
+            self._count(0)
+        self._shared.forget(self)
+
+
+class StreamCall:
+    """Any number of messages in and out, served by a task of its own."""
+
+    def __init__(
+        self, wire: Wire, shared: Shared, stream_id: int, head: Head, deadline_s: float
+    ) -> None:
+        self._wire = wire
+        self._shared = shared
+        self.stream_id = stream_id
+        self.head = head
+        self.deadline_s = deadline_s
+        self.is_read = False
+        self._messages = Messages(head.encoding, shared.max_message_bytes)
+        self._waiting = deque[bytes]()
+        self._waiting_bytes = 0
+        # Bytes that were read and that the caller does not know of yet.
+        self._held = 0
+        self._refusal: Exception | None = None
+        self._arrived = asyncio.Event()
+        self._has_begun = False
+        self._is_over = False
+        self._room = asyncio.Event()
+        self._task = asyncio.get_running_loop().create_task(self._serve())
+
+    def receive(self, data: bytes, *, is_last: bool) -> None:
+        """Takes a piece of the body."""
+        self.is_read = is_last
+        self._held += len(data)
+        try:
+            for message in self._messages.feed(data):
+                self._waiting.append(message)
+                self._waiting_bytes += len(message)
+        except Refused as error:
+            self._refusal = error
+        else:
+            if is_last and len(self._messages):
+                self._refusal = Refused("INTERNAL", "the call ended within a message")
+        self._let_send()
+        self._arrived.set()
+
+    def _let_send(self) -> None:
+        """Lets the caller send more, unless the application has enough to do."""
+        if self._held and self._waiting_bytes <= STREAM_QUEUE_BYTES:
+            self._wire.take(self.stream_id, self._held)
+            self._held = 0
+
+    async def _read(self) -> AsyncIterator[bytes]:
+        while True:
+            while self._waiting:
+                message = self._waiting.popleft()
+                self._waiting_bytes -= len(message)
+                self._let_send()
+                yield message
+            if self._refusal is not None:
+                raise self._refusal
+            if self.is_read:
+                return
+            self._arrived.clear()
+            await self._arrived.wait()
+
+    async def _serve(self) -> None:
+        call = Call(self.head.path, self.head.metadata, self._wire.peer, self.deadline_s)
+        error: Exception | None = None
+        try:
+            async for answer in self._shared.application.stream(call, self._read()):
+                await self._send(answer)
+        except Exception as raised:  # noqa: BLE001 - the top of a call
+            error = raised
+        if not self._is_over:
+            self._end(error)
+
+    async def _send(self, message: bytes) -> None:
+        if not self._has_begun:
+            self._has_begun = True
+            self._wire.begin(self.stream_id)
+        self._wire.send(self.stream_id, frame(message))
+        while self._wire.queued(self.stream_id) > STREAM_QUEUE_BYTES:
+            self._room.clear()
+            self._wire.when_room(self)
+            await self._room.wait()
+
+    def sweep(self, limit: float) -> None:
+        """Nothing: a stream may be silent for as long as it likes."""
+
+    def flushed(self) -> None:
+        """Bytes have left: there may be room for more answers."""
+        self._room.set()
+
+    def expire(self) -> None:
+        """The deadline has passed."""
+        self.fail(DeadlineExceeded("the deadline passed"))
+
+    def fail(self, error: Exception) -> None:
+        """Ends the call from outside."""
+        if not self._is_over:
+            self._end(error)
+            self._task.cancel()
+
+    def leave(self) -> None:
+        """The caller is gone."""
+        if not self._is_over:
+            self._is_over = True
+            self._shared.forget(self)
+            self._task.cancel()
+
+    def _end(self, error: Exception | None) -> None:
+        self._is_over = True
+        self._shared.forget(self)
+        self._wire.end(self.stream_id, error, has_begun=self._has_begun, is_read=self.is_read)
+
+
+AnyCall = UnaryCall | StreamCall
+
+
+class Wheel:
+    """Deadlines of calls, to a hundredth of a second; costs two set operations a call."""
+
+    STEP_S = 0.01
+
+    def __init__(self) -> None:
+        self._slots: dict[int, set[AnyCall]] = {}
+
+    def add(self, call: AnyCall) -> float:
+        """Takes a call with a finite deadline; when to come for it."""
+        slot = self._slot(call)
+        self._slots.setdefault(slot, set()).add(call)
+        return slot * self.STEP_S
+
+    def discard(self, call: AnyCall) -> None:
+        """The call is over; unknown ones are ignored."""
+        slot = self._slot(call)
+        if (calls := self._slots.get(slot)) is not None:
+            calls.discard(call)
+            if not calls:
+                del self._slots[slot]
+
+    def take(self, now_s: float) -> list[AnyCall]:
+        """The calls whose deadline has passed; they are forgotten."""
+        due = [slot for slot in self._slots if slot * self.STEP_S <= now_s]
+        return [call for slot in due for call in self._slots.pop(slot)]
+
+    def next_s(self) -> float:
+        """When the next one is due; infinite where there is none."""
+        return min(self._slots, default=math.inf) * self.STEP_S
+
+    def _slot(self, call: AnyCall) -> int:
+        return math.ceil(call.deadline_s / self.STEP_S)

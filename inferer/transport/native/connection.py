@@ -1,0 +1,414 @@
+"""One HTTP/2 connection: frames to calls, answers to frames, and what a caller may not do.
+
+Source: RFC 9113; the rules for pings are grpcio's (gRFC A8).
+"""
+
+import logging
+import math
+import re
+from asyncio import BaseTransport, Protocol, Transport
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from enum import Enum, auto
+from functools import partial
+from struct import Struct
+from typing import Any, cast
+
+import ngh2
+
+from inferer.transport.native import bounds
+from inferer.transport.native.calls import AnyCall, StreamCall, UnaryCall
+from inferer.transport.native.framing import (
+    ANSWER,
+    ANSWERED,
+    Head,
+    Headers,
+    Refused,
+    parse_head,
+    refusal_of,
+    trailers_of,
+)
+from inferer.transport.native.hub import Hub
+from twofold.errors import LimitExceeded, Unavailable
+
+_PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+_HTTP_1 = re.compile(rb"[A-Z]{1,16} ")
+_TEXT = b"this port speaks gRPC over HTTP/2 only\n"
+_REFUSAL = (
+    b"HTTP/1.1 505 HTTP Version Not Supported\r\nContent-Type: text/plain\r\n"
+    b"Connection: close\r\nContent-Length: %d\r\n\r\n%b" % (len(_TEXT), _TEXT)
+)
+#: A GOAWAY frame without debug data (RFC 9113, 6.8), for where libnghttp2 makes none any more.
+_GOAWAY, _LAST_STREAM = Struct(">BHBBIII"), (1 << 31) - 1
+_ERROR = ngh2.ErrorCode
+_SETTINGS = {
+    ngh2.Setting.MAX_CONCURRENT_STREAMS: bounds.MAX_STREAMS,
+    ngh2.Setting.INITIAL_WINDOW_SIZE: bounds.STREAM_WINDOW,
+    ngh2.Setting.MAX_HEADER_LIST_SIZE: bounds.METADATA_BYTES,
+}
+_CONFIGURATION = ngh2.Configuration(
+    auto_window_update=False, max_inbound_header_list_size=bounds.HEADERS_BYTES
+)
+
+_log = logging.getLogger(__name__)
+
+
+class _Stage(Enum):
+    NEW = auto()
+    OPEN = auto()
+    #: No new calls; those that run may end.
+    CLOSING = auto()
+    CLOSED = auto()
+
+
+class Connection(Protocol):
+    """The Wire of its calls. Owned by the event loop's thread."""
+
+    def __init__(self, hub: Hub) -> None:
+        self._hub = hub
+        self._http2 = ngh2.Connection(ngh2.Role.SERVER, _CONFIGURATION)
+        self._transport: Transport | None = None
+        self.peer = ""
+        self._stage = _Stage.NEW
+        self._calls: dict[int, AnyCall] = {}
+        # Of the last call: most calls of a connection have the same.
+        self._headers: Headers = ()
+        self._head = Head("", (), math.inf, "identity")
+        # Streams to reset once their status has left: what the caller still sends is not wanted.
+        self._unread: list[int] = []
+        self._is_paused = False
+        self._is_dirty = False
+        self._is_backlogged = False
+        self._ping_s, self._strikes = -math.inf, 0
+        self._begun_s = self._heard_s = hub.now_s()
+        self._paused_s = self._closing_s = math.inf
+        self._was_heard = False
+        # Calls that wait until answers of theirs have left.
+        self._blocked: list[StreamCall] = []
+
+    def __repr__(self) -> str:
+        return f"<Connection {self.peer} {self._stage.name} {len(self._calls)} calls>"
+
+    def connection_made(self, transport: BaseTransport) -> None:
+        """See asyncio.Protocol."""
+        self._transport = cast("Transport", transport)
+        self.peer = _peer(transport.get_extra_info("peername"))
+        tls = transport.get_extra_info("ssl_object")
+        if not self._hub.admit(self) or (tls and tls.selected_alpn_protocol() != "h2"):
+            self._transport.abort()
+            return
+        self._transport.set_write_buffer_limits(bounds.WRITE_BYTES)
+        self._http2.initiate_connection(_SETTINGS)
+        self._http2.set_local_window_size(bounds.CONNECTION_WINDOW)
+        self._mark()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """See asyncio.Protocol."""
+        del exc
+        self._stage = _Stage.CLOSED
+        self._hub.leave(self)
+        calls, self._calls = self._calls, {}
+        for call in calls.values():
+            call.leave()
+
+    def pause_writing(self) -> None:
+        """The caller does not take what was written: it is not listened to meanwhile."""
+        self._is_paused, self._paused_s = True, self._hub.now_s()
+        if self._transport is not None:
+            self._transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        """See asyncio.Protocol."""
+        self._is_paused = False
+        if self._transport is not None and self._stage is not _Stage.CLOSED:
+            self._transport.resume_reading()
+            self._mark()
+
+    def data_received(self, data: bytes) -> None:
+        """See asyncio.Protocol."""
+        if self._stage is _Stage.CLOSED:
+            return
+        if self._stage is _Stage.NEW and not _PREFACE.startswith(data[: len(_PREFACE)]):
+            self._refuse(data)
+            return
+        self._was_heard = True
+        try:
+            self._http2.receive_data(data)
+            for event in self._http2.events():
+                if (act := _ACTS.get(type(event))) is not None:
+                    act(self, event)
+        except ngh2.DenialOfServiceError as error:
+            self._abandon(_ERROR.ENHANCE_YOUR_CALM, error)
+        except ngh2.NGH2Error as error:
+            self._abandon(_ERROR.PROTOCOL_ERROR, error)
+        self._mark()
+
+    def _refuse(self, data: bytes) -> None:
+        if self._transport is not None:
+            if _HTTP_1.match(data):
+                self._transport.write(_REFUSAL)
+            self._close()
+
+    def on_request(self, event: ngh2.RequestReceived) -> None:
+        """Opens a call."""
+        stream_id, headers = event.stream_id, event.headers
+        try:
+            if headers != self._headers:
+                _check_size(headers)
+                self._head, self._headers = parse_head(headers), headers
+            call = self._begun(stream_id, self._head)
+        except Exception as error:  # noqa: BLE001 - the top of a call
+            if isinstance(error, Refused):
+                self._headers = ()
+            self.end(stream_id, error, has_begun=False, is_read=event.end_stream)
+            return
+        self._calls[stream_id] = call
+        if call.deadline_s != math.inf:
+            self._hub.watch(call)
+        if event.end_stream:
+            call.receive(b"", is_last=True)
+
+    def _begun(self, stream_id: int, head: Head) -> AnyCall:
+        hub = self._hub
+        kind = hub.application.kind(head.path)
+        if kind is None:
+            raise Refused("UNIMPLEMENTED", "there is no such method")
+        if self._is_backlogged and self._http2.queued_body_size() > bounds.ANSWERS_BYTES:
+            raise LimitExceeded("too many answers wait to be read; read them first")
+        hub.begin()
+        timeout_s = head.timeout_s
+        deadline_s = math.inf if timeout_s == math.inf else hub.now_s() + timeout_s
+        if kind == "unary":
+            return UnaryCall(self, hub, stream_id, head, deadline_s)
+        return StreamCall(self, hub, stream_id, head, deadline_s)
+
+    def on_data(self, event: ngh2.DataReceived) -> None:
+        """Hands a piece of a call's body on."""
+        call = self._calls.get(event.stream_id)
+        if call is None:
+            if event.data:
+                self.take(event.stream_id, len(event.data))
+        else:
+            call.receive(event.data, is_last=event.end_stream)
+
+    def on_trailers(self, event: ngh2.TrailersReceived) -> None:
+        """Callers have none to send; the end of their stream counts."""
+        if (call := self._calls.get(event.stream_id)) is not None:
+            call.receive(b"", is_last=True)
+
+    def on_closed(self, event: ngh2.StreamReset | ngh2.StreamClosed) -> None:
+        """The caller gave the call up, or it has ended."""
+        if (call := self._calls.pop(event.stream_id, None)) is not None:
+            call.leave()
+
+    def on_settings(self, event: ngh2.SettingsReceived) -> None:
+        """The caller speaks HTTP/2."""
+        del event
+        if self._stage is _Stage.NEW:
+            self._stage = _Stage.OPEN
+
+    def on_ping(self, event: ngh2.PingReceived) -> None:
+        """Lets nobody keep the server busy with pings alone."""
+        del event
+        now_s = self._hub.now_s()
+        self._strikes += now_s - self._ping_s < bounds.PING_GAP_S
+        self._ping_s = now_s
+        if self._strikes > bounds.PING_STRIKES:
+            self._http2.send_goaway(_ERROR.ENHANCE_YOUR_CALM, debug_data=b"too_many_pings")
+            self._mark()
+            self.flush()
+            self._close()
+
+    def on_end(self, event: ngh2.ConnectionClosed) -> None:
+        """Either side said GOAWAY, and nothing is left to be said."""
+        del event
+        self._mark()
+        self.flush()
+        self._close()
+
+    def answer(self, stream_id: int, framed: bytes) -> None:
+        """See Wire."""
+        http2 = self._http2
+        try:
+            http2.send_response(stream_id, ANSWER)
+            http2.send_data(stream_id, framed)
+            http2.send_trailers(stream_id, ANSWERED)
+        except ngh2.NGH2Error:  # the caller, or the whole connection, has just gone
+            pass
+        self._over(stream_id)
+
+    def begin(self, stream_id: int) -> None:
+        """See Wire."""
+        self._try(lambda: self._http2.send_response(stream_id, ANSWER))
+
+    def send(self, stream_id: int, framed: bytes) -> None:
+        """See Wire."""
+        self._try(lambda: self._http2.send_data(stream_id, framed))
+
+    def queued(self, stream_id: int) -> int:
+        """See Wire."""
+        return 0 if self._stage is _Stage.CLOSED else self._http2.queued_body_size(stream_id)
+
+    def end(
+        self, stream_id: int, error: Exception | None, *, has_begun: bool, is_read: bool
+    ) -> None:
+        """See Wire."""
+        if error is not None and not isinstance(error, Refused) and not hasattr(error, "code"):
+            _log.error("call failed", exc_info=error)
+        self._try(lambda: self._end(stream_id, error, has_begun=has_begun))
+        if not is_read:
+            self._unread.append(stream_id)
+        self._over(stream_id)
+
+    def _end(self, stream_id: int, error: Exception | None, *, has_begun: bool) -> None:
+        http2 = self._http2
+        if error is not None and not has_begun:
+            http2.send_response(stream_id, refusal_of(error), end_stream=True)
+            return
+        if not has_begun:
+            http2.send_response(stream_id, ANSWER)
+        http2.send_trailers(stream_id, ANSWERED if error is None else trailers_of(error))
+
+    def take(self, stream_id: int, size: int) -> None:
+        """See Wire."""
+        with suppress(ngh2.NGH2Error):  # it is gone
+            self._http2.acknowledge_received_data(size, stream_id)
+
+    def when_room(self, call: StreamCall) -> None:
+        """See Wire."""
+        self._blocked.append(call)
+
+    def _try(self, act: Callable[[], None]) -> None:
+        with suppress(ngh2.NGH2Error):  # the caller, or the whole connection, has just gone
+            act()
+        self._mark()
+
+    def _over(self, stream_id: int) -> None:
+        self._calls.pop(stream_id, None)
+        self._strikes = 0
+        if not self._is_dirty:
+            self._mark()
+
+    def _mark(self) -> None:
+        """There may be bytes to write: they leave at the end of this turn of the loop."""
+        if not self._is_dirty:
+            self._is_dirty = True
+            self._hub.flush_soon(self)
+
+    def flush(self) -> None:
+        """Writes what there is to write, as far as the caller takes it."""
+        self._is_dirty = False
+        if self._transport is None or self._stage is _Stage.CLOSED:
+            return
+        try:
+            self._write(self._transport)
+        except ngh2.NGH2Error as error:
+            self._abandon(_ERROR.INTERNAL_ERROR, error)
+            return
+        if self._unread:
+            self._reset_unread()
+        if self._blocked:
+            blocked, self._blocked = self._blocked, []
+            for call in blocked:
+                call.flushed()
+        if self._stage is _Stage.CLOSING and not self._calls and not self._is_backlogged:
+            self._close()
+
+    def _write(self, transport: Transport) -> None:
+        while not self._is_paused and (out := self._http2.data_to_send(bounds.WRITE_BYTES)):
+            transport.write(out)
+            if len(out) < bounds.WRITE_BYTES:
+                break
+        self._is_backlogged = self._http2.queued_body_size() > 0
+
+    def _reset_unread(self) -> None:
+        """Tells callers to stop sending, once they have their status."""
+        later: list[int] = []
+        for stream_id in self._unread:
+            if self._http2.queued_body_size(stream_id):
+                later.append(stream_id)
+            else:
+                self._try(partial(self._http2.reset_stream, stream_id, _ERROR.NO_ERROR))
+        self._unread = later
+
+    def notice(self) -> None:
+        """First step of the end: asks the caller to open no more calls; what it sends is served."""
+        if self._stage in (_Stage.NEW, _Stage.OPEN):
+            self._stage = _Stage.CLOSING
+            self._closing_s = self._hub.now_s()
+            self._try(self._http2.send_shutdown_notice)
+
+    def finish(self) -> None:
+        """Second step: calls that were opened since are not served, and may be made elsewhere."""
+        if self._stage is _Stage.CLOSING:
+            self._try(self._http2.send_goaway)
+
+    def cancel(self) -> None:
+        """Last step: ends the calls that still run."""
+        for call in list(self._calls.values()):
+            call.fail(Unavailable("the server is shutting down; call again"))
+        self.flush()
+        self._close()
+
+    def sweep(self, now_s: float) -> None:
+        """Looks, once a second, for what takes too long."""
+        age_s = now_s - self._begun_s
+        if self._was_heard or self._calls:
+            self._was_heard, self._heard_s = False, now_s
+        if self._stage is _Stage.NEW and age_s > bounds.HANDSHAKE_S:
+            self._close()
+        elif self._is_paused and now_s - self._paused_s > bounds.STALL_S:
+            self._abort()
+        elif self._stage is _Stage.CLOSING and now_s - self._closing_s > bounds.AGE_GRACE_S:
+            self.cancel()
+        elif self._stage is _Stage.CLOSING:
+            self.finish()
+        elif age_s > bounds.AGE_S or now_s - self._heard_s > bounds.IDLE_S:
+            self.notice()
+        for call in list(self._calls.values()):
+            call.sweep(bounds.STALL_S)
+
+    def _abandon(self, code: ngh2.ErrorCode, error: Exception) -> None:
+        """Ends a connection that libnghttp2 has given up."""
+        _log.info("connection refused", extra={"peer": self.peer, "reason": str(error)})
+        if self._transport is not None and self._stage is not _Stage.CLOSED:
+            self._transport.write(_GOAWAY.pack(0, 8, 7, 0, 0, _LAST_STREAM, code))
+        self._close()
+
+    def _close(self) -> None:
+        """Closes once what was written has left."""
+        self._stage = _Stage.CLOSED
+        if self._transport is not None:
+            self._transport.close()
+
+    def _abort(self) -> None:
+        self._stage = _Stage.CLOSED
+        if self._transport is not None:
+            self._transport.abort()
+
+
+def _check_size(headers: Headers) -> None:
+    size = sum(len(name) + len(value) + 32 for name, value in headers)
+    if size > bounds.METADATA_BYTES:
+        text = f"the call's metadata takes {size} bytes; allowed: {bounds.METADATA_BYTES}"
+        raise Refused("RESOURCE_EXHAUSTED", text)
+
+
+def _peer(name: object) -> str:
+    """An address as grpcio spells it."""
+    if not isinstance(name, tuple):
+        return "unix:"
+    host, port = cast("Sequence[object]", name)[:2]
+    return f"ipv6:[{host}]:{port}" if ":" in str(host) else f"ipv4:{host}:{port}"
+
+
+_ACTS: dict[type[ngh2.Event], Callable[[Connection, Any], None]] = {
+    ngh2.RequestReceived: Connection.on_request,
+    ngh2.DataReceived: Connection.on_data,
+    ngh2.TrailersReceived: Connection.on_trailers,
+    ngh2.StreamReset: Connection.on_closed,
+    ngh2.StreamClosed: Connection.on_closed,
+    ngh2.SettingsReceived: Connection.on_settings,
+    ngh2.PingReceived: Connection.on_ping,
+    ngh2.ConnectionClosed: Connection.on_end,
+}
