@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable
 from typing import Literal
 
 from inferer.transport import Call, Reply
+from inferer.transport.tasks import Tasks
 from twofold.errors import InvalidField, NotFound, QueueFull
 
 UNARY = "/test.Unary/"
@@ -52,7 +53,7 @@ class FakeApplication:
             "Deaf": self._deaf,
             "Fail": self._fail_each,
         }
-        self._tasks = set[asyncio.Task[None]]()
+        self._tasks = Tasks()
 
     def kind(self, path: str) -> Literal["unary", "stream"] | None:
         if path.startswith(UNARY) and path.removeprefix(UNARY) in {*self._unary, "Late"}:
@@ -80,21 +81,11 @@ class FakeApplication:
             self.calls.append(call)
             reply.answer(message)
             return None
-        task = asyncio.get_running_loop().create_task(self._finish(call, message, reply))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        return self._ignored if call.path == UNARY + "Late" else task.cancel
+        cancel = self._tasks.begin(self.unary(call, message), reply)
+        return self._ignored if call.path == UNARY + "Late" else cancel
 
     def _ignored(self) -> None:
         self.cancelled += 1
-
-    async def _finish(self, call: Call, message: bytes, reply: Reply) -> None:
-        try:
-            answer = await self.unary(call, message)
-        except Exception as error:  # noqa: BLE001 - the top of a call
-            reply.fail(error)
-        else:
-            reply.answer(answer)
 
     async def stream(self, call: Call, messages: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
         self.calls.append(call)

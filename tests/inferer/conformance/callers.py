@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import threading
 from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Iterable, Sequence
 from typing import Any, Protocol, cast
 
@@ -129,9 +130,7 @@ class SyncCaller:
     ) -> list[bytes]:
         method = cast("Callable[..., Iterable[bytes]]", self._channel.stream_stream(path))
         try:
-            return await asyncio.to_thread(
-                lambda: list(method(iter(messages), timeout=timeout_s))
-            )
+            return await asyncio.to_thread(lambda: list(method(iter(messages), timeout=timeout_s)))
         except grpc.RpcError as error:
             raise Failure(cast("grpc.Call", error)) from error
 
@@ -140,15 +139,17 @@ class SyncCaller:
 
     def _talk(self, path: str, first: bytes) -> bytes:
         method = cast("Callable[..., Iterable[bytes]]", self._channel.stream_stream(path))
-        answers = list[bytes]()
+        is_answered = threading.Event()
 
         def requests() -> Iterable[bytes]:
             yield first
-            answers.append(next(received))  # the stream is open until it is here
+            is_answered.wait(TIMEOUT_S)
 
         received = iter(method(requests(), timeout=TIMEOUT_S))
+        answer = next(received)  # the stream is still open
+        is_answered.set()
         assert list(received) == []
-        return answers[0]
+        return answer
 
     def begin(self, path: str) -> Callable[[], object]:
         method = cast("Any", self._channel.unary_unary(path))

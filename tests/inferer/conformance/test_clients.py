@@ -226,9 +226,7 @@ async def test_metadata_have_a_limit(server: Running, caller: Caller) -> None:
 async def test_many_calls_run_at_once_on_one_connection(server: Running, caller: Caller) -> None:
     # Blocking calls take a thread each.
     count = 200 if type(caller).__name__ == "AioCaller" else 16
-    calls = [
-        asyncio.create_task(caller.unary(UNARY + "Slow", b"%d" % n)) for n in range(count)
-    ]
+    calls = [asyncio.create_task(caller.unary(UNARY + "Slow", b"%d" % n)) for n in range(count)]
     await until(lambda: server.application.has_begun(min(count, 5)))
     server.application.release.set()
 

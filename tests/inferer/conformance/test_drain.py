@@ -106,10 +106,13 @@ async def test_calls_that_do_not_end_are_cancelled_after_the_grace(
         await stopping
 
         # One to repeat elsewhere.
-        assert wire.exchange(1).outcome in {
-            "native": ("status UNAVAILABLE",),
-            "grpcio": ("status UNAVAILABLE", "status CANCELLED", "reset CANCEL"),
-        }[transport]
+        assert (
+            wire.exchange(1).outcome
+            in {
+                "native": ("status UNAVAILABLE",),
+                "grpcio": ("status UNAVAILABLE", "status CANCELLED", "reset CANCEL"),
+            }[transport]
+        )
         await until(server.application.is_idle)
         assert server.application.cancelled == 1
 

@@ -131,9 +131,12 @@ async def test_padding_is_no_content(server: Running) -> None:
     body = frames.message(b"abc")
     block = frames.encoded(frames.request_fields(ECHO))
     opening = frames.frame(0x1, frames.END_HEADERS | frames.PADDED, 1, b"\x04" + block + bytes(4))
-    padded = frames.PADDED | frames.END_STREAM
+    padded = frames.frame(0x0, frames.PADDED | frames.END_STREAM, 1, b"\xff" + body + bytes(255))
     async with connected(server.address) as wire:
-        await wire.send(opening, frames.frame(0x0, padded, 1, b"\xff" + body + bytes(255)))
+        # grpcio takes no padding of DATA: "unsupported data flags".
+        await wire.send(
+            opening, padded if server.name == "native" else frames.data(1, body, end=True)
+        )
 
         assert (await wire.ended(1)).messages == [b"abc"]
 

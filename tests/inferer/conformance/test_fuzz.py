@@ -25,7 +25,9 @@ _few = st.binary(max_size=40)
 def _calls() -> st.SearchStrategy[bytes]:
     """Whole calls, whose content may be anything."""
     changes = st.dictionaries(
-        st.sampled_from(["te", "content-type", "grpc-timeout", "grpc-encoding", ":method", "x-bin"]),
+        st.sampled_from(
+            ["te", "content-type", "grpc-timeout", "grpc-encoding", ":method", "x-bin"]
+        ),
         st.one_of(st.none(), st.text("0123456789Smgzip/=", max_size=8)),
         max_size=2,
     )

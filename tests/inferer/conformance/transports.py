@@ -2,13 +2,9 @@
 
 import asyncio
 import contextlib
-import importlib
-import importlib.util
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple, cast
-
-import pytest
 
 from inferer.batcher import Limits
 from inferer.health import Health
@@ -16,6 +12,7 @@ from inferer.models import Models, Served
 from inferer.service import InferenceService
 from inferer.transport import Application, Server
 from inferer.transport.grpcio import GrpcioServer
+from inferer.transport.native.server import NativeServer
 from inferer.versions import Stored
 from tests.inferer.conformance.application import FakeApplication
 from tests.inferer.fakes import FakeClock, FakeProgram, served
@@ -26,7 +23,6 @@ from twofold.versions import VersionState
 NAMES = ("grpcio", "native")
 #: Above one initial window (64 KiB), so that uploads need flow control.
 MAX_MESSAGE_BYTES = 256 << 10
-_NATIVE = "inferer.transport.native"
 
 
 class Running(NamedTuple):
@@ -52,15 +48,10 @@ class Inferring(NamedTuple):
 
 
 def make(name: str, application: Application) -> Server:
-    """The transport of that name, not started; skips where it does not exist yet."""
+    """The transport of that name, not started."""
     if name == "grpcio":
         return GrpcioServer(application, SystemClock(), MAX_MESSAGE_BYTES)
-    # Only a module that is not there is skipped; one that cannot be imported fails. Once it is
-    # there, an import at the top replaces this block.
-    if importlib.util.find_spec(_NATIVE) is None:
-        pytest.skip("THE NATIVE TRANSPORT IS NOT TESTED: there is no inferer.transport.native")
-    native = cast("Callable[..., Server]", importlib.import_module(_NATIVE).NativeServer)
-    return native(application, SystemClock(), MAX_MESSAGE_BYTES)
+    return NativeServer(application, SystemClock(), MAX_MESSAGE_BYTES)
 
 
 @contextlib.asynccontextmanager

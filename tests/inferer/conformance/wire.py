@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import socket
 import struct
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import cast
 
@@ -101,9 +101,11 @@ class Wire:
 
     async def send(self, *parts: bytes) -> None:
         """Writes in one piece; a connection that the server closed takes it silently."""
-        with contextlib.suppress(ConnectionError):
-            self._writer.write(b"".join(parts))
-            await self._writer.drain()
+        if not self._writer.is_closing():
+            with contextlib.suppress(ConnectionError):
+                async with asyncio.timeout(TIMEOUT_S):
+                    self._writer.write(b"".join(parts))
+                    await self._writer.drain()
 
     def exchange(self, stream: int) -> Exchange:
         return self.exchanges.setdefault(stream, Exchange())
@@ -121,14 +123,23 @@ class Wire:
         assert exchange.is_over, f"closed before the end of stream {stream}: {self.goaways}"
         return exchange
 
-    async def outcome(self, stream: int) -> str:
-        """How a stream or, before it, the connection ended: Exchange.outcome, "goaway", "closed"."""
+    async def outcome(self, stream: int, allowed: Collection[str] = ()) -> str:
+        """How a stream or, before it, the connection ended: Exchange.outcome, "goaway", "closed".
+
+        Or "nothing": only where that is `allowed` it is not waited for.
+        """
         exchange = self.exchange(stream)
-        await self.until(lambda: exchange.is_over or any(self.goaways))
+        is_settled = lambda: exchange.is_over or any(self.goaways)  # noqa: E731
+        if "nothing" in allowed:
+            await self.sync()
+        else:
+            await self.until(is_settled)
         if exchange.is_over:
             return exchange.outcome
         bad = [code for code in self.goaways if code]
-        return f"goaway {_code_name(bad[0])}" if bad else "closed"
+        if bad:
+            return f"goaway {_code_name(bad[0])}"
+        return "closed" if self.is_closed else "nothing"
 
     async def call(
         self,
@@ -278,10 +289,11 @@ async def connected(
     await asyncio.get_running_loop().sock_connect(plain, (host, int(port)))
     reader, writer = await asyncio.open_connection(sock=plain)
     wire = Wire(reader, writer)
+    wire.acknowledges = greets  # it may be no HTTP/2 that is spoken
     try:
         if greets:
-            await wire.send(frames.PREFACE, frames.settings(settings))
             wire.greetings += 1
+            await wire.send(frames.PREFACE, frames.settings(settings))
         yield wire
     finally:
         wire.abort()
