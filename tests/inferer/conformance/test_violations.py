@@ -185,10 +185,17 @@ async def test_more_data_than_the_window_lets_ends_it(server: Running) -> None:
             await wire.upload(1, piece, end=False)
         await wire.send(frames.chunks(1, piece * 64))
 
-        assert await wire.outcome(1) in {
-            "native": ("goaway FLOW_CONTROL_ERROR", "reset FLOW_CONTROL_ERROR"),
-            "grpcio": ("goaway PROTOCOL_ERROR", "reset PROTOCOL_ERROR", "goaway FLOW_CONTROL_ERROR"),
-        }[server.name]
+        assert (
+            await wire.outcome(1)
+            in {
+                "native": ("goaway FLOW_CONTROL_ERROR", "reset FLOW_CONTROL_ERROR"),
+                "grpcio": (
+                    "goaway PROTOCOL_ERROR",
+                    "reset PROTOCOL_ERROR",
+                    "goaway FLOW_CONTROL_ERROR",
+                ),
+            }[server.name]
+        )
 
 
 _PREFACES: Mapping[str, bytes] = {

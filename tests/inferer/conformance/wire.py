@@ -65,8 +65,11 @@ class Exchange:
 
     @property
     def outcome(self) -> str:
-        """One word for how it ended: "reset CODE", "http STATUS" or "status NAME"."""
-        if self.reset is not None:
+        """One word for how it ended: "reset CODE", "http STATUS" or "status NAME".
+
+        Where a whole answer came first, a reset only says that no more of the request is wanted.
+        """
+        if self.reset is not None and not self.has_ended:
             return f"reset {_code_name(self.reset)}"
         if self.headers.get(":status") != "200":
             return f"http {self.headers.get(':status')}"
@@ -286,7 +289,11 @@ async def connected(
     if receive_bytes:
         plain.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_bytes)
     plain.setblocking(False)  # noqa: FBT003 - the socket module's own
-    await asyncio.get_running_loop().sock_connect(plain, (host, int(port)))
+    try:
+        await asyncio.get_running_loop().sock_connect(plain, (host, int(port)))
+    except OSError:
+        plain.close()
+        raise
     reader, writer = await asyncio.open_connection(sock=plain)
     wire = Wire(reader, writer)
     wire.acknowledges = greets  # it may be no HTTP/2 that is spoken
