@@ -1,9 +1,11 @@
 """`python -m inferer`: serves what the store holds; exits 2 for settings that cannot be used."""
 
+import argparse
 import logging
 import os
 import sys
 import threading
+from collections.abc import Sequence
 
 from inferer import app
 from twofold import config, faults, log
@@ -14,8 +16,10 @@ _LEAVE_S = 0.5
 _log = logging.getLogger(__name__)
 
 
-def main() -> int:
+def main(arguments: Sequence[str] = ()) -> int:
     """Runs the inferer; the exit code."""
+    if transport := _parsed(arguments).transport:
+        os.environ["TWOFOLD_TRANSPORT"] = transport
     try:
         settings = config.read(config.InfererSettings)
         log.setup("inferer", settings.log_level, settings.log_style)
@@ -27,6 +31,16 @@ def main() -> int:
         print(error, file=sys.stderr)  # noqa: T201 - logs may not be set up yet
         return 2
     return 0
+
+
+def _parsed(arguments: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        "python -m inferer", description="Serves what the store holds; see README, Settings."
+    )
+    parser.add_argument(
+        "--transport", choices=("grpcio", "native"), help="instead of TWOFOLD_TRANSPORT"
+    )
+    return parser.parse_args(arguments)
 
 
 def leave(code: int) -> None:
@@ -42,4 +56,4 @@ def leave(code: int) -> None:
 
 
 if __name__ == "__main__":
-    leave(main())
+    leave(main(sys.argv[1:]))

@@ -15,9 +15,11 @@ from inferer.health import Health
 from inferer.loading import Loader, load_lane
 from inferer.metrics import MetricsPage
 from inferer.models import Models
+from inferer.reflection import Reflection
 from inferer.service import InferenceService
 from inferer.transport import Server, native
 from inferer.transport.grpcio import GrpcioServer
+from inferer.transport.tls import tls_of
 from inferer.watcher import StoreReader, Watcher
 from twofold.config import InfererSettings, UnusableSettings
 from twofold.principal import LOCAL
@@ -97,7 +99,10 @@ class App:
 
     async def _serve(self, models: Models, watcher: Watcher) -> None:
         tenants = {LOCAL.tenant: models}
-        service = InferenceService(tenants, watcher.missed, self.health, self._limits, self._clock)
+        reflection = Reflection() if self._settings.reflection else None
+        service = InferenceService(
+            tenants, watcher.missed, self.health, self._limits, self._clock, reflection
+        )
         server = self._server(service)
         self.address = await server.start(self._settings.infer_address)
         _log.info("listening", extra={"address": self.address, "metrics": self.metrics_address})
@@ -109,10 +114,10 @@ class App:
         _log.info("stopped")
 
     def _server(self, service: InferenceService) -> Server:
-        size = self._settings.max_message_bytes
+        size, tls = self._settings.max_message_bytes, tls_of(self._settings)
         if self._settings.transport == "native" and native.is_usable():
-            return native.server(service, self._clock, size)
-        return GrpcioServer(service, self._clock, size)
+            return native.make_server(service, self._clock, size, tls)
+        return GrpcioServer(service, self._clock, size, tls)
 
     async def _until_drained(self, models: Models, watcher: Watcher, server: Server) -> None:
         async with asyncio.TaskGroup() as group:

@@ -6,7 +6,7 @@ clients look nowhere else.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 from google.protobuf.message import DecodeError, Message
@@ -44,6 +44,8 @@ _CONTENTS = {
     "BYTES": "bytes_contents",
 }
 
+_NUMBERS = frozenset(tensors.DTYPES) - {"BOOL", "BYTES"}
+
 Request = TypeVar("Request", bound=Message)
 InputTensor = oip.ModelInferRequest.InferInputTensor
 
@@ -61,6 +63,15 @@ class Signature:
     #: Most rows of a request.
     max_batch_size: int
 
+    @property
+    def sole(self) -> TensorSpec | None:
+        """The one input, where there is one of numbers whose rows have one size."""
+        if len(self.inputs) != 1:
+            return None
+        (spec,) = self.inputs.values()
+        is_fixed = all(size > 0 for size in spec.shape[1:])
+        return spec if is_fixed and spec.datatype in _NUMBERS else None
+
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
@@ -70,8 +81,7 @@ class Wanted:
     classes: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Inputs:
+class Inputs(NamedTuple):
     """A request's tensors by name, of one batch size."""
 
     arrays: Mapping[str, Array]
@@ -102,22 +112,21 @@ def signature_of(
 
 def parse(kind: type[Request], message: bytes) -> Request:
     """The message in `message`; raises InvalidField."""
-    request = kind()
     try:
-        request.ParseFromString(message)
+        return kind.FromString(message)
     except DecodeError as error:
         name, value = kind.__name__, f"{len(message)} bytes"
         text = f"the message is not a {name}"
         raise InvalidField(text, field="message", value=value, allowed=name) from error
-    return request
 
 
 def check_request(request: oip.ModelInferRequest) -> None:
     """Refuses what no model takes: oversized ids, parameter floods, unknown reserved names."""
     if len(request.id) > MAX_ID_BYTES // 4 and len(request.id.encode()) > MAX_ID_BYTES:
         raise InvalidField.of("id", request.id, f"at most {MAX_ID_BYTES} bytes")
-    if len(request.parameters) > MAX_PARAMETERS:
-        count = len(request.parameters)
+    if not (count := len(request.parameters)):
+        return
+    if count > MAX_PARAMETERS:
         raise InvalidField.of("parameters", f"{count} entries", f"at most {MAX_PARAMETERS}")
     for name in request.parameters:
         if name.startswith("triton_") and name not in _TRITON_ALLOWED:
@@ -134,6 +143,38 @@ def timeout_s(request: oip.ModelInferRequest) -> float | None:
         allowed = "microseconds, an int64 of at least 0"
         raise InvalidField.of("parameters.timeout", str(parameter).strip(), allowed)
     return parameter.int64_param / 1e6 or None
+
+
+class SoleInput:
+    """Takes what nearly every request is: one raw tensor of numbers, as it should be.
+
+    What it does not take is decoded, or refused, by `decode_inputs`.
+    """
+
+    def __init__(self, spec: TensorSpec, max_rows: int) -> None:
+        self._name, self._datatype = spec.name, spec.datatype
+        self._dtype = tensors.dtype_of(spec.datatype)
+        self._row_shape = tuple(spec.shape[1:])
+        self._row_bytes = tensors.element_count(self._row_shape) * self._dtype.itemsize
+        self._max_rows = max_rows
+
+    def decode(self, request: oip.ModelInferRequest) -> Inputs | None:
+        """The request's tensor; None where `decode_inputs` must look."""
+        given, raw = request.inputs, request.raw_input_contents
+        if len(given) != 1 or len(raw) != 1:
+            return None
+        tensor, data = given[0], raw[0]
+        if tensor.name != self._name or tensor.datatype != self._datatype:
+            return None
+        shape = tuple(tensor.shape)
+        rows, *_ = shape or (0,)
+        if shape[1:] != self._row_shape or not 0 < rows <= self._max_rows:
+            return None
+        if len(data) != rows * self._row_bytes or tensor.HasField("contents"):
+            return None
+        if tensor.parameters and _SHARED_MEMORY in tensor.parameters:
+            return None
+        return Inputs({self._name: np.frombuffer(data, self._dtype).reshape(shape)}, rows)
 
 
 def decode_inputs(request: oip.ModelInferRequest, signature: Signature) -> Inputs:

@@ -1,7 +1,7 @@
 """grpc.health.v1: whether inference is accepted, for load balancers and probes."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 
 from google.protobuf.message import DecodeError
 from grpc_health.v1 import health_pb2
@@ -45,7 +45,7 @@ class Health:
             raise NotFound("no such service; ask for '' or inference.GRPCInferenceService")
         return _answer(self._status())
 
-    async def watch(self, message: bytes) -> AsyncIterator[bytes]:
+    async def watch(self, message: bytes) -> AsyncGenerator[bytes]:
         """Health/Watch: the status now and after each change."""
         is_known = _parse(message) in _NAMES
         last = None

@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from inferer.batcher import Batcher, Cut, Entry, Limits
 from inferer.convert import Inputs
@@ -49,8 +49,7 @@ class Program(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(NamedTuple):
     """A request's outputs, and what they took."""
 
     outputs: Mapping[str, Array]

@@ -9,12 +9,14 @@ import logging
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from inferer.convert import Signature
+from inferer.convert import Inputs, Signature, SoleInput, decode_inputs
 from inferer.lane import Lane
 from inferer.reference import Reference
 from inferer.statistics import LoadStatistics
 from inferer.versions import DEFAULT, Plan, Retention, Serving, Stored, plan
+from inferer.wire import AnswerEncoder
 from twofold.errors import Corrupt, DeadlineExceeded, NotFound, TwofoldError, Unavailable
+from twofold.oip import inference_pb2
 from twofold.seams import Clock
 from twofold.v1 import model_pb2
 
@@ -50,6 +52,23 @@ class Served:
     manifest_sha256: str
     signature: Signature
     lane: Lane
+    encoder: AnswerEncoder = field(init=False, repr=False)
+    #: Decodes most requests; None where the signature has another form.
+    sole: SoleInput | None = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        """Makes what every answer has in common."""
+        constants = {"twofold_job": self.manifest.lineage.job}
+        encoder = AnswerEncoder(self.model, self.number, constants, self.signature)
+        object.__setattr__(self, "encoder", encoder)
+        spec = self.signature.sole
+        sole = None if spec is None else SoleInput(spec, self.signature.max_batch_size)
+        object.__setattr__(self, "sole", sole)
+
+    def decode(self, request: inference_pb2.ModelInferRequest) -> Inputs:
+        """The request's tensors; see convert.decode_inputs."""
+        found = None if self.sole is None else self.sole.decode(request)
+        return decode_inputs(request, self.signature) if found is None else found
 
     @property
     def model(self) -> str:

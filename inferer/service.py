@@ -1,7 +1,8 @@
 """The Open Inference Protocol: convert, call, convert."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from functools import partial
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import aclosing
+from functools import lru_cache, partial
 from typing import Literal, TypeVar
 
 from google.protobuf.message import Message
@@ -12,6 +13,7 @@ from inferer.health import Health
 from inferer.lane import Answer
 from inferer.models import Models, NotLoaded, Served
 from inferer.reference import Reference
+from inferer.reflection import PATHS, Reflection
 from inferer.transport import Call, Reply
 from inferer.transport.tasks import Tasks
 from twofold import __version__
@@ -22,12 +24,14 @@ from twofold.principal import LOCAL, Principal
 from twofold.seams import Clock
 
 SERVICE = "/inference.GRPCInferenceService/"
+#: Names and versions that callers use, as they are kept.
+_KNOWN_REFERENCES = 1024
 _MODEL_INFER = SERVICE + "ModelInfer"
 _STREAM_INFER = SERVICE + "ModelStreamInfer"
 _CHECK = health.SERVICE + "Check"
 
 Request = TypeVar("Request", bound=Message)
-Handler = Callable[[Principal, Call, bytes], Awaitable[Message]]
+Handler = Callable[[Principal, Call, bytes], Awaitable[bytes]]
 
 
 class InferenceService:
@@ -43,7 +47,9 @@ class InferenceService:
         health: Health,
         limits: Limits,
         clock: Clock,
+        reflection: Reflection | None = None,
     ) -> None:
+        self._reflection = reflection
         # By tenant.
         self._models = models
         self._missed = missed
@@ -70,14 +76,14 @@ class InferenceService:
         """See Application. Calls that are not offered are streams: those fit any caller."""
         if path in self._unary or path == _CHECK:
             return "unary"
-        return "stream" if path.startswith((SERVICE, health.SERVICE)) else None
+        is_offered = path.startswith((SERVICE, health.SERVICE))
+        return "stream" if is_offered or (self._reflection and path in PATHS) else None
 
     async def unary(self, call: Call, message: bytes) -> bytes:
         """See Application."""
         if call.path == _CHECK:
             return self._health.check(message)
-        response = await self._unary[call.path](self._principal(call), call, message)
-        return response.SerializeToString()
+        return await self._unary[call.path](self._principal(call), call, message)
 
     def begin(self, call: Call, message: bytes, reply: Reply) -> Callable[[], object] | None:
         """See Application. Predictions of loaded versions need no task."""
@@ -99,32 +105,29 @@ class InferenceService:
         deadline_s = self._deadline_s(call, convert.timeout_s(request))
         reference = _reference(request.model_name, request.model_version)
         served = self._of(self._principal(call)).ready(request.model_name, reference)
-        wanted = convert.wanted_outputs(request, served.signature)
-        inputs = convert.decode_inputs(request, served.signature)
-
-        def done(outcome: Answer | TwofoldError) -> None:
-            if isinstance(outcome, Answer):
-                reply.answer(_response(request, served, outcome, wanted).SerializeToString())
-            else:
-                reply.fail(outcome)
-
+        wanted = _wanted(request, served)
+        inputs = served.decode(request)
+        done = partial(_reply, reply, served, request.id, wanted)
         return partial(served.lane.withdraw, served.lane.admit(inputs, deadline_s, done))
 
-    async def stream(self, call: Call, messages: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    async def stream(self, call: Call, messages: AsyncIterator[bytes]) -> AsyncGenerator[bytes]:
         """See Application."""
         if call.path == _STREAM_INFER:
             principal = self._principal(call)
 
-            async def infer(request: pb.ModelInferRequest) -> pb.ModelInferResponse:
+            async def infer(request: pb.ModelInferRequest) -> bytes:
                 return await self.ModelInfer(principal, call, request)
 
             answers = stream.answers(call, messages, infer, self._health.closed)
         elif call.path == health.SERVICE + "Watch":
             answers = self._health.watch(await anext(messages, b""))
+        elif self._reflection is not None and call.path in PATHS:
+            answers = self._reflection.answers(messages)
         else:
             raise _not_offered(call.path)
-        async for answer in answers:
-            yield answer
+        async with aclosing(answers):
+            async for answer in answers:
+                yield answer
 
     def _principal(self, call: Call) -> Principal:
         """Who asks; there is one principal until callers carry tokens."""
@@ -213,14 +216,15 @@ class InferenceService:
 
     async def ModelInfer(
         self, principal: Principal, call: Call, request: pb.ModelInferRequest
-    ) -> pb.ModelInferResponse:
+    ) -> bytes:
         """Runs one request, together with whatever else waits for the same version."""
         convert.check_request(request)
         deadline_s = self._deadline_s(call, convert.timeout_s(request))
         served = await self._find(principal, call, request.model_name, request.model_version)
-        wanted = convert.wanted_outputs(request, served.signature)
-        inputs = convert.decode_inputs(request, served.signature)
-        return _response(request, served, await served.lane.submit(inputs, deadline_s), wanted)
+        wanted = _wanted(request, served)
+        inputs = served.decode(request)
+        answer = await served.lane.submit(inputs, deadline_s)
+        return _encoded(served, request.id, wanted, answer)
 
     def _deadline_s(self, call: Call, timeout_s: float | None) -> float:
         if timeout_s is None:
@@ -242,18 +246,20 @@ class InferenceService:
         return await models.find(name, reference, call.deadline_s)
 
 
+@lru_cache(_KNOWN_REFERENCES)
 def _reference(name: str, version: str) -> Reference:
     check_name("model_name", name)
     return Reference.parse(version)
 
 
 def _typed(
-    kind: type[Request], handle: Callable[[Principal, Call, Request], Awaitable[Message]]
+    kind: type[Request], handle: Callable[[Principal, Call, Request], Awaitable[Message | bytes]]
 ) -> Handler:
     """A handler of bytes; raises InvalidField for bytes that are no such message."""
 
-    async def handler(principal: Principal, call: Call, message: bytes) -> Message:
-        return await handle(principal, call, convert.parse(kind, message))
+    async def handler(principal: Principal, call: Call, message: bytes) -> bytes:
+        answer = await handle(principal, call, convert.parse(kind, message))
+        return answer if isinstance(answer, bytes) else answer.SerializeToString()
 
     return handler
 
@@ -269,19 +275,31 @@ def _not_offered(path: str) -> Unimplemented:
     return Unimplemented(text, method=name)
 
 
-def _response(
-    request: pb.ModelInferRequest,
+def _wanted(request: pb.ModelInferRequest, served: Served) -> Sequence[convert.Wanted]:
+    if not request.outputs:
+        return served.encoder.everything
+    return convert.wanted_outputs(request, served.signature)
+
+
+def _reply(
+    reply: Reply,
     served: Served,
-    answer: Answer,
+    request_id: str,
     wanted: Sequence[convert.Wanted],
-) -> pb.ModelInferResponse:
-    response = pb.ModelInferResponse(
-        model_name=served.model, model_version=str(served.number), id=request.id
-    )
-    parameters = response.parameters
-    parameters["twofold_job"].string_param = served.manifest.lineage.job
-    parameters["twofold_queue_us"].int64_param = answer.queue_ns // 1000
-    parameters["twofold_compute_us"].int64_param = answer.compute_ns // 1000
-    parameters["twofold_batch_rows"].int64_param = answer.batch_rows
-    convert.encode_outputs(response, answer.outputs, wanted, served.signature)
-    return response
+    outcome: Answer | TwofoldError,
+) -> None:
+    if isinstance(outcome, TwofoldError):
+        reply.fail(outcome)
+    else:
+        reply.answer(_encoded(served, request_id, wanted, outcome))
+
+
+def _encoded(
+    served: Served, request_id: str, wanted: Sequence[convert.Wanted], answer: Answer
+) -> bytes:
+    varying = {
+        "twofold_queue_us": answer.queue_ns // 1000,
+        "twofold_compute_us": answer.compute_ns // 1000,
+        "twofold_batch_rows": answer.batch_rows,
+    }
+    return served.encoder.encode(request_id, answer.outputs, wanted, varying)

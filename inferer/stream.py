@@ -6,10 +6,11 @@ sent `triton_grpc_error: true` wants the first error as the stream's status inst
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 
 from inferer.convert import parse
 from inferer.transport import Call
+from inferer.wire import delimited
 from twofold.errors import TwofoldError, Unavailable
 from twofold.oip import inference_pb2 as pb
 
@@ -17,12 +18,17 @@ from twofold.oip import inference_pb2 as pb
 IN_FLIGHT = 64
 _REAL_STATUS = ("triton_grpc_error", "true")
 
-Infer = Callable[[pb.ModelInferRequest], Awaitable[pb.ModelInferResponse]]
+Infer = Callable[[pb.ModelInferRequest], Awaitable[bytes]]
+_ANSWER = pb.ModelStreamInferResponse.INFER_RESPONSE_FIELD_NUMBER
+#: Triton's way to say that no other answer to the same request follows; the end of each.
+_FINAL = pb.ModelInferResponse(
+    parameters={"triton_final_response": pb.InferParameter(bool_param=True)}
+).SerializeToString()
 
 
 async def answers(
     call: Call, messages: AsyncIterator[bytes], infer: Infer, closed: asyncio.Event
-) -> AsyncIterator[bytes]:
+) -> AsyncGenerator[bytes]:
     """One answer per message, in order.
 
     Raises:
@@ -30,7 +36,7 @@ async def answers(
         TwofoldError: the first error, where the caller wants it as a status.
     """
     wants_status = _REAL_STATUS in call.metadata
-    running = deque[asyncio.Task[pb.ModelStreamInferResponse]]()
+    running = deque[asyncio.Task[bytes]]()
     closing = asyncio.create_task(closed.wait())
     reading = asyncio.create_task(_next(messages))
     is_open = True
@@ -47,7 +53,7 @@ async def answers(
             elif has_room and (reading.done() or closing.done()):
                 is_open = False
             while running and running[0].done():
-                yield running.popleft().result().SerializeToString()
+                yield running.popleft().result()
         if not reading.done():
             raise Unavailable("the server is shutting down; open the stream again")
     finally:
@@ -66,18 +72,16 @@ async def _next(messages: AsyncIterator[bytes]) -> bytes | None:
     return await anext(messages, None)
 
 
-async def _answer(
-    message: bytes, infer: Infer, *, wants_status: bool
-) -> pb.ModelStreamInferResponse:
+async def _answer(message: bytes, infer: Infer, *, wants_status: bool) -> bytes:
     request_id = ""
     try:
         request = parse(pb.ModelInferRequest, message)
         request_id = request.id
-        answer = pb.ModelStreamInferResponse(infer_response=await infer(request))
+        return delimited(_ANSWER, await infer(request) + _FINAL)
     except TwofoldError as error:
         if wants_status:
             raise
-        answer = pb.ModelStreamInferResponse(error_message=error.message)
-        answer.infer_response.id = request_id
-    answer.infer_response.parameters["triton_final_response"].bool_param = True
-    return answer
+        refused = pb.ModelStreamInferResponse(error_message=error.message)
+        refused.infer_response.id = request_id
+        refused.infer_response.MergeFromString(_FINAL)
+        return refused.SerializeToString()

@@ -11,7 +11,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from trainer import scores
+from trainer import memory, scores
+from trainer.compiled import told
 from trainer.gates import Baseline, NotBlessed
 from trainer.prepared import Prepared
 from twofold import artifact, keys, manifest, spec_module, versions
@@ -36,7 +37,7 @@ def measure(
 
     Raises:
         NotBlessed: there is such a version, and it cannot be compared: it lacks a column, does
-            another task, or cannot be read.
+            another task, cannot be read, or does not run on these rows.
         StoreError: the store cannot be used.
     """
     number = resolve(store, tenant, spec.model, spec.gates.not_worse_than)
@@ -61,7 +62,13 @@ def measure(
             name: raw[name] if columns is None else raw[name][:, columns]
             for name, columns in places.items()
         }
-        answers.append(_judged(net, made.features, wanted, head))
+        try:
+            answers.append(_judged(net, made.features, wanted, head))
+        except (RuntimeError, ValueError, IndexError, KeyError) as error:
+            if memory.is_exhausted(error):
+                raise
+            problem = f"it does not run on these rows: {told(error)}"
+            raise NotBlessed(f"not published: {who}, cannot be compared: {problem}") from error
     return Baseline(number, _metrics(prepared, rows, answers))
 
 
@@ -75,10 +82,14 @@ def _difference(theirs: model_pb2.FeatureSpec, ours: model_pb2.FeatureSpec) -> s
 def resolve(store: Store, tenant: str, model: str, name: str) -> int | None:
     """The version that an alias or a number names; None where there is no such alias.
 
-    Raises NotBlessed for a number without a visible version.
+    Raises NotBlessed for a number without a visible version, and where an alias cannot be read.
     """
     if not name.isdigit():
-        return versions.read_aliases(store, tenant, model).get(name)
+        try:
+            return versions.read_aliases(store, tenant, model).get(name)
+        except Corrupt as error:
+            text = f"not published: gates.not_worse_than is {name}, and {error.message}"
+            raise NotBlessed(text) from error
     visible = {found.number for found in versions.visible_versions(store, tenant, model)}
     if int(name) not in visible:
         raise NotBlessed(

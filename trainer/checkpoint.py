@@ -17,14 +17,15 @@ from safetensors.torch import load as parse
 from safetensors.torch import save as serialize
 from torch import Tensor
 
-from trainer import durable
+from trainer import durable, machine
 from trainer.loop import Loop, Position
 from trainer.schedules import Plateau
+from trainer.steps import is_out_of_memory
 from twofold.errors import Corrupt
 from twofold.manifest import sha256_hex
 
 FORMAT_VERSION = 2
-#: The newest might be lost to a disk that lies; one more is kept.
+#: A disk that lies may have lost the newest, or a part of it: then the one before it is taken.
 KEPT = 2
 _SUFFIX = ".safetensors"
 _METADATA = "twofold"
@@ -52,7 +53,8 @@ def write(folder: Path, loop: Loop) -> Path:
 def read(path: Path, loop: Loop) -> list[str]:
     """Puts the loop where the checkpoint was taken.
 
-    What keeps the rest from being equal to the bit, as sentences for people; empty: nothing does.
+    What keeps the whole from being equal to the bit, also by resumes before it, as sentences for
+    people; empty: nothing does.
 
     Raises:
         Corrupt: it cannot be read, is of another format, or was taken of another job's training.
@@ -64,12 +66,25 @@ def read(path: Path, loop: Loop) -> list[str]:
         _require_same(header, loop)
         _restore(loop, tensors, header)
     except (SafetensorError, KeyError, ValueError, TypeError, RuntimeError) as error:
+        if is_out_of_memory(error):
+            raise
         raise Corrupt("the checkpoint cannot be read") from error
-    return [
-        f"{name.replace('_', ' ')} was {header[name]} and is {now}"
-        for name, now in _surroundings(loop).items()
-        if header.get(name, now) != now
-    ]
+    known = loop.differences
+    for name, now in _surroundings(loop).items():
+        told = f"{name.replace('_', ' ')} was {header.get(name)} and is {now}"
+        if header.get(name, now) != now and told not in known:
+            known.append(told)
+    return known
+
+
+def of_job(newest: Path) -> list[Path]:
+    """The checkpoints of a job whose newest is known: that one, then those of ever fewer steps.
+
+    An older one is for where a newer one cannot be read.
+    """
+    found = newest.parent.parent.glob(f"*/*{_SUFFIX}")
+    others = [path for path in found if path.stem.isdecimal() and path != newest]
+    return [newest, *sorted(others, key=lambda path: (_steps(path), path), reverse=True)]
 
 
 def batch_size_of(path: Path) -> int:
@@ -94,6 +109,7 @@ def _surroundings(loop: Loop) -> dict[str, object]:
     return {
         "torch_version": torch.__version__,
         "device": str(recipe.device),
+        "processor": machine.processor(recipe.device),
         "threads": recipe.choices.threads,
         "precision": recipe.choices.precision,
         "execution": recipe.choices.execution,
@@ -106,6 +122,9 @@ def _circumstances(loop: Loop) -> dict[str, object]:
         "spec_sha256": _spec_digest(loop),
         "batch_size": loop.recipe.choices.batch_size,
         "micro_batch_size": loop.step.micro_batch_size,
+        "warm_start": loop.recipe.choices.warm_start,
+        "fewest_threads": loop.fewest_threads,
+        "differences": loop.differences,
         **_surroundings(loop),
     }
 
@@ -160,6 +179,12 @@ def _restore(loop: Loop, tensors: dict[str, Tensor], header: dict[str, object]) 
     loop.order.set_state(loop.order_before)
     loop.total.copy_(tensors["total"])
     loop.step.shrink_to(int(str(header["micro_batch_size"])))
+    recipe.choices.warm_start = str(header.get("warm_start", ""))
+    loop.fewest_threads = int(str(header.get("fewest_threads", 0)))
+    differences = header.get("differences", [])
+    if not isinstance(differences, list):
+        raise Corrupt("the checkpoint has no list of differences")
+    loop.differences = [str(told) for told in differences]
     position = header["position"]
     if not isinstance(position, dict):
         raise Corrupt("the checkpoint has no position")

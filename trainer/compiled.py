@@ -37,6 +37,14 @@ def told(error: Exception) -> str:
     return _PATH.sub("...", line)[:_SHOWN]
 
 
+def home() -> Path:
+    """The user's home folder; raises CannotCompile for a user without one, as containers have."""
+    try:
+        return Path.home()
+    except RuntimeError as error:
+        raise CannotCompile("there is no home folder for compiled code; set HOME") from error
+
+
 def cache_folder(home: Path) -> Path:
     """The folder of compiled code below `home`, made if it is not there.
 

@@ -44,6 +44,8 @@ class Curve:
         self._clock = clock
         self._wall_clock = wall_clock
         self._path = Path(request.checkpoint_path) / series.FILE_NAME
+        #: The series of the attempt that is resumed.
+        self._before = Path(request.resume_path).parent / series.FILE_NAME
         self._stride = 1
         #: What the file has, or will have at the next flush.
         self._lines: list[bytes] = []
@@ -57,6 +59,10 @@ class Curve:
         self._file: BinaryIO | None = None
         self._events: EventFile | None = None
         self._flush_s = -math.inf
+
+    def take_over(self, folder: Path) -> None:
+        """Goes on, once begun, with the series of the attempt whose checkpoints are in `folder`."""
+        self._before = folder / series.FILE_NAME
 
     @contextmanager
     def begun(self, resumed_epoch: int) -> Generator[None]:
@@ -128,9 +134,8 @@ class Curve:
         """What the attempt whose checkpoint is resumed has recorded up to it."""
         if not resumed_epoch:
             return Series()
-        path = Path(self._request.resume_path).parent / series.FILE_NAME
         try:
-            return series.until(series.parse(path.read_bytes()), resumed_epoch)
+            return series.until(series.parse(self._before.read_bytes()), resumed_epoch)
         except (OSError, Corrupt) as error:
             logger.warning("the metric series begins where training resumes", exc_info=error)
             return Series()

@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Callable
-from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -45,7 +44,7 @@ def _compiled_or_eager(recipe: Recipe, total: Tensor) -> tuple[EagerStep, str]:
         return EagerStep(recipe, total), "training.compile is off"
     sample = recipe.training.piece(0, recipe.micro_batch_size)
     try:
-        folder = compiled.cache_folder(Path.home())
+        folder = compiled.cache_folder(compiled.home())
         loss_of = compiled.compile_loss(recipe.loss_of, recipe.net, sample, folder)
     except compiled.CannotCompile as error:
         return EagerStep(recipe, total), str(error)

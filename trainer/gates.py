@@ -1,5 +1,6 @@
 """Whether a trained model is good enough to be published: figures in, results or a refusal out."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -60,6 +61,8 @@ def _compared(
         )
         return model_pb2.GateResult(metric=gates.metric, value=value, message=text)
     theirs = baseline.metrics[gates.metric]
+    if math.isnan(theirs):
+        return _beside_none(gates, metrics[gates.metric], baseline)
     higher = METRICS[gates.metric].higher_is_better
     threshold = theirs - gates.margin if higher else theirs + gates.margin
     result = _result(gates, metrics, threshold)
@@ -68,6 +71,19 @@ def _compared(
     relation = "at least" if higher else "at most"
     who = f"version {baseline.version}, {gates.not_worse_than}, has {theirs:.6g} on the same rows"
     return _judged(result, f"{relation} {threshold:.6g} ({who}{margin})")
+
+
+def _beside_none(gates: spec_pb2.Gates, value: float, baseline: Baseline) -> model_pb2.GateResult:
+    """Of a version that answers what is no number: any number is better."""
+    who = f"version {baseline.version}, {gates.not_worse_than}, has nan on the same rows"
+    if not math.isfinite(value):
+        raise NotBlessed(f"not published: {gates.metric} {value:.6g}; needed is a number ({who})")
+    return model_pb2.GateResult(
+        metric=gates.metric,
+        value=value,
+        baseline_version=baseline.version,
+        message=f"{gates.metric} {value:.6g}; {who}, which is worse than any number",
+    )
 
 
 def _result(

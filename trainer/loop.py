@@ -14,7 +14,7 @@ from torch import Tensor
 
 from trainer import schedules, scores
 from trainer.execution import make_step
-from trainer.recipe import Recipe
+from trainer.recipe import Recipe, no_such_row
 from trainer.rows import Rows
 from trainer.schedules import Extent, Plateau
 from trainer.steps import Step
@@ -76,6 +76,10 @@ class Loop:
     #: The weights of the best epoch, as `Net.weights` has them; the present ones before any.
     best: dict[str, Tensor] = field(init=False)
     step: Step = field(init=False)
+    #: Why it is not equal to the bit to a training that was never stopped, for people.
+    differences: list[str] = field(default_factory=list[str])
+    #: CPU threads that were left when some were given up, at least; 0: none were.
+    fewest_threads: int = 0
     #: What the evaluation rows give as the last epoch left them; None while an epoch runs.
     results: Results | None = None
     #: The present weights, as `best` has them: looking them up takes as long as a small step.
@@ -201,14 +205,20 @@ class Loop:
 
 
 def forward(recipe: Recipe, rows: Rows) -> Results:
-    """Logits [N, K] of rows, or all results, in eval mode, without gradients, in bounded pieces."""
+    """Logits [N, K] of rows, or all results, in eval mode, without gradients, in bounded pieces.
+
+    Raises InvalidData where the network looks up what it does not have.
+    """
     net = recipe.judged.eval()
+    most = rows_at_once(EVALUATION_ROWS, net.row_elements)
+    starts = range(0, len(rows), most)
     with torch.inference_mode():
-        most = rows_at_once(EVALUATION_ROWS, net.row_elements)
-        if len(rows) <= most:
-            return recipe.results_of(net, rows)
-        starts = range(0, len(rows), most)
-        pieces = [recipe.results_of(net, rows.piece(start, most)) for start in starts]
+        try:
+            if len(rows) <= most:
+                return recipe.results_of(net, rows)
+            pieces = [recipe.results_of(net, rows.piece(start, most)) for start in starts]
+        except IndexError as error:
+            raise no_such_row(error) from error
         if isinstance(pieces[0], Tensor):
             return torch.cat([first_of(piece) for piece in pieces])
         return tuple(torch.cat(parts) for parts in zip(*pieces, strict=True))

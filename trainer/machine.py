@@ -2,6 +2,9 @@
 # pyright: reportUnknownMemberType=false
 
 import os
+from contextlib import suppress
+from functools import cache
+from pathlib import Path
 
 import torch
 
@@ -55,6 +58,20 @@ def facts(device: torch.device, step_cost: int, task: spec_pb2.Task) -> Facts:
     able = torch.cpu.get_capabilities()
     has_bf16 = any(able.get(name) for name in ("avx512_bf16", "amx_bf16", "arm_bf16"))
     return Facts("cpu", has_bf16, has_tf32=False, step_cost=step_cost, task=task)
+
+
+@cache
+def processor(device: torch.device) -> str:
+    """What computes: another one rounds otherwise, by other instructions and sizes of caches."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    model = ""
+    with suppress(OSError):
+        lines = Path("/proc/cpuinfo").read_text("utf-8", errors="replace").splitlines()
+        model = next(
+            (line.partition(":")[2] for line in lines if line.startswith("model name")), ""
+        )
+    return f"{model} {torch.backends.cpu.get_cpu_capability()}".strip()
 
 
 def memory_bytes(asked: str) -> int:

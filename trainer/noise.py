@@ -40,8 +40,11 @@ class NoiseScale:
             self.small_square / self.count, self.big_square / self.count, small, big
         )
 
-    def measure(self) -> None:
-        """Takes one more batch into account; costs about one step."""
+    def measure(self, rows_at_once: int) -> None:
+        """Takes one more batch into account; costs about one step, in time and in memory.
+
+        At most `rows_at_once` go through the network together, as a step's do.
+        """
         recipe, (small, big) = self.recipe, self._sizes()
         if small == big:
             return
@@ -52,11 +55,15 @@ class NoiseScale:
         recipe.net.train()
         with torch.random.fork_rng(devices=devices):
             pieces: list[Tensor] = list(order.to(device).split(small))
-            found = [self._gradient(rows) for rows in pieces]
+            total, square = torch.zeros((), dtype=torch.float64, device=device), 0.0
+            for rows in pieces:
+                gradient = self._gradient(rows, rows_at_once)
+                square += gradient.square().sum().item()
+                total = gradient.add_(total)
         for name, value in recipe.net.named_buffers():
             value.copy_(state[name])
-        self.small_square += sum(gradient.square().sum().item() for gradient in found) / len(found)
-        self.big_square += torch.stack(found).mean(dim=0).square().sum().item()
+        self.small_square += square / len(pieces)
+        self.big_square += (total / len(pieces)).square().sum().item()
         self.count += 1
 
     def _sizes(self) -> tuple[int, int]:
@@ -65,10 +72,16 @@ class NoiseScale:
         small = max(1, batch // _PIECES)
         return small, small * min(_PIECES, batch)
 
-    def _gradient(self, rows: Tensor) -> Tensor:
-        recipe = self.recipe
-        loss = recipe.loss_of(recipe.training.take(rows))
-        gradients = torch.autograd.grad(
-            loss, recipe.optimizer.parameters, allow_unused=True, materialize_grads=True
-        )
-        return torch.cat([gradient.flatten().double() for gradient in gradients])
+    def _gradient(self, rows: Tensor, rows_at_once: int) -> Tensor:
+        """That of the mean loss of rows, float64, piece by piece."""
+        recipe, whole = self.recipe, self.recipe.training.take(rows)
+        weight = whole.total_weight() or 1.0
+        total = torch.zeros((), dtype=torch.float64, device=recipe.device)
+        for start in range(0, len(whole), rows_at_once):
+            piece = whole.piece(start, rows_at_once)
+            loss = recipe.loss_of(piece) * (piece.total_weight() / weight)
+            gradients = torch.autograd.grad(
+                loss, recipe.optimizer.parameters, allow_unused=True, materialize_grads=True
+            )
+            total = torch.cat([gradient.flatten().double() for gradient in gradients]).add_(total)
+        return total

@@ -54,6 +54,11 @@ class Prepared:
         """Whether the net standardises anything."""
         return self.mean_D is not None or self.scales_arrays
 
+    @property
+    def resident_bytes(self) -> int:
+        """What training keeps of it on its device, beside what stands here."""
+        return self.target_N.nbytes + sum(array.nbytes for array in self.inputs().values())
+
     def inputs(self) -> dict[str, NDArray[np.float32] | NDArray[np.int64]]:
         """Every row of the net's inputs by name; categories as indices."""
         columns = {"x": self.x_ND, "category": self.category_NK}

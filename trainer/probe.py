@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from trainer import machine, memory, recipe
 from trainer.child import die_with_parent
+from trainer.cuda_step import WARM_UP_STEPS
 from trainer.loop import Loop
 from trainer.prepared import Prepared
 from trainer.steps import is_out_of_memory
@@ -26,7 +27,8 @@ from trainer.wire import read_message, write_message
 from twofold.internal.v1 import child_pb2
 from twofold.v1 import graph_pb2, model_pb2, spec_pb2
 
-_WARM_UP_STEPS = 2
+#: The last of them records the step where it is a CUDA graph, which takes as long as many steps.
+_WARM_UP_STEPS = WARM_UP_STEPS + 1
 #: Steps are measured for this long, and at least this often.
 _MEASURED_S = 0.3
 _MEASURED_STEPS = 3

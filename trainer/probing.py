@@ -153,11 +153,11 @@ def choose(
 ) -> tuple[int, str]:
     """The batch size for a request, and why; see `find`.
 
-    Tables of which a fifth is no more than the default batch need no trying: a larger batch of so
-    few rows is always the faster one.
+    Columns of which a fifth is no more than the default batch need no trying: a larger batch of so
+    few rows is always the faster one. A few images may be more than there is memory for.
     """
     rows = batches.largest(len(prepared.training_rows))
-    if rows <= batches.BASE:
+    if rows <= batches.BASE and not prepared.arrays:
         return rows, f"{batches.LARGEST_PART:.0%} of the training rows"
     probe = child_pb2.ProbeRequest(
         spec=request.spec,
@@ -165,7 +165,8 @@ def choose(
         threads=request.threads,
         device=request.device,
     )
-    bounds = Bounds(rows, memory_bytes)
+    # The rows themselves are not there yet, and the process that tries has a few made-up ones.
+    bounds = Bounds(rows, max(0, memory_bytes - prepared.resident_bytes))
     with Prober(probe, between) as prober:
         try:
             chosen, reason = find(prober, bounds, between)

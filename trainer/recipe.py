@@ -22,7 +22,7 @@ from trainer.rows import IMAGE_RANK, Rows
 from trainer.warm_start import Parent
 from trainer.weights import positive_weights, row_weights
 from twofold import spec_module
-from twofold.errors import Corrupt, InvalidField
+from twofold.errors import Corrupt, InvalidData, InvalidField
 from twofold.nets import bounds, catalogue, tables
 from twofold.nets.losses import GraphLoss, Loss, Results, first_of, loss_function
 from twofold.nets.net import Net, init, load
@@ -144,6 +144,14 @@ def make(
         device=device,
         choices=choices,
         micro_batch_size=choices.micro_batch_size,
+    )
+
+
+def no_such_row(error: IndexError) -> InvalidData:
+    """Of a network that looks up, by the data, what its tables do not have; a CPU says so."""
+    return InvalidData(
+        f"the network looks up a row that it does not have ({error}); identifiers go from 0 to the "
+        "rows of the module's embedding less 1, and a text that training did not see is -1"
     )
 
 

@@ -90,6 +90,8 @@ class Session:
         self._checkpoint_gap_s = interval.ToTimedelta().total_seconds()
         self._checkpoint_s = self._report_s = self._epoch_s = self._sign_s = clock()
         self._seconds_per_epoch = math.nan
+        # Steps of the running epoch that an attempt before this one has done.
+        self._skipped_steps = 0
         self._resumed_epoch = 0
         self._resume_warning = ""
         self._batch_reason = "the spec's"
@@ -117,7 +119,7 @@ class Session:
         prepared = prepare(table, request.spec)
         del table  # the raw columns are not needed beside the prepared ones
         spec = self._settled(prepared)
-        loop = self._resumed(lambda: self._fresh(spec, prepared))
+        loop = self._resumed(lambda origin: self._fresh(spec, prepared, origin))
         with self._curve.begun(self._resumed_epoch):
             self._train(loop)
         self._reporter.progressed(training_pb2.JOB_PHASE_EVALUATING, self._progress(loop))
@@ -162,9 +164,9 @@ class Session:
         request = self._request
         if not spec_training.is_automatic(request.spec.training):
             return request.spec
-        if request.resume_path:
+        for path in checkpoint.of_job(Path(request.resume_path)) if request.resume_path else ():
             with suppress(Corrupt, FileNotFoundError):  # told when it is read
-                size = checkpoint.batch_size_of(Path(request.resume_path))
+                size = checkpoint.batch_size_of(path)
                 self._batch_reason = "as the attempt before it found"
                 return batches.settle(request.spec, size)
         size, self._batch_reason = probing.choose(
@@ -177,10 +179,12 @@ class Session:
         if self._reporter.should_stop():
             raise Interrupted
 
-    def _fresh(self, spec: spec_pb2.TrainingSpec, prepared: Prepared) -> Loop:
+    def _fresh(
+        self, spec: spec_pb2.TrainingSpec, prepared: Prepared, origin: recipe.Origin
+    ) -> Loop:
         request = self._request
         device = machine.choose_device(request.device)
-        made = recipe.make(spec, prepared, device, request.threads, self._origin())
+        made = recipe.make(spec, prepared, device, request.threads, origin)
         made.choices.batch_size_reason = self._batch_reason
         if not spec.training.compile:
             return Loop(made)
@@ -199,32 +203,46 @@ class Session:
     def _store(self) -> LocalStore:
         return LocalStore(Path(self._request.store_path), read_only=True)
 
-    def _resumed(self, fresh: Callable[[], Loop]) -> Loop:
+    def _resumed(self, fresh: Callable[[recipe.Origin], Loop]) -> Loop:
         """The loop where the checkpoint left it; at its beginning without a usable one."""
-        loop = fresh()
-        if not self._request.resume_path:
-            return loop
-        try:
-            differences = checkpoint.read(Path(self._request.resume_path), loop)
-        except (Corrupt, FileNotFoundError) as error:
-            logger.exception("a checkpoint cannot be used, training begins anew")
-            why = error.message if isinstance(error, Corrupt) else "it is gone"
-            self._resume_warning = f"the last checkpoint is not used, training began anew: {why}"
-            return fresh()
-        self._resumed_epoch = loop.position.epoch
-        if differences:
-            logger.warning(
-                "resumed, but not to the bit: the surroundings differ",
-                extra={"job": self._request.job, "what": differences},
-            )
-            self._resume_warning = "resumed, but not equal to the bit: " + "; ".join(differences)
-        return loop
+        if self._request.resume_path:
+            # A checkpoint has all weights: the version that they began from may be gone by now.
+            loop = fresh(recipe.Origin(recipe.read_weights(self._request.weights_path)))
+            if self._is_restored(loop):
+                return loop
+            del loop  # its tensors, before there are as many again
+        return fresh(self._origin())
+
+    def _is_restored(self, loop: Loop) -> bool:
+        """Whether the loop stands where a checkpoint of the job was taken."""
+        for path in checkpoint.of_job(Path(self._request.resume_path)):
+            try:
+                differences = checkpoint.read(path, loop)
+            except (Corrupt, FileNotFoundError) as error:
+                logger.exception("a checkpoint cannot be used")
+                why = error.message if isinstance(error, Corrupt) else "it is gone"
+                self._resume_warning = self._resume_warning or (
+                    f"the last checkpoint is not used, training began anew: {why}"
+                )
+                continue
+            self._resumed_epoch, self._resume_warning = loop.position.epoch, ""
+            self._curve.take_over(path.parent)
+            if differences:
+                logger.warning(
+                    "resumed, but not to the bit: the surroundings differ",
+                    extra={"job": self._request.job, "what": differences},
+                )
+                told = "; ".join(differences)
+                self._resume_warning = f"resumed, but not equal to the bit: {told}"
+            return True
+        return False
 
     def _train(self, loop: Loop) -> None:
         self._checkpoint_s = self._epoch_s = self._sign_s = self._clock()
         self._report_s = -math.inf
         self._sharing = self._shared(loop)
         while not loop.is_done:
+            self._skipped_steps = loop.position.step
             try:
                 loop.run_epoch(lambda: self._between_steps(loop))
                 fault("child.epoch")
@@ -232,7 +250,7 @@ class Session:
                 self._after_epoch(loop)
             except Interrupted:
                 # Maybe at an epoch's end, which the checkpoint then has behind it.
-                self._curve.epoch_ended(loop, self._clock() - self._epoch_s)
+                self._curve.epoch_ended(loop, self._taken_s(loop, self._clock()))
                 self._write_checkpoint(loop)
                 raise
         if self._has_news:
@@ -258,19 +276,23 @@ class Session:
         options = loop.recipe.spec.training
         if options.HasField("threads") or options.deterministic or choices.threads == 1:
             return None
-        return Sharing(choices.threads, self._clock(), waited_s)
+        return Sharing(choices.threads, self._clock(), waited_s, loop.fewest_threads)
 
     def _share(self, sharing: Sharing, loop: Loop, now_s: float) -> None:
         choices = loop.recipe.choices
-        threads = sharing.look(now_s, cores.waited_s() or 0.0)
+        waited_s = cores.waited_s()
+        if waited_s is None:
+            return
+        threads = sharing.look(now_s, waited_s)
         if threads != choices.threads:
             logger.info("CPU threads", extra={"before": choices.threads, "now": threads})
             machine.use_threads(threads)
             choices.threads, choices.threads_reason = threads, sharing.reason
+            loop.fewest_threads = sharing.fewest
 
     def _after_epoch(self, loop: Loop) -> None:
         now_s = self._clock()
-        taken_s, self._epoch_s = now_s - self._epoch_s, now_s
+        taken_s, self._epoch_s = self._taken_s(loop, now_s), now_s
         known = math.isfinite(self._seconds_per_epoch)
         weight = _SMOOTHING if known else 1.0
         before_s = self._seconds_per_epoch if known else 0.0
@@ -283,6 +305,11 @@ class Session:
         if now_s - self._checkpoint_s >= self._checkpoint_gap_s and not loop.is_done:
             self._write_checkpoint(loop)
             self._checkpoint_s = self._clock()
+
+    def _taken_s(self, loop: Loop, now_s: float) -> float:
+        """Seconds of the epoch that ends now, as if all of its steps had been this attempt's."""
+        steps = loop.extent.steps_per_epoch
+        return (now_s - self._epoch_s) * steps / (steps - self._skipped_steps)
 
     def _write_checkpoint(self, loop: Loop) -> None:
         if loop.position.step_count == 0:
@@ -303,10 +330,13 @@ class Session:
     def _measure_noise(self, loop: Loop) -> None:
         """After epochs 1, 2, 4 and so on: the scale grows while the loss falls."""
         epoch = loop.position.epoch
-        if not spec_training.is_automatic(self._request.spec.training) or epoch & (epoch - 1):
+        if not spec_training.is_automatic(self._request.spec.training):
             return
-        self._noise = self._noise or NoiseScale(loop.recipe)
-        self._noise.measure()
+        if self._noise is None:  # also in the first epoch after a resume
+            self._noise = NoiseScale(loop.recipe)
+        elif epoch & (epoch - 1):
+            return
+        self._noise.measure(loop.step.micro_batch_size)
 
     def _warnings(self, loop: Loop) -> list[str]:
         told = ["" if self._sharing is None else self._sharing.warning]

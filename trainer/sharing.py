@@ -20,9 +20,13 @@ FIRST_PAUSE_S, LONGEST_PAUSE_S = 4.0, 600.0
 class Sharing:
     """Decides by the clock and the time waited alone; raises nothing."""
 
-    def __init__(self, most: int, now_s: float, waited_s: float) -> None:
-        """`most` threads are wanted; `waited_s` is the sum over the process's threads so far."""
-        self.most = self.threads = self.fewest = most
+    def __init__(self, most: int, now_s: float, waited_s: float, fewest: int = 0) -> None:
+        """`most` threads are wanted; `waited_s` is the sum over the process's threads so far.
+
+        `fewest` is what attempts before this one came down to; 0: they gave none up.
+        """
+        self.most = self.threads = most
+        self.fewest = min(most, fewest or most)
         self._pause_s = FIRST_PAUSE_S
         self._try_s = -math.inf
         self._restart(now_s, waited_s)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from trainer import memory
-from trainer.recipe import Recipe
+from trainer.recipe import Recipe, no_such_row
 from trainer.rows import Rows
 from twofold.errors import InvalidField
 from twofold.nets.losses import Loss
@@ -74,7 +74,7 @@ class EagerStep:
         """
         optimizer = self._recipe.optimizer
         if optimizer.needs_closure:
-            self._finish(rows, optimizer.search(lambda: self.gradients(rows)))
+            self._finish(rows, optimizer.search(lambda: self._gradients_that_fit(rows)))
         else:
             self._update(rows, self._gradients_that_fit(rows))
 
@@ -101,14 +101,18 @@ class EagerStep:
 
         The same, up to rounding, however the batch is cut: each piece counts by its weight.
 
-        Raises InvalidField where the loss depends on no trained parameter.
+        Raises InvalidField where the loss depends on no trained parameter, InvalidData where the
+        network looks up what it does not have.
         """
         recipe = self._recipe
         recipe.optimizer.zero_grad()
         whole = self._weight(rows)
         losses: list[Tensor] = []
         for piece in self._pieces(rows):
-            part = self._loss_of(piece)
+            try:
+                part = self._loss_of(piece)
+            except IndexError as error:
+                raise no_such_row(error) from error
             if len(piece) < self._count(rows):
                 weight = len(piece) if piece.weight is None else piece.weight.sum()
                 part = part * _share(weight, whole)

@@ -17,6 +17,7 @@ from trainer.session import Reporter, Session
 from trainer.steps import is_out_of_memory
 from twofold.errors import InvalidData, InvalidField, TwofoldError, shorten
 from twofold.internal.v1 import child_pb2
+from twofold.store import StoreError
 from twofold.v1 import training_pb2
 
 _INTERNAL = "internal error; the trainer's log has the details"
@@ -70,6 +71,8 @@ def _failure(error: Exception) -> child_pb2.ChildFailed:
             return _failed(training_pb2.JOB_REASON_INVALID_SPEC, error.message)
         case InvalidData():
             return _failed(training_pb2.JOB_REASON_DATA, error.message)
+        case StoreError():
+            return _failed(training_pb2.JOB_REASON_STORE, error.message)
         case TwofoldError():
             return _failed(training_pb2.JOB_REASON_INTERNAL, error.message)
         case OSError():

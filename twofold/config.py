@@ -16,6 +16,8 @@ from twofold import collector, jobs
 
 INSECURE_VARIABLE = "TWOFOLD_INSECURE"
 INSECURE_VALUE = "i-know"
+#: What addresses of sockets in the file system begin with.
+UNIX = "unix:"
 
 
 class UnusableSettings(Exception):
@@ -38,8 +40,21 @@ def _check_address(text: str) -> str:
 Address = Annotated[str, AfterValidator(_check_address)]
 
 
+def _check_infer_address(text: str) -> str:
+    if text.startswith(UNIX):
+        if not text.removeprefix(UNIX).startswith("/"):
+            raise ValueError("must be unix: and an absolute path, or HOST:PORT")
+        return text
+    return _check_address(text)
+
+
+InferAddress = Annotated[str, AfterValidator(_check_infer_address)]
+
+
 def is_loopback(address: str) -> bool:
-    """Whether only this machine can reach HOST:PORT."""
+    """Whether only this machine can reach HOST:PORT, or unix:PATH."""
+    if address.startswith(UNIX):
+        return True
     host, _ = split_address(address)
     try:
         return ipaddress.ip_address(host).is_loopback
@@ -149,8 +164,20 @@ class TrainerSettings(CommonSettings):
 class InfererSettings(CommonSettings):
     """The inferer's settings."""
 
-    infer_address: Address = Field("127.0.0.1:8001", description="HOST:PORT of inference")
+    infer_address: InferAddress = Field(
+        "127.0.0.1:8001", description="HOST:PORT of inference, or unix:PATH"
+    )
     transport: Literal["grpcio", "native"] = Field("grpcio", description="the gRPC implementation")
+    reflection: bool = Field(
+        default=False, description="whether tools such as grpcurl may ask for the protos"
+    )
+    tls_certificate: Path | None = Field(
+        None, description="PEM file of the inference port's certificate chain; without: no TLS"
+    )
+    tls_key: Path | None = Field(None, description="PEM file of its key")
+    tls_client_ca: Path | None = Field(
+        None, description="PEM file of CAs; callers must show a certificate of theirs"
+    )
     poll_interval_s: float = Field(
         2.0, ge=0.05, le=3600, description="seconds between looks at the store without Redis"
     )

@@ -154,6 +154,7 @@ def complete_head(spec: spec_pb2.TrainingSpec, label_count: int, target_count: i
         allowed = " or ".join(_HEAD_WORDS[head] for head in permitted)
         raise InvalidField.of("network.head", name, f"{allowed} for this loss and these outputs")
     graph.head = network.head
+    graph.ClearField("head_threshold")  # no head that a module may have has one
 
 
 def _check_width(spec: spec_pb2.TrainingSpec, label_count: int, target_count: int) -> None:

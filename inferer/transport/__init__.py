@@ -5,7 +5,7 @@ A transport turns its requests into `Call`s, hands them to an `Application` and 
 """
 
 import math
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from typing import Literal, NamedTuple, Protocol
 
 
@@ -57,7 +57,7 @@ class Application(Protocol):
         """
         ...
 
-    def stream(self, call: Call, messages: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    def stream(self, call: Call, messages: AsyncIterator[bytes]) -> AsyncGenerator[bytes]:
         """The answers to a stream of messages; also where one side sends only one."""
         ...
 

@@ -12,6 +12,8 @@ import grpc
 import grpc.aio
 
 from inferer.transport import Application, Call
+from inferer.transport.tls import Tls
+from twofold.config import UNIX
 from twofold.errors import Internal, TwofoldError
 from twofold.rpc import DETAILS_KEY, to_status
 from twofold.seams import Clock
@@ -66,7 +68,14 @@ class _Context(Protocol):
 class GrpcioServer:
     """Serves an application through grpc.aio; a Server of the transport seam."""
 
-    def __init__(self, application: Application, clock: Clock, max_message_bytes: int) -> None:
+    def __init__(
+        self,
+        application: Application,
+        clock: Clock,
+        max_message_bytes: int,
+        tls: Tls | None = None,
+    ) -> None:
+        self._tls = tls
         self._application = application
         self._clock = clock
         self._max_message_bytes = max_message_bytes
@@ -81,12 +90,15 @@ class GrpcioServer:
             maximum_concurrent_rpcs=MAX_CONCURRENT_RPCS,
         )
         try:
-            port = server.add_insecure_port(address)
+            if self._tls is None:
+                port = server.add_insecure_port(address)
+            else:
+                port = server.add_secure_port(address, self._tls.credentials())
         except RuntimeError as error:
             raise OSError(f"cannot listen on {address}: is it in use?") from error
         await server.start()
         self._server = server
-        return f"{address.rpartition(':')[0]}:{port}"
+        return address if address.startswith(UNIX) else f"{address.rpartition(':')[0]}:{port}"
 
     async def stop(self, grace_s: float) -> None:
         """See Server."""

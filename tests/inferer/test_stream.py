@@ -28,13 +28,13 @@ async def for_ever(messages: Sequence[bytes]) -> AsyncIterator[bytes]:
     await asyncio.Event().wait()
 
 
-async def infer(request: pb.ModelInferRequest) -> pb.ModelInferResponse:
+async def infer(request: pb.ModelInferRequest) -> bytes:
     """Early requests take longest; "bad" ones fail."""
     if request.id.startswith("bad"):
         raise NotFound("model m does not exist")
     for _ in range(10 - int(request.id)):
         await asyncio.sleep(0)
-    return pb.ModelInferResponse(id=request.id)
+    return pb.ModelInferResponse(id=request.id).SerializeToString()
 
 
 async def collect(answers: AsyncIterator[bytes]) -> list[pb.ModelStreamInferResponse]:
@@ -79,14 +79,14 @@ async def test_a_caller_may_ask_for_a_real_status() -> None:
 async def test_only_so_many_requests_run_at_a_time() -> None:
     running, most = 0, 0
 
-    async def count(request: pb.ModelInferRequest) -> pb.ModelInferResponse:
+    async def count(request: pb.ModelInferRequest) -> bytes:
         nonlocal running, most
         running += 1
         most = max(most, running)
         for _ in range(200):
             await asyncio.sleep(0)
         running -= 1
-        return pb.ModelInferResponse(id=request.id)
+        return pb.ModelInferResponse(id=request.id).SerializeToString()
 
     messages = [message(str(index)) for index in range(3 * stream.IN_FLIGHT)]
     got = await collect(stream.answers(CALL, sent(messages), count, asyncio.Event()))
@@ -109,11 +109,11 @@ async def test_draining_finishes_what_was_read_and_then_ends_the_stream() -> Non
 async def test_leaving_cancels_what_runs() -> None:
     cancelled: list[str] = []
 
-    async def hang(request: pb.ModelInferRequest) -> pb.ModelInferResponse:
+    async def hang(request: pb.ModelInferRequest) -> bytes:
         if request.id == "1":
-            return pb.ModelInferResponse(id="1")
+            return pb.ModelInferResponse(id="1").SerializeToString()
         try:
-            return await asyncio.Event().wait() and pb.ModelInferResponse()
+            return await asyncio.Event().wait() and b""
         except asyncio.CancelledError:
             cancelled.append(request.id)
             raise

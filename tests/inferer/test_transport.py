@@ -48,7 +48,7 @@ class FakeApplication:
         await self._act(call.path.rpartition("/")[2])
         return message[::-1]
 
-    async def stream(self, call: Call, messages: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    async def stream(self, call: Call, messages: AsyncIterator[bytes]) -> AsyncGenerator[bytes]:
         self.calls.append(call)
         async for message in messages:
             await self._act(message.decode())

@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 
 from tests.trainer.jobs import BOUNDS, FakeReporter, request_for
 from tests.twofold import arrays, losses
-from trainer import baseline, data, recipe, warm_start
+from trainer import baseline, data, recipe, training, warm_start
 from trainer.gates import NotBlessed
 from trainer.loop import Interrupted
 from trainer.prepared import Prepared, prepare
@@ -24,7 +24,7 @@ from twofold.internal.v1 import child_pb2
 from twofold.nets import registry
 from twofold.nets.net import init
 from twofold.store import LocalStore
-from twofold.v1 import dataset_pb2, graph_pb2, model_pb2, spec_pb2
+from twofold.v1 import dataset_pb2, graph_pb2, model_pb2, spec_pb2, training_pb2
 
 NPZ = dataset_pb2.DATASET_FORMAT_NPZ
 Members = Mapping[str, NDArray[np.generic]]
@@ -266,3 +266,22 @@ def test_a_pulled_module_of_arrays_is_loaded_with_its_answers(tmp_path: Path) ->
     inputs = {"x": members["x"].astype(np.float32), "tokens": ids.numpy()}
     given = registry.answers(net, made.features, inputs)
     np.testing.assert_allclose(given["probabilities"], probabilities, rtol=1e-6)
+
+
+@pytest.mark.parametrize("is_held_out", [False, True])
+def test_an_identifier_that_no_embedding_has_is_the_datas_fault(
+    tmp_path: Path,
+    is_held_out: bool,  # noqa: FBT001
+) -> None:
+    """And no defect of ours, which would be tried again."""
+    request = request_over(arrays.tokens(), tmp_path, sentences())
+    prepared = prepared_of(request)
+    row = (prepared.validation_rows if is_held_out else prepared.training_rows)[0]
+    members = sentences()
+    members["tokens"][row, 2] = 4711
+    np.savez(request.data_path, allow_pickle=False, **members)  # pyright: ignore[reportArgumentType] - as numpy has it
+
+    event = training.train(request, FakeReporter())
+
+    assert event.failed.reason == training_pb2.JOB_REASON_DATA
+    assert "looks up a row that it does not have (index out of range" in event.failed.message

@@ -202,3 +202,31 @@ def test_versions_that_predict_other_columns_are_not_compared(
 ) -> None:
     with pytest.raises(NotBlessed, match="cannot be compared: it predicts other columns"):
         measured(tmp_path, monkeypatch, ["long", "wide"], ["wide", "long"])
+
+
+def test_a_version_that_does_not_run_on_these_rows_is_a_reason_and_no_defect_of_ours(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = LocalStore(tmp_path / "store")
+    publish(monkeypatch, tmp_path, store, 1, epochs=1)
+    asked, prepared = shuffled(flowers())
+    asked.gates.not_worse_than = "1"
+    errors = iter([IndexError("index out of range in self"), MemoryError()])
+
+    def fail(*_: object) -> None:
+        raise next(errors)
+
+    monkeypatch.setattr(baseline.registry, "answers", fail)
+
+    with pytest.raises(NotBlessed, match="does not run on these rows: index out of range in self"):
+        baseline.measure(store, TENANT, asked, prepared)
+    with pytest.raises(MemoryError):
+        baseline.measure(store, TENANT, asked, prepared)
+
+
+def test_an_alias_that_cannot_be_read_is_a_reason_too(tmp_path: Path) -> None:
+    store = LocalStore(tmp_path)
+    store.create(keys.alias(TENANT, "m", "production", 1), b"junk")
+
+    with pytest.raises(NotBlessed, match="is production, and an alias of models/m cannot be read"):
+        baseline.measure(store, TENANT, *shuffled(flowers()))

@@ -2,13 +2,12 @@
 import json
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 
 from tests.trainer.test_loop import plane_loop, run_to_end
-from trainer import checkpoint
+from trainer import checkpoint, machine
 from trainer.loop import Interrupted, Loop
 from twofold.errors import Corrupt
 from twofold.toml_spec import Value
@@ -154,23 +153,18 @@ def test_other_surroundings_are_reported_not_silently_taken_as_exact(
     assert checkpoint.read(path, make({})) == [f"torch version was {then} and is 9.9"]
 
 
-@pytest.mark.parametrize(
-    ("elsewhere", "told"),
-    [
-        ({"threads": 3}, "threads was 1 and is 3"),
-        ({"device": torch.device("cpu", 0)}, "device was cpu and is cpu:0"),
-    ],
-)
-def test_other_threads_and_another_device_are_reported(
-    elsewhere: dict[str, Any], told: str, tmp_path: Path
-) -> None:
+def test_other_threads_and_another_device_are_reported(tmp_path: Path) -> None:
     loop = make({})
     loop.run_epoch(lambda: False)
     path = checkpoint.write(tmp_path, loop)
     other = make({})
-    other.recipe = replace(other.recipe, **elsewhere)
+    other.recipe = replace(other.recipe, device=torch.device("cpu", 0))
+    other.recipe.choices.threads = 3
 
-    assert checkpoint.read(path, other) == [told]
+    assert checkpoint.read(path, other) == [
+        "device was cpu and is cpu:0",
+        "threads was 1 and is 3",
+    ]
 
 
 def test_the_header_says_what_it_is_in_plain_json(tmp_path: Path) -> None:
@@ -193,3 +187,47 @@ def test_a_plateau_is_remembered(tmp_path: Path) -> None:
     checkpoint.read(checkpoint.write(tmp_path, loop), resumed)
 
     assert resumed.position.plateau == loop.position.plateau
+
+
+def test_a_lack_of_memory_is_not_taken_for_a_damaged_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or all that was trained would be lost, for a reason that passes."""
+    path, loop = checkpoint.write(tmp_path, make({})), make({})
+
+    def full(*_: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory, artificially")
+
+    monkeypatch.setattr(torch, "set_rng_state", full)
+    with pytest.raises(torch.OutOfMemoryError):
+        checkpoint.read(path, loop)
+
+
+def test_another_processor_is_reported_and_is_still_known_after_one_more_resume(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loop = make({})
+    loop.run_epoch(lambda: False)
+    path = checkpoint.write(tmp_path, loop)
+    here = machine.processor(torch.device("cpu"))
+    monkeypatch.setattr(machine, "processor", str)
+    second = make({})
+    told = [f"processor was {here} and is cpu"]
+
+    assert checkpoint.read(path, second) == told
+
+    second.run_epoch(lambda: False)
+    assert checkpoint.read(checkpoint.write(tmp_path, second), make({})) == told
+
+
+def test_the_checkpoints_of_a_job_are_ordered_by_their_steps(tmp_path: Path) -> None:
+    names = ["A/90", "A/100", "B/20", "B/9", "B/weights"]
+    for name in names:
+        path = tmp_path / f"{name}.safetensors"
+        path.parent.mkdir(exist_ok=True)
+        path.touch()
+
+    found = checkpoint.of_job(tmp_path / "A" / "100.safetensors")
+
+    shown = [str(path.relative_to(tmp_path).with_suffix("")) for path in found]
+    assert shown == ["A/100", "A/90", "B/20", "B/9"]

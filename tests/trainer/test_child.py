@@ -14,6 +14,7 @@ from trainer.childproc import Child
 from trainer.loop import Diverged
 from twofold.errors import Corrupt, InvalidData, InvalidField
 from twofold.internal.v1 import child_pb2
+from twofold.store import StoreError
 from twofold.v1 import dataset_pb2, model_pb2, spec_pb2, training_pb2
 
 pytestmark = pytest.mark.slow
@@ -128,6 +129,7 @@ async def test_a_fault_point_kills_where_it_is_armed(
         (InvalidField.of("data.target", "z", "a column"), "INVALID_SPEC", "data.target"),
         (InvalidData("row 3 is empty", row=3), "DATA", "row 3"),
         (OSError(28, "No space left on device", "/secret/path"), "STORE", "No space left"),
+        (StoreError("the store is away"), "STORE", "the store is away"),
         (Corrupt("the checkpoint is of format 2"), "INTERNAL", "format 2"),
         (ZeroDivisionError("secret"), "INTERNAL", "internal error"),
     ],

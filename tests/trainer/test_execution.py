@@ -131,3 +131,18 @@ def test_a_compiled_network_trains_as_the_eager_one_does(
 def assert_same_weights(one: Loop, other: Loop) -> None:
     for name, tensor in one.best.items():
         assert torch.allclose(tensor, other.best[name], rtol=1e-3, atol=1e-5), name
+
+
+def test_a_user_without_a_home_trains_eagerly_and_is_told_why(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def unknown(number: int) -> None:
+        raise KeyError(number)
+
+    monkeypatch.delenv("HOME")
+    monkeypatch.setattr("pwd.getpwuid", unknown)  # as in a container
+
+    loop = run_to_end(plane_loop("linear", {**OPTIONS, "compile": True}))
+
+    assert loop.choices.execution == "eager"
+    assert loop.choices.execution_reason.startswith("there is no home folder for compiled code")

@@ -87,3 +87,16 @@ def test_both_gates_are_told() -> None:
     results = gates.decide(wanted, FIGURES, Baseline(2, {"accuracy": 0.7}))
 
     assert [result.threshold for result in results] == [0.5, 0.7]
+
+
+@pytest.mark.parametrize("metric", ["rmse", "r2"])
+def test_any_number_is_better_than_that_of_a_version_that_answers_none(metric: str) -> None:
+    wanted = asked(metric, not_worse_than="production")
+    broken = Baseline(7, {metric: math.nan})
+
+    (result,) = gates.decide(wanted, FIGURES, broken)
+
+    assert (result.value, result.baseline_version) == (FIGURES[metric], 7)
+    assert "version 7, production, has nan on the same rows" in result.message
+    with pytest.raises(NotBlessed, match="needed is a number"):
+        gates.decide(wanted, {metric: math.nan}, broken)

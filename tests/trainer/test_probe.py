@@ -4,6 +4,7 @@
 import os
 import signal
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -11,12 +12,15 @@ import pytest
 import torch
 
 from tests.trainer.jobs import FakeReporter, request_for, truth_data, truth_spec
+from tests.trainer.test_cuda_step import FakeRecorder
 from tests.trainer.test_loop import plane_loop
-from trainer import memory, probe, probing
-from trainer.loop import Interrupted
+from trainer import execution, memory, probe, probing, session
+from trainer.batches import Bounds, Tried
+from trainer.loop import Interrupted, Loop
 from trainer.noise import NoiseScale
 from trainer.probing import CannotTry, Prober
 from trainer.recipe import Recipe
+from trainer.rows import Rows
 from trainer.session import Session
 from twofold.internal.v1 import child_pb2
 from twofold.manifest import sha256_hex
@@ -214,7 +218,7 @@ def test_measuring_noise_disturbs_nothing() -> None:
     order = loop.order.get_state()
     noise = NoiseScale(loop.recipe)
     assert noise.rows is None
-    noise.measure()
+    noise.measure(40)
 
     assert noise.rows is not None
     assert torch.equal(torch.get_rng_state(), before)
@@ -226,12 +230,12 @@ def test_rows_that_agree_have_no_noise_and_random_labels_much() -> None:
     """A plane far from the weights pulls every row's gradient the same way at first."""
     loop = plane_loop("linear", {"batch_size": 48, "learning_rate": 0.05, "epochs": 300})
     noise = NoiseScale(loop.recipe)
-    noise.measure()
+    noise.measure(40)
     early = noise.rows
     while not loop.is_done:
         loop.run_epoch(lambda: False)
     late = NoiseScale(loop.recipe)
-    late.measure()
+    late.measure(48)
 
     assert early is not None
     assert late.rows is not None
@@ -263,3 +267,112 @@ def test_made_up_targets_are_those_of_the_task() -> None:
     made = probe.made_up(spec, 50, scaling=False)
     assert (made.target_N.shape, made.target_N.dtype) == ((50, 3), np.float32)
     assert set(made.target_N.ravel().tolist()) == {0.0, 1.0}
+
+
+def test_noise_takes_no_more_rows_at_once_than_a_step_does(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    loop = plane_loop("mlp", {"batch_size": 40})
+    whole = NoiseScale(loop.recipe)
+    whole.measure(40)
+    seen: list[int] = []
+
+    def loss_of(recipe: Recipe, rows: Rows) -> torch.Tensor:
+        seen.append(len(rows))
+        return real(recipe, rows)
+
+    real = Recipe.loss_of
+    monkeypatch.setattr(Recipe, "loss_of", loss_of)
+    pieces = NoiseScale(loop.recipe)
+    pieces.measure(2)
+
+    assert max(seen) == 2
+    assert pieces.rows == pytest.approx(whole.rows, rel=1e-4)
+
+
+def test_noise_is_known_again_after_a_resume(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its epochs, 6 to 8, have none of those in which an undisturbed training measures first."""
+
+    def choose(*_: object) -> tuple[int, str]:
+        return 4, "tried"
+
+    monkeypatch.setattr(probing, "choose", choose)
+    monkeypatch.setattr(session, "REPORT_GAP_S", 0.0)
+    first = FakeReporter(lambda seen: seen.looks == 5)
+    with pytest.raises(Interrupted):
+        Session(request_for(asked_for(), tmp_path, "first"), first).run()
+    second = FakeReporter()
+    path, _ = first.checkpoints[-1]
+    Session(request_for(asked_for(), tmp_path, "second", str(path)), second).run()
+
+    assert second.progress[0].epoch == 6
+    assert second.progress[0].HasField("gradient_noise_scale")
+
+
+def test_the_memory_that_the_rows_will_take_is_not_free(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[Bounds] = []
+
+    def find(_try: object, bounds: Bounds, _between: object) -> tuple[Tried, str]:
+        seen.append(bounds)
+        return Tried(1024, 1.0, 1, fits=True), ""
+
+    monkeypatch.setattr(probing, "find", find)
+    spec, count = asked_for(), 100_000
+    prepared = replace(
+        truth_data("xor", spec),
+        x_ND=np.zeros((count, 2), np.float32),
+        target_N=np.zeros(count, np.int64),
+        training_rows=np.arange(count),
+    )
+    for memory_bytes in (1 << 30, 1 << 10):
+        probing.choose(
+            request_for(spec, tmp_path / str(memory_bytes)), prepared, memory_bytes, lambda: None
+        )
+
+    assert [bounds.memory_bytes for bounds in seen] == [(1 << 30) - count * 16, 0]
+
+
+def test_what_recording_a_step_takes_is_not_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    recorder = FakeRecorder()
+    make_step = partial(execution.make_step, recorder_on=lambda _: recorder)
+
+    def nothing(*_: object) -> str:
+        return ""
+
+    monkeypatch.setattr(execution, "obstacle", nothing)
+    monkeypatch.setattr("trainer.loop.make_step", make_step)
+    monkeypatch.setattr(probe, "_MEASURED_S", 0.0)
+    before: list[list[str]] = []
+    now_s = probe._now_s
+
+    def looked(loop: Loop) -> float:
+        before.append(recorder.seen.copy())
+        return now_s(loop)
+
+    monkeypatch.setattr(probe, "_now_s", looked)
+    probe.measure(probe_request(4))
+
+    assert "recorded" in before[0]
+
+
+def test_few_images_are_tried_for_one_takes_as_much_memory_as_many_rows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[Bounds] = []
+
+    def find(_try: object, bounds: Bounds, _between: object) -> tuple[Tried, str]:
+        seen.append(bounds)
+        return Tried(7, 1.0, 1, fits=True), ""
+
+    monkeypatch.setattr(probing, "find", find)
+    spec, image = asked_for(), np.zeros((100, 3, 8, 8), np.float32)
+    prepared = replace(
+        truth_data("xor", spec), training_rows=np.arange(100), arrays={"image": image}
+    )
+    size, _ = probing.choose(request_for(spec, tmp_path), prepared, 1 << 30, lambda: None)
+
+    assert (size, [bounds.rows for bounds in seen]) == (7, [20])

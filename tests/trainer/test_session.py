@@ -15,8 +15,9 @@ from trainer.loop import Interrupted, Loop
 from trainer.recipe import Recipe
 from trainer.rows import Rows
 from trainer.session import Session
-from twofold import manifest
+from twofold import manifest, series
 from twofold.features import Features
+from twofold.internal.v1 import child_pb2
 from twofold.nets.losses import Results
 from twofold.nets.net import load
 from twofold.toml_spec import Value
@@ -281,3 +282,88 @@ def test_what_was_picked_is_told_in_progress_and_manifest(tmp_path: Path) -> Non
     assert (choices.execution, choices.optimizer) == ("eager", "adam, fused")
     assert (choices.batch_size, choices.micro_batch_size) == (4, 2)
     assert all((choices.threads_reason, choices.precision_reason, choices.execution_reason))
+
+
+def test_threads_that_were_given_up_before_a_resume_are_told_after_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where the checkpoint was taken on all of them again."""
+
+    def asked(attempt: str, resume: str = "") -> child_pb2.TrainRequest:
+        request = request_for(xor(200), tmp_path, attempt, resume)
+        request.threads = 2
+        return request
+
+    def ignore(_: int) -> None:
+        pass
+
+    monkeypatch.setattr(machine, "use_threads", ignore)
+    clock = crowd(monkeypatch)
+    monkeypatch.setattr("trainer.cores.waited_s", lambda: min(clock(), 20.0))  # then they left
+    first = FakeReporter(lambda seen: seen.looks == 150)
+    with pytest.raises(Interrupted):
+        Session(asked("first"), first, clock).run()
+    second = FakeReporter()
+    Session(asked("second", str(first.checkpoints[-1][0])), second, clock).run()
+
+    assert not second.progress[-1].resume_warning  # threads are as many as at the checkpoint
+    assert second.progress[-1].choices.threads == 2
+    assert "trained on 1 to 2 CPU threads" in second.progress[-1].warnings[0]
+
+
+def test_threads_stay_where_the_kernel_has_nothing_to_say_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = crowd(monkeypatch)
+    told = itertools.chain([50.0, None], itertools.repeat(50.0))
+    monkeypatch.setattr("trainer.cores.waited_s", lambda: next(told))
+    request = request_for(xor(20), tmp_path)
+    request.threads = 2
+    reporter = FakeReporter()
+
+    Session(request, reporter, clock).run()
+
+    assert not reporter.progress[-1].warnings
+
+
+def test_the_speed_of_an_epoch_that_another_attempt_began_is_that_of_its_own_steps(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A second a step of one row: three of the second epoch's four were done before."""
+    asked = xor(3, batch_size=1)
+    first = FakeReporter(lambda seen: seen.looks == 7)
+    with pytest.raises(Interrupted):
+        Session(request_for(asked, tmp_path, "first"), first).run()
+    monkeypatch.setattr(session, "REPORT_GAP_S", 0.0)
+    second = FakeReporter()
+    request = request_for(asked, tmp_path, "second", str(first.checkpoints[-1][0]))
+    Session(request, second, lambda: float(second.looks)).run()
+
+    assert second.progress[0].resumed_epoch == 1
+    assert second.progress[0].rows_per_second == pytest.approx(1)
+    assert second.progress[0].remaining_duration.ToTimedelta().total_seconds() == pytest.approx(4)
+    found = series.parse((Path(request.checkpoint_path) / series.FILE_NAME).read_bytes())
+    assert [point.rows_per_second for point in found.points[1:2]] == [pytest.approx(1)]
+
+
+def test_where_the_newest_checkpoint_is_damaged_the_one_before_is_taken(tmp_path: Path) -> None:
+    straight = Session(request_for(xor(20), tmp_path, "straight"), FakeReporter()).run()
+    first = FakeReporter(lambda seen: seen.looks == 9)
+    asked = xor(20, checkpoint_interval=0)
+    with pytest.raises(Interrupted):
+        Session(request_for(asked, tmp_path, "first"), first).run()
+    path, _ = first.checkpoints[-1]
+    path.write_bytes(path.read_bytes()[:-1])
+    second = FakeReporter()
+    request = request_for(asked, tmp_path, "second", str(path))
+    resumed = Session(request, second).run()
+
+    assert second.progress[-1].resumed_epoch == 8
+    assert not second.progress[-1].resume_warning
+    digests = [
+        [file.sha256 for file in made.files if file.name == "weights.safetensors"]
+        for made in (straight, resumed)
+    ]
+    assert digests[0] == digests[1]
+    found = series.parse((Path(request.checkpoint_path) / series.FILE_NAME).read_bytes())
+    assert [point.epoch for point in found.points] == list(range(1, 21))

@@ -212,3 +212,19 @@ def test_weights_of_labels_reach_the_loss() -> None:
     assert loop.recipe.training.weight is not None
     # Three rows are 0, one is 1: 4 / (2 * 3) and 4 / (2 * 1).
     assert loop.recipe.training.weight.tolist() == pytest.approx([2 / 3, 2 / 3, 2 / 3, 2.0])
+
+
+def test_lbfgs_too_takes_smaller_pieces_where_memory_runs_out(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    options: dict[str, Value] = {"optimizer": "lbfgs", "epochs": 3}
+    whole = run_to_end(plane_loop("linear", options))
+
+    def loss_of(recipe: Recipe, rows: Rows) -> Tensor:
+        return fail_above(recipe, 15, CPU_IS_FULL)(rows)
+
+    monkeypatch.setattr(Recipe, "loss_of", loss_of)
+    loop = run_to_end(plane_loop("linear", options))
+
+    assert loop.choices.micro_batch_size == 12
+    assert loop.position.loss == pytest.approx(whole.position.loss, abs=1e-6)

@@ -1,6 +1,7 @@
 """A network that begins from a version takes what fits, and only where it means the same."""
 # pyright: reportUnknownVariableType=false
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from safetensors.torch import load_file
 from tests.trainer.jobs import BOUNDS, FakeReporter, request_for
 from trainer import warm_start
 from trainer.api.models import pinned
+from trainer.loop import Interrupted
 from trainer.session import Session
 from trainer.warm_start import Parent
 from twofold import keys, manifest, spec, toml_spec, versions
@@ -187,3 +189,25 @@ def test_other_targets_in_the_same_places_leave_the_output_new() -> None:
     told = warm_start.take(parent_of(of("y", "z")), of("z", "y"), net_of(of("z", "y")))
 
     assert told.endswith("new: output.weight, output.bias")
+
+
+def test_a_resume_does_not_need_the_version_that_training_began_from(tmp_path: Path) -> None:
+    published(tmp_path)
+    straight = Session(xor_job(tmp_path, "straight", warm_start="xor@1"), FakeReporter()).run()
+    first = FakeReporter(lambda seen: seen.looks == 2)
+    with pytest.raises(Interrupted):
+        Session(xor_job(tmp_path, "stopped", warm_start="xor@1"), first).run()
+    shutil.rmtree(LocalStore(tmp_path / "store").path(keys.version(TENANT, "xor", 1)))
+    request = xor_job(tmp_path, "resumed", warm_start="xor@1")
+    request.resume_path = str(first.checkpoints[-1][0])
+    second = FakeReporter()
+
+    resumed = Session(request, second).run()
+
+    assert second.progress[-1].resumed_epoch == 2
+    assert resumed.lineage == straight.lineage
+    assert [file.sha256 for file in resumed.files] == [file.sha256 for file in straight.files]
+    Path(request.resume_path).write_bytes(b"junk")
+    request.checkpoint_path = str(tmp_path)
+    with pytest.raises(InvalidData, match="does not exist"):  # then it begins anew
+        Session(request, FakeReporter()).run()

@@ -38,6 +38,18 @@ def test_loss_and_head_follow_from_the_outputs_and_the_target(
     assert completed(done) == done
 
 
+def test_what_another_head_had_is_left_out() -> None:
+    """Else the completed graph could neither be loaded nor completed again."""
+    spec = asked(1)
+    spec.network.graph.head = graph_pb2.HEAD_THRESHOLD
+    spec.network.graph.head_threshold = 5.0
+
+    done = completed(spec)
+
+    bounds.check(done.network.graph)
+    assert completed(done) == done
+
+
 def test_outputs_may_be_served_as_they_are() -> None:
     spec = asked(2)
     spec.network.head = graph_pb2.HEAD_RAW

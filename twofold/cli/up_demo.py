@@ -1,5 +1,6 @@
 """`twofold up` and `twofold demo`: the commands that run servers."""
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -8,6 +9,13 @@ import typer
 from twofold.cli.group import require_servers
 
 _ADDRESS = "HOST:PORT"
+
+
+class Transport(StrEnum):
+    """What carries predictions."""
+
+    GRPCIO = "grpcio"
+    NATIVE = "native"
 
 
 def up(
@@ -32,6 +40,9 @@ def up(
             metavar="URL", help="Use this Redis or Valkey (redis://, unix://); start none."
         ),
     ] = None,
+    transport: Annotated[
+        Transport | None, typer.Option(help="The inferer's gRPC implementation.")
+    ] = None,
 ) -> None:
     """Run the whole cluster here: Valkey, the trainer with one worker, the inferer.
 
@@ -42,7 +53,14 @@ def up(
     require_servers()
     from twofold.cluster import up as cluster  # noqa: PLC0415 - the client alone has no servers
 
-    options = cluster.Options(directory, train_address, infer_address, metrics_address, redis_url)
+    options = cluster.Options(
+        directory,
+        train_address,
+        infer_address,
+        metrics_address,
+        redis_url,
+        None if transport is None else transport.value,
+    )
     raise typer.Exit(cluster.run(options))
 
 

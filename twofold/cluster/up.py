@@ -34,6 +34,8 @@ class Options:
     metrics_address: str = "127.0.0.1:8002"
     #: An existing server; None: one of our own.
     redis_url: str | None = None
+    #: The inferer's, "grpcio" or "native"; None: as its settings say.
+    transport: str | None = None
 
 
 def run(options: Options) -> int:
@@ -109,6 +111,8 @@ def parts_of(
         "TWOFOLD_TRAIN_ADDRESS": addresses.train,
         "TWOFOLD_INFER_ADDRESS": addresses.infer,
     }
+    if options.transport is not None:
+        common["TWOFOLD_TRANSPORT"] = options.transport
     stop_s = drain_s() + _STOP_MARGIN_S
 
     def service(name: str, address: str, grpc_service: str) -> Part:

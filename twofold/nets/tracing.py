@@ -15,7 +15,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from twofold.errors import InvalidField
 from twofold.nets import trace_build, trace_compare, trace_untouched
+from twofold.nets.bounds_nodes import check_name, check_unique
 from twofold.nets.trace_errors import InvalidModule, line_of, refused
 from twofold.nets.trace_leaves import Leaves
 from twofold.nets.trace_modules import check_plain, kind_of
@@ -83,8 +85,8 @@ def trace_loss(
     Raises:
         InvalidModule: as `trace`, and where it answers anything else.
     """
-    root = loss if isinstance(loss, nn.Module) else _plain(loss)
     outputs = [output] if isinstance(output, Tensor) else list(output)
+    root = loss if isinstance(loss, nn.Module) else _plain(loss, len(outputs))
     numbered = [f"output_{place}" for place in range(len(outputs))]
     given = [*outputs, target]
     wire_names = [*(["output"] if isinstance(output, Tensor) else numbered), "target"]
@@ -129,8 +131,20 @@ def _traced(
     for node in (*graph.nodes, *graph.eval_nodes):
         if node.input:
             node.input = names.get(node.input, node.input)
+    _check_names(graph)
     copies = {path: tensor.detach().clone() for path, tensor in state.items()}
     return Traced(graph, copies)
+
+
+def _check_names(graph: graph_pb2.Graph) -> None:
+    """Raises InvalidModule where inputs have names that no graph may have, or one has another's."""
+    names = [spec.name for spec in graph.inputs]
+    try:
+        check_unique("names", names)
+        for name in names:
+            check_name("names", name)
+    except InvalidField as error:
+        raise InvalidModule(error.message, field="module") from error
 
 
 def _passed(recorder: Recorder, called: nn.Module | Callable[..., Any]) -> Passed:
@@ -146,10 +160,13 @@ def _passed(recorder: Recorder, called: nn.Module | Callable[..., Any]) -> Passe
         raise refused(problem, way_out, line_of(error)) from error
 
 
-def _plain(function: Callable[..., Any]) -> Callable[..., Any]:
+def _plain(function: Callable[..., Any], outputs: int) -> Callable[..., Any]:
     """A function with code of its own, as fx wants it."""
     if inspect.isfunction(function):
         return function
+    if outputs > 1:
+        problem = f"a loss of {outputs} outputs is a {type(function).__name__}"
+        raise refused(problem, "write a function (def) or a module that calls it")
 
     def call(output: Any, target: Any) -> Any:
         return function(output, target)
@@ -193,6 +210,8 @@ def argument_names(called: nn.Module | Callable[..., Any]) -> list[str]:
     for each in parameters:
         if each.kind in (each.VAR_POSITIONAL, each.VAR_KEYWORD):
             raise refused(f"forward() has {each}", "name its arguments: they name the inputs")
+        if each.kind is each.POSITIONAL_ONLY:
+            raise refused(f"forward() takes {each.name} by its place alone", "leave out the /")
     return [each.name for each in parameters]
 
 

@@ -34,9 +34,12 @@ def load_into(module: object, path: Path) -> None:
     _require_all(wanted, found, tied)
     _require_same(wanted, found)
     given = {**found, **{key: found[source] for key, source in tied.items()}}
+    before = {key: tensor.clone() for key, tensor in wanted.items()}
     try:
-        module.load_state_dict(given)
+        module.load_state_dict(given, strict=False)  # the keys were compared; no file has others
     except RuntimeError as error:  # a module may have ways of its own to load
+        for key, tensor in wanted.items():
+            tensor.copy_(before[key])
         raise InvalidField(f"{_FIELD}: {shorten(str(error))}", field=_FIELD) from error
 
 

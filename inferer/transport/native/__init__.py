@@ -15,6 +15,7 @@ import logging
 from importlib.metadata import PackageNotFoundError, version
 
 from inferer.transport import Application, Server
+from inferer.transport.tls import Tls
 from twofold.seams import Clock
 
 #: The release of ngh2 that the tests were run with.
@@ -35,8 +36,10 @@ def is_usable() -> bool:
     return found == TESTED
 
 
-def server(application: Application, clock: Clock, max_message_bytes: int) -> Server:
+def make_server(
+    application: Application, clock: Clock, max_message_bytes: int, tls: Tls | None
+) -> Server:
     """The server, where `is_usable`."""
     module = importlib.import_module("inferer.transport.native.server")
-    made: Server = module.NativeServer(application, clock, max_message_bytes)
+    made: Server = module.NativeServer(application, clock, max_message_bytes, tls)
     return made

@@ -4,6 +4,7 @@ import asyncio
 import math
 from collections import deque
 from collections.abc import AsyncIterator, Callable
+from contextlib import aclosing
 from typing import Protocol
 
 from inferer.transport import Application, Call
@@ -105,12 +106,11 @@ class UnaryCall:
             self._wire.take(self.stream_id, len(data))
         try:
             message = self._message(data, is_last=is_last)
+            if message is not None:
+                call = Call(self.head.path, self.head.metadata, self._wire.peer, self.deadline_s)
+                self._cancel = self._shared.application.begin(call, message, self)
         except Exception as error:  # noqa: BLE001 - the top of a call
             self.fail(error)
-            return
-        if message is not None:
-            call = Call(self.head.path, self.head.metadata, self._wire.peer, self.deadline_s)
-            self._cancel = self._shared.application.begin(call, message, self)
 
     def _message(self, data: bytes, *, is_last: bool) -> bytes | None:
         """The one message, once the body has ended."""
@@ -151,8 +151,12 @@ class UnaryCall:
 
     def expire(self) -> None:
         """The deadline has passed."""
+        self.abort(DeadlineExceeded("the deadline passed"))
+
+    def abort(self, error: Exception) -> None:
+        """Ends the call from outside."""
         if not self._is_over:
-            self.fail(DeadlineExceeded("the deadline passed"))
+            self.fail(error)
             self._leave()
 
     def leave(self) -> None:
@@ -165,7 +169,7 @@ class UnaryCall:
         """Called once a second; ends a call whose message does not come on for `limit` of them."""
         self._quiet_sweeps += not self.is_read
         if self._quiet_sweeps > limit:
-            self.fail(DeadlineExceeded("the call's message did not arrive"))
+            self.abort(DeadlineExceeded("the call's message did not arrive"))
 
     def _leave(self) -> None:
         if self._cancel is not None:
@@ -242,8 +246,9 @@ class StreamCall:
         call = Call(self.head.path, self.head.metadata, self._wire.peer, self.deadline_s)
         error: Exception | None = None
         try:
-            async for answer in self._shared.application.stream(call, self._read()):
-                await self._send(answer)
+            async with aclosing(self._shared.application.stream(call, self._read())) as answers:
+                async for answer in answers:
+                    await self._send(answer)
         except Exception as raised:  # noqa: BLE001 - the top of a call
             error = raised
         if not self._is_over:
@@ -268,9 +273,9 @@ class StreamCall:
 
     def expire(self) -> None:
         """The deadline has passed."""
-        self.fail(DeadlineExceeded("the deadline passed"))
+        self.abort(DeadlineExceeded("the deadline passed"))
 
-    def fail(self, error: Exception) -> None:
+    def abort(self, error: Exception) -> None:
         """Ends the call from outside."""
         if not self._is_over:
             self._end(error)

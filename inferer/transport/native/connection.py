@@ -5,18 +5,16 @@ Source: RFC 9113; the rules for pings are grpcio's (gRFC A8).
 
 import logging
 import math
-import re
 from asyncio import BaseTransport, Protocol, Transport
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from enum import Enum, auto
-from functools import partial
 from struct import Struct
 from typing import Any, cast
 
 import ngh2
 
-from inferer.transport.native import bounds
+from inferer.transport.native import bounds, greeting
 from inferer.transport.native.calls import AnyCall, StreamCall, UnaryCall
 from inferer.transport.native.framing import (
     ANSWER,
@@ -29,15 +27,8 @@ from inferer.transport.native.framing import (
     trailers_of,
 )
 from inferer.transport.native.hub import Hub
-from twofold.errors import LimitExceeded, Unavailable
+from twofold.errors import LimitExceeded, TwofoldError, Unavailable
 
-_PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-_HTTP_1 = re.compile(rb"[A-Z]{1,16} ")
-_TEXT = b"this port speaks gRPC over HTTP/2 only\n"
-_REFUSAL = (
-    b"HTTP/1.1 505 HTTP Version Not Supported\r\nContent-Type: text/plain\r\n"
-    b"Connection: close\r\nContent-Length: %d\r\n\r\n%b" % (len(_TEXT), _TEXT)
-)
 #: A GOAWAY frame without debug data (RFC 9113, 6.8), for where libnghttp2 makes none any more.
 _GOAWAY, _LAST_STREAM = Struct(">BHBBIII"), (1 << 31) - 1
 _ERROR = ngh2.ErrorCode
@@ -82,7 +73,7 @@ class Connection(Protocol):
         self._ping_s, self._strikes = -math.inf, 0
         self._begun_s = self._heard_s = hub.now_s()
         self._paused_s = self._closing_s = math.inf
-        self._was_heard = False
+        self._is_greeted = self._was_heard = self._is_finishing = False
         # Calls that wait until answers of theirs have left.
         self._blocked: list[StreamCall] = []
 
@@ -92,15 +83,12 @@ class Connection(Protocol):
     def connection_made(self, transport: BaseTransport) -> None:
         """See asyncio.Protocol."""
         self._transport = cast("Transport", transport)
-        self.peer = _peer(transport.get_extra_info("peername"))
+        self.peer = greeting.peer(transport.get_extra_info("peername"))
         tls = transport.get_extra_info("ssl_object")
         if not self._hub.admit(self) or (tls and tls.selected_alpn_protocol() != "h2"):
             self._transport.abort()
             return
         self._transport.set_write_buffer_limits(bounds.WRITE_BYTES)
-        self._http2.initiate_connection(_SETTINGS)
-        self._http2.set_local_window_size(bounds.CONNECTION_WINDOW)
-        self._mark()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """See asyncio.Protocol."""
@@ -128,9 +116,15 @@ class Connection(Protocol):
         """See asyncio.Protocol."""
         if self._stage is _Stage.CLOSED:
             return
-        if self._stage is _Stage.NEW and not _PREFACE.startswith(data[: len(_PREFACE)]):
-            self._refuse(data)
+        if not self._is_greeted and (last_words := greeting.refusal(data)) is not None:
+            if self._transport is not None:
+                self._transport.write(last_words)
+            self._close()
             return
+        if not self._is_greeted:  # not before: who does not speak HTTP/2 would not understand it
+            self._is_greeted = True
+            self._http2.initiate_connection(_SETTINGS)
+            self._http2.set_local_window_size(bounds.CONNECTION_WINDOW)
         self._was_heard = True
         try:
             self._http2.receive_data(data)
@@ -142,12 +136,6 @@ class Connection(Protocol):
         except ngh2.NGH2Error as error:
             self._abandon(_ERROR.PROTOCOL_ERROR, error)
         self._mark()
-
-    def _refuse(self, data: bytes) -> None:
-        if self._transport is not None:
-            if _HTTP_1.match(data):
-                self._transport.write(_REFUSAL)
-            self._close()
 
     def on_request(self, event: ngh2.RequestReceived) -> None:
         """Opens a call."""
@@ -253,7 +241,7 @@ class Connection(Protocol):
         self, stream_id: int, error: Exception | None, *, has_begun: bool, is_read: bool
     ) -> None:
         """See Wire."""
-        if error is not None and not isinstance(error, Refused) and not hasattr(error, "code"):
+        if error is not None and not isinstance(error, Refused | TwofoldError):
             _log.error("call failed", exc_info=error)
         self._try(lambda: self._end(stream_id, error, has_begun=has_begun))
         if not is_read:
@@ -305,8 +293,6 @@ class Connection(Protocol):
         except ngh2.NGH2Error as error:
             self._abandon(_ERROR.INTERNAL_ERROR, error)
             return
-        if self._unread:
-            self._reset_unread()
         if self._blocked:
             blocked, self._blocked = self._blocked, []
             for call in blocked:
@@ -315,21 +301,27 @@ class Connection(Protocol):
             self._close()
 
     def _write(self, transport: Transport) -> None:
-        while not self._is_paused and (out := self._http2.data_to_send(bounds.WRITE_BYTES)):
+        http2 = self._http2
+        while not self._is_paused and (out := http2.data_to_send(bounds.WRITE_BYTES)):
+            is_all = len(out) < bounds.WRITE_BYTES
+            if is_all and self._unread and self._reset_unread():
+                # In one write with the status, or a caller may take the reset for its answer.
+                out += http2.data_to_send()
             transport.write(out)
-            if len(out) < bounds.WRITE_BYTES:
+            if is_all:
                 break
-        self._is_backlogged = self._http2.queued_body_size() > 0
+        self._is_backlogged = http2.queued_body_size() > 0
+        if not http2.want_read and not http2.want_write:  # it said GOAWAY by itself
+            self._close()
 
-    def _reset_unread(self) -> None:
-        """Tells callers to stop sending, once they have their status."""
-        later: list[int] = []
-        for stream_id in self._unread:
-            if self._http2.queued_body_size(stream_id):
-                later.append(stream_id)
-            else:
-                self._try(partial(self._http2.reset_stream, stream_id, _ERROR.NO_ERROR))
-        self._unread = later
+    def _reset_unread(self) -> bool:
+        """Tells callers to stop sending, once they have their status; whether there is one."""
+        ready = [one for one in self._unread if not self._http2.queued_body_size(one)]
+        self._unread = [one for one in self._unread if one not in ready]
+        for stream_id in ready:
+            with suppress(ngh2.NGH2Error):
+                self._http2.reset_stream(stream_id, _ERROR.NO_ERROR)
+        return bool(ready)
 
     def notice(self) -> None:
         """First step of the end: asks the caller to open no more calls; what it sends is served."""
@@ -340,13 +332,14 @@ class Connection(Protocol):
 
     def finish(self) -> None:
         """Second step: calls that were opened since are not served, and may be made elsewhere."""
-        if self._stage is _Stage.CLOSING:
+        if self._stage is _Stage.CLOSING and not self._is_finishing:
+            self._is_finishing = True
             self._try(self._http2.send_goaway)
 
     def cancel(self) -> None:
         """Last step: ends the calls that still run."""
         for call in list(self._calls.values()):
-            call.fail(Unavailable("the server is shutting down; call again"))
+            call.abort(Unavailable("the server is shutting down; call again"))
         self.flush()
         self._close()
 
@@ -392,14 +385,6 @@ def _check_size(headers: Headers) -> None:
     if size > bounds.METADATA_BYTES:
         text = f"the call's metadata takes {size} bytes; allowed: {bounds.METADATA_BYTES}"
         raise Refused("RESOURCE_EXHAUSTED", text)
-
-
-def _peer(name: object) -> str:
-    """An address as grpcio spells it."""
-    if not isinstance(name, tuple):
-        return "unix:"
-    host, port = cast("Sequence[object]", name)[:2]
-    return f"ipv6:[{host}]:{port}" if ":" in str(host) else f"ipv4:{host}:{port}"
 
 
 _ACTS: dict[type[ngh2.Event], Callable[[Connection, Any], None]] = {

@@ -33,6 +33,7 @@ ANSWER = ((b":status", b"200"), _CONTENT_TYPE)
 ANSWERED = (OK,)
 #: Of the wire, not of the caller: applications do not see them.
 _HIDDEN = frozenset({b"te", b"content-type", b"grpc-timeout", b"grpc-encoding"})
+_GRPC = re.compile(rb"application/grpc([+;].*)?", re.IGNORECASE)
 _UNITS_S = {"H": 3600.0, "M": 60.0, "S": 1.0, "m": 1e-3, "u": 1e-6, "n": 1e-9}
 _TIMEOUT = re.compile(r"([0-9]{1,8})([HMSmun])")
 #: Printable ASCII without the percent sign stands for itself in grpc-message.
@@ -66,8 +67,8 @@ def parse_head(headers: Headers) -> Head:
     found = dict(headers)
     if found.get(b":method") != b"POST":
         raise Refused("INTERNAL", "gRPC calls are POST requests", 405)
-    if not found.get(b"content-type", b"").startswith(_CONTENT_TYPE[1]):
-        raise Refused("INTERNAL", "the content-type must begin with application/grpc", 415)
+    if not _GRPC.fullmatch(found.get(b"content-type", b"")):
+        raise Refused("INTERNAL", "the content-type must be application/grpc", 415)
     encoding = found.get(b"grpc-encoding", b"identity").decode("latin-1")
     if encoding not in ENCODINGS:
         raise Refused(

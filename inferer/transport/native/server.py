@@ -2,20 +2,21 @@
 
 import asyncio
 import logging
-import ssl
 from contextlib import suppress
+from typing import Any
 
 from inferer.transport import Application
+from inferer.transport.native import bounds
 from inferer.transport.native.connection import Connection
 from inferer.transport.native.hub import Hub
-from twofold.config import split_address
+from inferer.transport.tls import Tls
+from twofold.config import UNIX, split_address
 from twofold.seams import Clock
 
 _SWEEP_S = 1.0
 #: Between the two steps of the end: a call may be on its way when the first is.
 _NOTICE_S = 0.1
 _BACKLOG = 512
-_UNIX = "unix:"
 
 _log = logging.getLogger(__name__)
 
@@ -28,11 +29,10 @@ class NativeServer:
         application: Application,
         clock: Clock,
         max_message_bytes: int,
-        tls: ssl.SSLContext | None = None,
+        tls: Tls | None = None,
     ) -> None:
-        """`tls` must offer the protocol "h2" by ALPN."""
         self._hub = Hub(application, clock, max_message_bytes)
-        self._tls = tls
+        self._tls = None if tls is None else tls.context()
         self._server: asyncio.Server | None = None
         self._sweeping: asyncio.Task[None] | None = None
 
@@ -40,20 +40,20 @@ class NativeServer:
         """See Server; "unix:PATH" is an address, too."""
         loop = asyncio.get_running_loop()
         make = lambda: Connection(self._hub)  # noqa: E731 - asyncio's protocol factory
-        if address.startswith(_UNIX):
-            path = address.removeprefix(_UNIX).removeprefix("//")
-            self._server = await loop.create_unix_server(
-                make, path, ssl=self._tls, backlog=_BACKLOG
-            )
-        else:
-            host, port = split_address(address)
-            try:
-                self._server = await loop.create_server(
-                    make, host.strip("[]"), port, ssl=self._tls, backlog=_BACKLOG
-                )
-            except OSError as error:
-                raise OSError(f"cannot listen on {address}: is it in use?") from error
-            address = f"{host}:{self._server.sockets[0].getsockname()[1]}"
+        options: dict[str, Any] = {"ssl": self._tls, "backlog": _BACKLOG}
+        if self._tls is not None:
+            options["ssl_handshake_timeout"] = bounds.HANDSHAKE_S
+        try:
+            if address.startswith(UNIX):
+                path = address.removeprefix(UNIX)
+                self._server = await loop.create_unix_server(make, path, **options)
+            else:
+                host, port = split_address(address)
+                self._server = await loop.create_server(make, host, port, **options)
+                port = self._server.sockets[0].getsockname()[1]
+                address = f"{address.rpartition(':')[0]}:{port}"
+        except OSError as error:
+            raise OSError(f"cannot listen on {address}: is it in use?") from error
         self._sweeping = loop.create_task(self._sweep())
         return address
 

@@ -1,10 +1,11 @@
 """Two real inferers over one store, one of them gone at a time, while clients predict on and on.
 
 The clients know both addresses and connect to one that listens; calls that fail as UNAVAILABLE are
-repeated, as they are by default.
+repeated: by our library as it does by default, by grpcio's clients as their service config says.
 """
 
 import asyncio
+import json
 import os
 import signal
 import threading
@@ -20,22 +21,44 @@ from grpc_health.v1 import health_pb2
 
 from tests.chaos.full.parts import Part
 from tests.chaos.scale import scaled
+from tests.chaos.serving.site import answer_of
 from tests.inferer import artifacts
+from tests.inferer.server import SERVICE, infer_request
 from tests.waiting import until
 from twofold.client import Client, Connection, RetryPolicy
 from twofold.cluster import up
 from twofold.cluster.ports import Reserved
 from twofold.errors import TwofoldError
+from twofold.oip import inference_pb2 as pb
 from twofold.store import LocalStore
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(scaled(120, 900))]
 
-CLIENTS = 3
+#: Clients of our own library among them.
+CLIENTS, OURS = 4, 2
+#: gRPC's own way to repeat what failed as UNAVAILABLE.
+RETRIES = json.dumps(
+    {
+        "methodConfig": [
+            {
+                "name": [{}],
+                "retryPolicy": {
+                    "maxAttempts": 5,
+                    "initialBackoff": "0.05s",
+                    "maxBackoff": "1s",
+                    "backoffMultiplier": 2,
+                    "retryableStatusCodes": ["UNAVAILABLE"],
+                },
+            }
+        ]
+    }
+)
 #: How often each of the two is restarted; a start takes some seconds.
 KILL_ROUNDS, TERM_ROUNDS = scaled(1, 6), scaled(2, 10)
 DRAIN_S = 2.0
 #: Starting means importing torch, here beside whatever else this machine does.
 START_LIMIT_S = 60.0
+_INFER = SERVICE + "ModelInfer"
 _CHECK = "/grpc.health.v1.Health/Check"
 ROWS = np.zeros((1, 2), np.float32)
 #: Between two calls of a client; and while a replica starts, which takes its seconds of the cores.
@@ -52,6 +75,7 @@ class Replica:
             "TWOFOLD_REDIS_URL": "",
             "TWOFOLD_INFER_ADDRESS": address,
             "TWOFOLD_METRICS_ADDRESS": "127.0.0.1:0",
+            "TWOFOLD_TRANSPORT": "native",  # grpcio ends a call as CANCELLED now and then
             "TWOFOLD_DRAIN_S": str(DRAIN_S),
             "TWOFOLD_POLL_INTERVAL_S": "0.2",
             "OMP_NUM_THREADS": "1",
@@ -106,8 +130,35 @@ class Asking:
             self.failures.append(f"{prediction}")
 
 
+class Plain:
+    """A client of grpcio alone, with gRPC's own retry policy (gRFC A6)."""
+
+    def __init__(self, target: str) -> None:
+        self._channel = grpc.insecure_channel(target, [("grpc.service_config", RETRIES)])
+        # grpcio's stubs leave the types of messages open.
+        self._infer = cast("Callable[..., bytes]", self._channel.unary_unary(_INFER))
+        self._request = infer_request("m", {"x": ROWS}).SerializeToString()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._channel.close()
+
+    def ask(self, seen: Asking) -> None:
+        try:
+            data = self._infer(self._request, timeout=30)
+        except grpc.RpcError as error:
+            seen.failures.append(str(error))
+            return
+        seen.count += 1
+        answer = answer_of(pb.ModelInferResponse.FromString(data))
+        if (answer[0], answer[1].tolist()) != (1, [[3.0]]):
+            seen.failures.append(f"{answer}")
+
+
 class Crowd:
-    """CLIENTS threads that predict on and on."""
+    """CLIENTS threads that predict on and on: ours, then plain ones of grpcio."""
 
     def __init__(self, replicas: list[Replica]) -> None:
         self.seen = [Asking() for _ in range(CLIENTS)]
@@ -115,12 +166,18 @@ class Crowd:
         self._pause_s = PAUSE_S
         self._done = threading.Event()
         self._threads = [
-            threading.Thread(target=self._run, args=(one, number % 2))
+            threading.Thread(target=self._run, args=(one, number))
             for number, one in enumerate(self.seen)
         ]
 
-    def _run(self, one: Asking, first: int) -> None:
+    def _run(self, one: Asking, number: int) -> None:
+        first = number % 2
         target = "ipv4:" + ",".join([*self._addresses[first:], *self._addresses[:first]])
+        if number >= OURS:
+            with Plain(target) as plain:
+                while not self._done.wait(self._pause_s):
+                    plain.ask(one)
+            return
         with Client(connection=Connection(infer=target, retry=RetryPolicy())) as client:
             while not self._done.wait(self._pause_s):
                 one.ask(client)
