@@ -3,7 +3,7 @@
 import asyncio
 import functools
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from typing import Literal
 
 from inferer.transport import Call, Reply
@@ -87,7 +87,7 @@ class FakeApplication:
     def _ignored(self) -> None:
         self.cancelled += 1
 
-    async def stream(self, call: Call, messages: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    async def stream(self, call: Call, messages: AsyncIterator[bytes]) -> AsyncGenerator[bytes]:
         self.calls.append(call)
         self.running += 1
         try:
@@ -129,9 +129,11 @@ class FakeApplication:
 
     async def _listen(self, messages: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
         """Reads to the end; then tells how many."""
+        count = 0
         async for _ in messages:
+            count += 1
             self.consumed += 1
-        yield str(self.consumed).encode()
+        yield str(count).encode()
 
     async def _deaf(self, messages: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
         """Reads nothing before `release`."""

@@ -12,7 +12,7 @@ import pytest_asyncio
 from google.rpc import error_details_pb2, status_pb2
 
 from tests.inferer.conformance.application import ODD_TEXT, STREAM, UNARY, huge
-from tests.inferer.conformance.callers import Caller, Failure, calling
+from tests.inferer.conformance.callers import AioCaller, Caller, Failure, calling
 from tests.inferer.conformance.transports import MAX_MESSAGE_BYTES, Running
 from tests.waiting import until
 from twofold.errors import InvalidField, QueueFull
@@ -96,7 +96,7 @@ async def test_an_error_arrives_with_code_text_and_details(
         status = status_pb2.Status.FromString(cast("bytes", failure.trailers[DETAILS_KEY]))
         assert (failure.code, failure.details) == (code, text)
         assert status.message == text
-        assert status.details[0].Is(error_details_pb2.ErrorInfo.DESCRIPTOR)
+        assert status.details[0].type_url.endswith("/google.rpc.ErrorInfo")
 
 
 async def test_an_error_is_read_back_as_what_it_was(caller: Caller) -> None:
@@ -137,7 +137,9 @@ async def test_a_path_that_is_not_served_is_unimplemented(caller: Caller, path: 
 
     with pytest.raises(Failure) as caught:
         await caller.stream(path, [b"abc"])
-    assert caught.value.code == "UNIMPLEMENTED"
+    # grpc.aio makes INTERNAL of a status that is there before it has sent its first message.
+    early = {"INTERNAL"} if isinstance(caller, AioCaller) else set[str]()
+    assert caught.value.code in {"UNIMPLEMENTED"} | early
 
 
 async def test_a_stream_takes_what_a_unary_caller_sends(caller: Caller) -> None:
@@ -225,7 +227,7 @@ async def test_metadata_have_a_limit(server: Running, caller: Caller) -> None:
 
 async def test_many_calls_run_at_once_on_one_connection(server: Running, caller: Caller) -> None:
     # Blocking calls take a thread each.
-    count = 200 if type(caller).__name__ == "AioCaller" else 16
+    count = 200 if isinstance(caller, AioCaller) else 16
     calls = [asyncio.create_task(caller.unary(UNARY + "Slow", b"%d" % n)) for n in range(count)]
     await until(lambda: server.application.has_begun(min(count, 5)))
     server.application.release.set()

@@ -92,6 +92,7 @@ async def test_a_connection_without_calls_ends_at_once(transport: str) -> None:
         assert set(wire.goaways) == {0}
 
 
+@pytest.mark.slow  # grpcio waits for what it takes as a handshake, 5 s
 async def test_a_connection_that_never_spoke_does_not_hold_up_the_end(transport: str) -> None:
     async with serving(transport) as server, connected(server.address, greets=False):
         await asyncio.wait_for(server.server.stop(GRACE_S), GRACE_S / 2)

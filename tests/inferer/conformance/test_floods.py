@@ -38,11 +38,11 @@ _LAST = 1_000_001
 
 
 class Flood(NamedTuple):
-    """What is sent once, then `count` times in chunks, without reading in between."""
+    """What is sent once, then `times` times in chunks, without reading in between."""
 
     first: bytes
     again: bytes
-    count: int
+    times: int
     #: What may have become of the connection; "served": it still answers.
     native: Collection[str]
     grpcio: Collection[str]
@@ -103,7 +103,7 @@ async def test_floods(server: Running, name: str) -> None:
     async with connected(server.address) as wire:
         await wire.send(flood.first)
         for _ in range(20):
-            await wire.send(flood.again * (flood.count // 20))
+            await wire.send(flood.again * (flood.times // 20))
             await asyncio.sleep(0)
         # While it goes on, others are served.
         async with connected(server.address) as other:

@@ -1,4 +1,4 @@
-"""Flow control: what may be in flight in both directions, and who waits for whom (RFC 9113, 5.2)."""
+"""Flow control: what may be in flight both ways, and who waits for whom (RFC 9113, 5.2)."""
 
 import asyncio
 
