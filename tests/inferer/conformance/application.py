@@ -152,7 +152,7 @@ async def _echo(message: bytes) -> bytes:
 
 
 async def _fail(message: bytes) -> bytes:
-    raise _ERRORS.get(message, _ERRORS[b"break"])()
+    raise _ERRORS.get(message, _ERRORS[b"break"])
 
 
 async def _huge(message: bytes) -> bytes:

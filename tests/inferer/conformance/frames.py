@@ -76,8 +76,7 @@ def encoded(fields: Headers | bytes) -> bytes:
     """As HPACK without the dynamic table, so that every block stands for itself."""
     if isinstance(fields, bytes):
         return fields
-    block = hpack.Encoder().encode([hpack.NeverIndexedHeaderTuple(*pair) for pair in fields])
-    return block
+    return hpack.Encoder().encode([hpack.NeverIndexedHeaderTuple(*pair) for pair in fields])
 
 
 def window(stream: int, increment: int) -> bytes:

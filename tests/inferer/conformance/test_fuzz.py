@@ -1,6 +1,7 @@
 """Bytes that nobody meant to send; bounded to a few seconds, other ones in every run."""
 
 import asyncio
+import itertools
 import logging
 from collections.abc import Sequence
 
@@ -12,6 +13,7 @@ from tests.inferer.conformance import frames
 from tests.inferer.conformance.application import STREAM, UNARY
 from tests.inferer.conformance.transports import Running
 from tests.inferer.conformance.wire import connected
+from tests.waiting import until
 
 _BOUNDED = settings(
     max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
@@ -67,9 +69,7 @@ async def test_nothing_that_is_sent_disturbs_others(
             wire.hang_up()
             assert (await other.call(1, ECHO, b"me")).messages == [b"me"]
             await wire.rest()
-    async with asyncio.timeout(10):
-        while not await server.application.is_idle():
-            await asyncio.sleep(0)
+    await until(server.application.is_idle)
 
     assert {record.getMessage() for record in caplog.records} <= {"call failed"}
     assert all("the secret is 42" in str(record.exc_info) for record in caplog.records)
@@ -98,7 +98,7 @@ async def test_messages_survive_any_cut_into_frames_and_reads(
 ) -> None:
     payload = b"".join(map(frames.message, sent))
     places = [0, *sorted(cut % (len(payload) + 1) for cut in cuts), len(payload)]
-    pieces = [payload[begin:end] for begin, end in zip(places, places[1:], strict=False)]
+    pieces = [payload[begin:end] for begin, end in itertools.pairwise(places)]
     wire_bytes = frames.headers(1, frames.request_fields(STREAM + "Echo"))
     wire_bytes += b"".join(frames.data(1, piece) for piece in pieces)
     wire_bytes += frames.data(1, b"", end=True)

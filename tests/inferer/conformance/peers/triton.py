@@ -43,9 +43,9 @@ def blocking(address: str) -> dict[str, object]:
             ],
             "headers": value_of(client.infer("m", [tensor(3)], headers={"key": "value"})),
         }
-        for name, model, timeout_s in (("nobody", "nobody", None), ("late", "m", 1e-6)):
+        for name, model, timeout_us in (("nobody", "nobody", None), ("late", "m", 1)):
             try:
-                client.infer(model, [tensor(1)], client_timeout=timeout_s)
+                client.infer(model, [tensor(1)], timeout=timeout_us)
             except triton.InferenceServerException as error:
                 seen[name] = str(error.status())
         return seen
