@@ -152,7 +152,9 @@ async def _echo(message: bytes) -> bytes:
 
 
 async def _fail(message: bytes) -> bytes:
-    raise _ERRORS.get(message, _ERRORS[b"break"])
+    make = _ERRORS.get(message, _ERRORS[b"break"])
+    error = make()
+    raise error
 
 
 async def _huge(message: bytes) -> bytes:
