@@ -14,7 +14,7 @@ UNARY = "/test.Unary/"
 STREAM = "/test.Stream/"
 #: What Talk sends at most: without back-pressure it is all made at once.
 TALK_BYTES = 64 << 10
-TALK_MESSAGES = 1024
+TALK_MESSAGES = 512
 #: A text that must be percent-encoded: beyond ASCII, a percent sign, a line break.
 ODD_TEXT = "größer als 100 % \n 中"
 

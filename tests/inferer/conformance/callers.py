@@ -18,7 +18,7 @@ class Failure(Exception):
     """A call that ended with another status than OK."""
 
     def __init__(self, error: "grpc.Call | grpc.aio.AioRpcError") -> None:
-        super().__init__(f"{error.code()}: {error.details()}")
+        super().__init__(f"{error.code().name}: {error.details()}")
         self.code = str(error.code().name)
         self.details = error.details() or ""
         self.trailers = dict(error.trailing_metadata() or ())

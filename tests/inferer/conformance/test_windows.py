@@ -15,7 +15,7 @@ ECHO = UNARY + "Echo"
 HUGE = UNARY + "Huge"
 LENGTH = 200_000
 #: What a server may hold of one stream, made for a caller that takes nothing or sent to a call that
-#: reads nothing: windows, buffers and the message at hand. Talk would make 64 MiB.
+#: reads nothing: windows, buffers and the message at hand. Talk would make 32 MiB.
 HELD_BYTES = 8 << 20
 _WINDOW_MAX = 2**31 - 1
 
