@@ -248,6 +248,18 @@ async def test_a_few_pings_are_answered_with_what_they_carry(server: Running) ->
             assert (await wire.call(2 * number - 1, ECHO)).status == "OK"
 
 
+async def test_pings_one_after_another_are_too_many(server: Running) -> None:
+    """Each waits for its answer, so that it is no flood by volume: gRFC A8 counts them."""
+    async with connected(server.address) as wire:
+        for number in range(10):
+            payload = struct.pack(">Q", number)
+            await wire.send(frames.ping(payload))
+            await wire.until(lambda payload=payload: wire.has_ponged(payload) or bool(wire.goaways))
+        await wire.end()
+
+        assert wire.goaways == [0xB]  # ENHANCE_YOUR_CALM
+
+
 async def test_answers_between_them_make_pings_harmless(server: Running) -> None:
     """As those of clients that measure the bandwidth: one ping with each request."""
     async with connected(server.address) as wire:

@@ -1,12 +1,14 @@
 """Calls however their frames are cut, mixed and timed (RFC 9113; gRPC over HTTP/2)."""
 
 import asyncio
+import re
 from collections.abc import Sequence
+from urllib.parse import unquote
 
 import pytest
 
 from tests.inferer.conformance import frames
-from tests.inferer.conformance.application import STREAM, UNARY
+from tests.inferer.conformance.application import ODD_TEXT, STREAM, UNARY
 from tests.inferer.conformance.transports import Running
 from tests.inferer.conformance.wire import connected
 from tests.waiting import until
@@ -30,6 +32,18 @@ async def test_a_failed_call_has_a_status_and_no_message(server: Running) -> Non
         exchange = await wire.call(1, UNARY + "Fail", b"full")
 
     assert (exchange.outcome, exchange.messages) == ("status RESOURCE_EXHAUSTED", [])
+
+
+async def test_a_text_of_a_status_travels_in_printable_ascii(server: Running) -> None:
+    """Percent-encoded UTF-8, and the details in base64 without padding (PROTOCOL-HTTP2.md)."""
+    async with connected(server.address) as wire:
+        exchange = await wire.call(1, UNARY + "Fail", b"text")
+
+    fields = exchange.headers | exchange.trailers
+    text = fields["grpc-message"]
+    assert re.fullmatch("[ -~]+", text)
+    assert unquote(text) == ODD_TEXT
+    assert re.fullmatch("[A-Za-z0-9+/]+", fields["grpc-status-details-bin"])
 
 
 async def test_a_message_of_no_bytes_is_a_message(server: Running) -> None:

@@ -5,6 +5,7 @@ takes another, a row names what each transport may do.
 """
 
 import gzip
+import tracemalloc
 import zlib
 from collections.abc import Collection, Mapping
 from typing import NamedTuple
@@ -249,3 +250,18 @@ async def test_a_message_too_long_is_refused_by_its_prefix(server: Running, path
         await wire.send(frames.data(1, frames.message(bytes(MAX_MESSAGE_BYTES + 1))[:100]))
 
         assert await wire.outcome(1) == "status RESOURCE_EXHAUSTED"
+
+
+async def test_a_bomb_is_not_unpacked_first(server: Running) -> None:
+    """What Python holds at most; of grpcio's own memory nothing is seen here."""
+    async with connected(server.address) as wire:
+        await wire.send(frames.headers(1, frames.request_fields(ECHO, {"grpc-encoding": "gzip"})))
+        tracemalloc.start()
+        try:
+            await wire.upload(1, frames.message(_BOMB, flag=1))
+            assert await wire.outcome(1) == "status RESOURCE_EXHAUSTED"
+            _, peak = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+
+    assert peak < 8 << 20
