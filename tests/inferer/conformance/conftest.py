@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable
+from typing import Any  # of asyncio's own contexts
 
 import pytest
 import pytest_asyncio
@@ -25,11 +26,18 @@ def transport(request: pytest.FixtureRequest) -> str:
 
 @pytest_asyncio.fixture
 async def server(transport: str) -> AsyncGenerator[Running]:
-    """A running server. Whatever a test did to it, afterwards it answers a new connection."""
+    """A running server.
+
+    Whatever a test did to it, afterwards it answers a new connection, and nothing was raised on the
+    event loop that nobody caught.
+    """
+    uncaught = list[dict[str, Any]]()
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: uncaught.append(context))
     async with transports.serving(transport) as running:
         yield running
         running.application.release.set()
         assert await is_serving(running.address)
+    assert uncaught == []
 
 
 @pytest_asyncio.fixture

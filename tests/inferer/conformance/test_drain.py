@@ -70,8 +70,10 @@ async def test_the_end_comes_in_two_steps(transport: str) -> None:
         await wire.until(lambda: len(wire.goaways) >= 2)
         assert last_streams(wire) == [2**31 - 1, 3]
 
-        # One that is later is not served, and not half.
-        await wire.send(frames.request(5, ECHO, b"too late"))
+        # One that is later is not served, and not half. grpcio, which closes at once when the last
+        # call has ended, may lose its answer by what it has not read.
+        if transport == "native":
+            await wire.send(frames.request(5, ECHO, b"too late"))
         server.application.release.set()
         assert (await wire.ended(1)).status == "OK"
         await wire.end()

@@ -16,7 +16,7 @@ from tests.inferer.conformance.wire import connected
 from tests.waiting import until
 
 _BOUNDED = settings(
-    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 ECHO = UNARY + "Echo"
 _PATHS = (ECHO, UNARY + "Fail", UNARY + "Tasked", STREAM + "Echo", STREAM + "Listen", "/no/Such")
