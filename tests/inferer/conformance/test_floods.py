@@ -155,14 +155,21 @@ async def test_streams_beyond_the_limit_are_refused_one_by_one(server: Running) 
         wire.acknowledges = False
         opened = range(1, 2 * (STREAMS + 50), 2)
         await wire.send(*(frames.request(stream, UNARY + "Slow") for stream in opened))
-        await until(lambda: server.application.has_begun(STREAMS))
-        await wire.sync()
+
+        async def is_sorted_out() -> bool:
+            await wire.sync()
+            refused = sum(wire.exchange(stream).is_over for stream in opened)
+            return len(server.application.calls) + refused == len(opened)
+
+        await until(is_sorted_out)
         assert wire.settings[MAX_CONCURRENT_STREAMS] == STREAMS
-        assert server.application.running == STREAMS
+        begun = server.application.running
+        # On a machine with too much to do, grpcio refuses more.
+        assert begun == STREAMS or (server.name == "grpcio" and 0 < begun <= STREAMS)
 
         server.application.release.set()
         outcomes = [await wire.outcome(stream) for stream in opened]
-    assert outcomes.count("status OK") == STREAMS
+    assert outcomes.count("status OK") == begun
     assert set(outcomes) - {"status OK"} <= set(REFUSED[server.name])
 
 
