@@ -29,6 +29,7 @@ def importers(library: str) -> set[str]:
     ("library", "module"),
     [
         ("grpc", "transport/grpcio.py"),
+        ("ngh2", "transport/native/connection.py"),
         ("torch", "engine.py"),
         ("prometheus_client", "metrics.py"),
         ("uvloop", "app.py"),
