@@ -19,6 +19,7 @@ from inferer.service import InferenceService
 from inferer.transport import Server
 from inferer.transport.grpcio import GrpcioServer
 from inferer.watcher import StoreReader, Watcher
+from twofold import private_folder
 from twofold.config import InfererSettings, UnusableSettings
 from twofold.principal import LOCAL
 from twofold.queue import follow_versions
@@ -81,7 +82,12 @@ class App:
     def _engine(self) -> Engine:
         device = self._settings.infer_device
         try:
-            return Engine(threads=self._settings.infer_threads, device=device)
+            return Engine(
+                threads=self._settings.infer_threads,
+                device=device,
+                cache=private_folder.cache_root(),
+                is_compiling=self._settings.infer_compile,
+            )
         except ValueError as error:
             text = f"TWOFOLD_INFER_DEVICE is {device!r}, but {error}; use cpu"
             raise UnusableSettings(text) from error

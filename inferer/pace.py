@@ -38,6 +38,12 @@ class Pace:
             return cls(0.0, products / squares)
         return cls(fixed_s, row_s)
 
+    def again(self) -> "Pace":
+        """One of its own for another version of the same graph, which begins where this one is."""
+        found = Pace(*self._first)
+        found._fixed_s, found._row_s = self._fixed_s, self._row_s
+        return found
+
     @property
     def line(self) -> tuple[float, float]:
         """Seconds of any batch, and of each row."""

@@ -170,6 +170,9 @@ class InfererSettings(CommonSettings):
         "cpu", description="where networks are served; small ones are fastest on the CPU"
     )
     infer_threads: int = Field(1, ge=1, le=256, description="CPU threads of one forward pass")
+    infer_compile: bool = Field(
+        default=False, description="whether networks are compiled too, while they serve already"
+    )
 
 
 Settings = TypeVar("Settings", bound=CommonSettings)

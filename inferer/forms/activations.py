@@ -1,6 +1,6 @@
 """Elementwise functions that may overwrite what they read, by what stands for them in a net."""
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
-# pyright: reportUnknownArgumentType=false
+# pyright: reportUnknownArgumentType=false, reportUnknownLambdaType=false
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -30,19 +30,20 @@ _MODULES: Mapping[type[nn.Module], Callable[[Any], Activation]] = {
 }
 
 #: Their operands after the tensor are the activation's own arguments.
-_FUNCTIONS: Mapping[Callable[..., Any], str] = {
-    CALLS[graph_pb2.FUNCTION_RELU]: "relu",
-    CALLS[graph_pb2.FUNCTION_TANH]: "tanh",
-    CALLS[graph_pb2.FUNCTION_SIGMOID]: "sigmoid",
-    CALLS[graph_pb2.FUNCTION_SILU]: "silu",
-    CALLS[graph_pb2.FUNCTION_MISH]: "mish",
-    CALLS[graph_pb2.FUNCTION_HARDSWISH]: "hardswish",
-    CALLS[graph_pb2.FUNCTION_HARDSIGMOID]: "hardsigmoid",
-    CALLS[graph_pb2.FUNCTION_GELU]: "gelu",
-    CALLS[graph_pb2.FUNCTION_ELU]: "elu",
-    CALLS[graph_pb2.FUNCTION_LEAKY_RELU]: "leaky_relu",
-    CALLS[graph_pb2.FUNCTION_HARDTANH]: "hardtanh",
+_NAMES: Mapping[graph_pb2.Function, str] = {
+    graph_pb2.FUNCTION_RELU: "relu",
+    graph_pb2.FUNCTION_TANH: "tanh",
+    graph_pb2.FUNCTION_SIGMOID: "sigmoid",
+    graph_pb2.FUNCTION_SILU: "silu",
+    graph_pb2.FUNCTION_MISH: "mish",
+    graph_pb2.FUNCTION_HARDSWISH: "hardswish",
+    graph_pb2.FUNCTION_HARDSIGMOID: "hardsigmoid",
+    graph_pb2.FUNCTION_GELU: "gelu",
+    graph_pb2.FUNCTION_ELU: "elu",
+    graph_pb2.FUNCTION_LEAKY_RELU: "leaky_relu",
+    graph_pb2.FUNCTION_HARDTANH: "hardtanh",
 }
+_FUNCTIONS = {CALLS[function]: name for function, name in _NAMES.items()}
 
 _IN_PLACE: Mapping[str, Callable[..., Tensor]] = {
     "relu": torch.relu_,
@@ -57,6 +58,10 @@ _IN_PLACE: Mapping[str, Callable[..., Tensor]] = {
     "elu": lambda x, alpha: functional.elu(x, alpha, inplace=True),
     "leaky_relu": lambda x, slope: functional.leaky_relu(x, slope, inplace=True),
     "hardtanh": lambda x, low, high: functional.hardtanh(x, low, high, inplace=True),
+}
+
+_APART: Mapping[str, Callable[..., Tensor]] = {
+    name: CALLS[function] for function, name in _NAMES.items()
 }
 
 
@@ -76,7 +81,16 @@ def of_function(function: Callable[..., Any], operands: Sequence[Any]) -> Activa
 
 def in_place(activation: Activation) -> Callable[[Tensor], Tensor]:
     """The function; it may write over what it is given."""
-    function, arguments = _IN_PLACE[activation.name], activation.arguments
+    return _with(_IN_PLACE[activation.name], activation)
+
+
+def apart(activation: Activation) -> Callable[[Tensor], Tensor]:
+    """The function; it leaves what it is given as it is."""
+    return _with(_APART[activation.name], activation)
+
+
+def _with(function: Callable[..., Tensor], activation: Activation) -> Callable[[Tensor], Tensor]:
+    arguments = activation.arguments
     if not arguments:
         return function
     return lambda x: function(x, *arguments)

@@ -81,12 +81,12 @@ class ArraysForm:
             np.concatenate(column, out=view)
         return bound
 
+    @np.errstate(all="ignore")  # what is no number is answered as such
     def compute(self, batch: _Bound) -> Scores:
         """See Form."""
-        with np.errstate(all="ignore"):  # what is no number is answered as such
-            for call in batch.calls:
-                call()
-            return batch.last()
+        for call in batch.calls:
+            call()
+        return batch.last()
 
     def _bind(self, rows: int) -> _Bound:
         """The calls for so many rows; raises Inexpressible."""
@@ -177,9 +177,7 @@ def _widths(folded: Folded) -> dict[int, tuple[int, Any]]:
     return found
 
 
-def _other(
-    folded: Folded, step: steps.Step, views: Mapping[int, Array], into: Array
-) -> list[Call]:
+def _other(folded: Folded, step: steps.Step, views: Mapping[int, Array], into: Array) -> list[Call]:
     """Sums and products of two, columns side by side, one-hot columns; raises Inexpressible."""
     if isinstance(step, steps.Apply) and isinstance(step.module, modules.OneHot):
         column, position = step.module.column.numpy(), step.module.position.numpy()
@@ -198,8 +196,9 @@ def _other(
 
 def _pieces(folded: Folded, slot: int, views: Mapping[int, Array]) -> Sequence[Array]:
     """The operands that a slot holds as a tuple."""
-    operation = folded.operations.get(slot)
-    if isinstance(operation, Other) and isinstance(operation.step, steps.Collect):
-        if all(source in views for source in operation.step.sources):
-            return [views[source] for source in operation.step.sources]
+    match folded.operations.get(slot):
+        case Other(steps.Collect(_, sources)) if views.keys() >= set(sources):
+            return [views[source] for source in sources]
+        case _:
+            pass
     raise Inexpressible("numpy has not all of its operations")

@@ -12,7 +12,7 @@ EAGER = "eager"
 CLEARLY = 0.9
 #: Rounds of measuring, and repetitions in one: as many as fill _ROUND_S, 50 at most.
 _ROUNDS = 7
-_ROUND_S = 0.001
+_ROUND_S = 0.0003
 _MOST_REPEATS = 50
 
 #: Medians in seconds: by form, then by rows. Forms lack the sizes that they cannot run.
@@ -39,10 +39,15 @@ class Choice:
         return "".join(f"{name} up to {rows} rows, then " for name, rows in limited) + last
 
 
+ALL_EAGER = Choice(((EAGER, BUCKETS[-1]),), "the network as it is")
+
+
 def measure(runs: Mapping[str, Mapping[int, Callable[[], object]]]) -> Timings:
     """Medians of a few rounds, in which all take turns: what slows one down slows all."""
     jobs = [
-        (name, rows, run, _repeats(run)) for name, sizes in runs.items() for rows, run in sizes.items()
+        (name, rows, run, _repeats(run))
+        for name, sizes in runs.items()
+        for rows, run in sizes.items()
     ]
     found: dict[str, dict[int, list[float]]] = {name: {} for name in runs}
     for _ in range(_ROUNDS):
@@ -104,7 +109,7 @@ def _reason(timings: Timings, sizes: Sequence[int]) -> str:
     return "; ".join(parts)
 
 
-def sizes(largest: int, one_s: float, budget_s: float) -> list[int]:
-    """The buckets up to `largest` whose batch is expected to fit into a budget; two at least."""
-    most = min(largest, max(2, int(budget_s / max(one_s, 1e-9))))
+def sizes(one_s: float, budget_s: float) -> list[int]:
+    """The buckets whose batch fits into a budget where one row takes `one_s`; two at least."""
+    most = min(BUCKETS[-1], max(2, int(budget_s / max(one_s, 1e-9))))
     return [*[rows for rows in BUCKETS if rows < most], most]

@@ -12,7 +12,7 @@ import operator
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeGuard
 
 import torch
 from torch import Tensor, nn
@@ -61,10 +61,12 @@ class Affine:
 
 @dataclass(slots=True)
 class Activate:
-    """An activation whose operand others read, too, or which is not ours to write over."""
+    """An activation that no layer could take on."""
 
     source: int
     activation: Activation
+    #: Whether its operand is a new tensor that nobody else reads.
+    is_in_place: bool
 
 
 @dataclass(slots=True)
@@ -98,11 +100,12 @@ _ARITHMETIC: Mapping[Arithmetic, str] = {
     operator.truediv: "/",
 }
 _DROPOUTS = {
-    CALLS[graph_pb2.Function.Value(f"FUNCTION_{name}")]
-    for name in (
-        *("DROPOUT", "DROPOUT1D", "DROPOUT2D", "DROPOUT3D"),
-        *("ALPHA_DROPOUT", "FEATURE_ALPHA_DROPOUT"),
-    )
+    CALLS[graph_pb2.FUNCTION_DROPOUT],
+    CALLS[graph_pb2.FUNCTION_DROPOUT1D],
+    CALLS[graph_pb2.FUNCTION_DROPOUT2D],
+    CALLS[graph_pb2.FUNCTION_DROPOUT3D],
+    CALLS[graph_pb2.FUNCTION_ALPHA_DROPOUT],
+    CALLS[graph_pb2.FUNCTION_FEATURE_ALPHA_DROPOUT],
 }
 #: Never constants.
 _RANDOM = _DROPOUTS | {
@@ -117,6 +120,8 @@ _LINEAR = CALLS[graph_pb2.FUNCTION_LINEAR]
 #: Features stay standardised by steps of their own where their mean is more deviations than this
 #: from 0: subtracting it after the product would lose more than 4 of float32's 24 bits.
 MOST_OFFSET = 16.0
+#: Rows and columns.
+_RANK = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,6 +175,12 @@ class _Folder:
         for step in plan.steps:
             self._readers.update(steps.sources_of(step))
         self._operations: dict[int, Operation] = {}
+        #: Slots of arithmetic, whose results share memory with nothing.
+        self._new = {
+            target
+            for target, step in enumerate(plan.steps, len(slots) - len(plan.steps))
+            if isinstance(step, steps.CallTwo) and step.function in _ARITHMETIC
+        }
         #: Slots that are others.
         self._alias: dict[int, int] = {}
 
@@ -258,13 +269,15 @@ class _Folder:
             producer.activation = activation
             self._same(target, source)
         else:
-            self._operations[target] = Activate(source, activation)
+            is_new = source in self._new and self._readers[source] == 1
+            self._operations[target] = Activate(source, activation, is_new)
 
     def _own(self, slot: int) -> _Producer | None:
         """What makes a slot that is read once, where it is one of ours."""
         operation = self._operations.get(slot)
-        is_ours = isinstance(operation, (Dense, Convolve, Affine)) and self._readers[slot] == 1
-        return operation if is_ours else None
+        if isinstance(operation, (Dense, Convolve, Affine)) and self._readers[slot] == 1:
+            return operation
+        return None
 
     def _add_dense(self, target: int, source: int, weight: Tensor, bias: Tensor | None) -> None:
         before = self._own(source)
@@ -279,18 +292,15 @@ class _Folder:
         factor, offset = _scale_of(module)
         producer = self._own(source)
         rank = len(self._slots[source].shape)
-        is_map = isinstance(producer, Convolve) and rank == producer.weight.dim()
-        is_row = isinstance(producer, Dense) and rank == 2  # noqa: PLR2004 - rows of columns
-        if isinstance(producer, (Dense, Convolve)) and (is_map or is_row):
-            if producer.activation is None:
-                _scale(producer, factor, offset)
-                self._same(target, source)
-                return
-        self._operations[target] = Other(steps.Apply(module, source))
-        if rank == 2:  # noqa: PLR2004 - likewise
+        if _can_scale(producer, rank):
+            _scale(producer, factor, offset)
+            self._same(target, source)
+        elif rank == _RANK:
             dtype = self._slots[source].dtype
             parts = [(operator.mul, factor.to(dtype)), (operator.add, offset.to(dtype))]
             self._operations[target] = Affine(source, factor, offset, parts)
+        else:
+            self._operations[target] = Other(steps.Apply(module, source))
 
     def _affine(self, target: int, step: steps.CallTwo) -> Affine | None:
         """Arithmetic of columns with one constant each, joined to what stands before it."""
@@ -314,7 +324,7 @@ class _Folder:
         """Whether a constant has one number, or one for each column of float32 rows."""
         rows, result = self._slots[source], self._slots[target]
         is_kept = isinstance(rows, Tensor) and rows.dtype == torch.float32 == result.dtype
-        if not is_kept or rows.dim() < 2 or rows.shape != result.shape:  # noqa: PLR2004 - rows
+        if not is_kept or rows.dim() < _RANK or rows.shape != result.shape:
             return False
         if not isinstance(value, Tensor):
             return isinstance(value, (int, float))
@@ -355,6 +365,13 @@ def _scale_of(module: Any) -> tuple[Tensor, Tensor]:  # noqa: ANN401 - one of _N
     if module.bias is not None:
         offset = offset + module.bias.double()
     return factor, offset
+
+
+def _can_scale(producer: _Producer | None, rank: int) -> TypeGuard[Dense | Convolve]:
+    """Whether channels of a result are what a layer has its outputs for."""
+    if isinstance(producer, Convolve):
+        return rank == producer.weight.dim() and producer.activation is None
+    return isinstance(producer, Dense) and rank == _RANK and producer.activation is None
 
 
 def _scale(producer: Dense | Convolve, factor: Tensor, offset: Tensor) -> None:

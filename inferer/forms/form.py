@@ -1,5 +1,6 @@
 """What every form is: columns of arrays in, scores out, a batch at a time."""
 
+import bisect
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -17,10 +18,15 @@ class Form(Protocol):
     A batch is first put in place, then computed; nothing that `compute` answers is written again.
     """
 
-    #: Of the forms of one network it is the only one of this name.
-    name: str
-    #: Largest batch; None: any.
-    most_rows: int | None
+    @property
+    def name(self) -> str:
+        """Of the forms of one network it is the only one of this name."""
+        ...
+
+    @property
+    def most_rows(self) -> int | None:
+        """Largest batch; None: any."""
+        ...
 
     def put(self, columns: Columns, rows: int) -> Any:  # noqa: ANN401 - each form's own
         """The batch, ready to compute."""
@@ -41,3 +47,16 @@ class Activation:
 
     name: str
     arguments: tuple[float | str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Selected:
+    """Forms by batch size, smallest first; the last one runs whatever is larger than `limits`."""
+
+    forms: Sequence[Form]
+    #: Largest batch of every form but the last, ascending.
+    limits: Sequence[int] = ()
+
+    def of(self, rows: int) -> Form:
+        """The form that runs so many rows."""
+        return self.forms[bisect.bisect_left(self.limits, rows)]

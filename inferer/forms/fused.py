@@ -146,8 +146,9 @@ def _affine(operation: Affine) -> _Run:
 
 
 def _activate(operation: Activate) -> _Run:
-    source, function = operation.source, activations.in_place(operation.activation)
-    return lambda slots: function(slots[source].clone())
+    of = activations.in_place if operation.is_in_place else activations.apart
+    source, function = operation.source, of(operation.activation)
+    return lambda slots: function(slots[source])
 
 
 def _step(step: steps.Step) -> _Run:

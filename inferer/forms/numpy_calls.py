@@ -102,10 +102,10 @@ def head_of(graph: graph_pb2.Graph, logits: Array, rows: int) -> tuple[list[Call
 def _softmax(logits: Array, rows: int) -> tuple[list[Call], Last]:
     largest, total = (np.empty((len(logits), 1), np.float32) for _ in range(2))
     calls: list[Call] = [
-        partial(np.maximum.reduce, logits, 1, None, largest, True),  # noqa: FBT003 - keeps the dimension
+        partial(np.maximum.reduce, logits, axis=1, out=largest, keepdims=True),
         partial(np.subtract, logits, largest, logits),
         partial(np.exp, logits, logits),
-        partial(np.add.reduce, logits, 1, None, total, True),  # noqa: FBT003 - likewise
+        partial(np.add.reduce, logits, axis=1, out=total, keepdims=True),
     ]
     parts, whole = logits[:rows], total[:rows]
     return calls, partial(np.divide, parts, whole)

@@ -5,17 +5,17 @@ import numpy as np
 import pytest
 import torch
 
-from inferer import engine as engines
+from inferer import preparation
 from inferer.app import App
 from inferer.convert import signature_of
-from inferer.engine import Engine, TorchProgram
+from inferer.engine import Engine
 from inferer.lane import Executed
+from inferer.program import NetProgram
 from tests.inferer import artifacts
 from tests.twofold import arrays
 from twofold import config
 from twofold.errors import Corrupt
 from twofold.golden import Golden, tolerance_for
-from twofold.nets import pieces
 from twofold.nets.net import Net
 from twofold.tensors import Array
 from twofold.v1 import graph_pb2, model_pb2
@@ -23,7 +23,7 @@ from twofold.v1 import graph_pb2, model_pb2
 Made = tuple[model_pb2.FeatureSpec, Net]
 
 
-def load(made: Made, **files: bytes) -> TorchProgram:
+def load(made: Made, **files: bytes) -> NetProgram:
     """Loads an artifact as published, with some of its files replaced; replayed and warm."""
     changed = {name.replace("_", "."): data for name, data in files.items()}
     contents = {**artifacts.files_of(*made), **changed}
@@ -104,35 +104,20 @@ def test_the_batch_of_a_warm_up_is_smaller_where_rows_take_long(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     sizes: list[int] = []
-    run = TorchProgram._run
+    run = NetProgram._run
 
-    def counted(self: TorchProgram, parts: Sequence[Mapping[str, Array]]) -> Executed:
+    def counted(self: NetProgram, parts: Sequence[Mapping[str, Array]]) -> Executed:
         sizes.append(len(next(iter(parts[0].values()))))
         return run(self, parts)
 
-    monkeypatch.setattr(TorchProgram, "_run", counted)
+    monkeypatch.setattr(NetProgram, "_run", counted)
     load(an_image())
     fast = max(sizes)
     sizes.clear()
-    monkeypatch.setattr(engines, "_WARM_UP_S", 0.0)
+    monkeypatch.setattr(preparation, "_WARM_UP_S", 0.0)
     load(an_image())
 
     assert (fast, sizes[0], max(sizes[1:])) == (64, 4, 2)
-
-
-def test_a_large_batch_of_a_large_net_runs_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
-    spec, net = made = artifacts.classifier()
-    program = load(made)
-    whole = artifacts.raw_inputs(spec, 6)
-    seen: list[int] = []
-    program._net.register_forward_hook(lambda _, rows, __: seen.append(len(rows[0])))
-    monkeypatch.setattr(pieces, "PASS_NUMBERS", 4 * net.row_elements)
-    (result,) = program.run([whole]).results
-
-    assert seen == [4, 2]
-    assert not isinstance(result, Exception)
-    expected = artifacts.answer(spec, net, whole)["probabilities"]
-    np.testing.assert_allclose(result["probabilities"], expected, rtol=1e-5, atol=1e-6)
 
 
 def test_not_a_number_stays_in_its_own_row() -> None:

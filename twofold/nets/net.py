@@ -59,6 +59,11 @@ class Net(nn.Module):
             raise InvalidTensor(f"{len(inputs)} inputs; expected: {expected}", expected=expected)
         return self._plans[0 if self.training else 1].run(inputs)
 
+    @property
+    def plan(self) -> steps.Plan:
+        """What eval mode computes."""
+        return self._plans[1]
+
     def head(self, logits: _Values) -> _Values:
         """What is served: probabilities of the classes [B, classes], or values [B, targets].
 
