@@ -197,7 +197,8 @@ class _Folder:
 
     def finish(self) -> Folded:
         """What was folded, without what nobody reads."""
-        needed = set(self._results)
+        results = tuple(self._origin(slot) for slot in self._results)
+        needed = set(results)
         kept: dict[int, Operation] = {}
         for target in sorted(self._operations.keys() | self._alias.keys(), reverse=True):
             if target in needed:
@@ -211,7 +212,7 @@ class _Folder:
             for value in self._slots
         ]
         operations = {target: kept[target] for target in sorted(kept)}
-        return Folded(self._inputs, constants, operations, self._results, kinds)
+        return Folded(self._inputs, constants, operations, results, kinds)
 
     def _origin(self, slot: int) -> int:
         while slot in self._alias:
