@@ -132,8 +132,9 @@ class Preparation:
         features = self._structure.features
         few = features.columns([resized(examples.inputs, _EXAMPLES)])
         found = {EAGER: self._eager}
+        known = {*self._offers.names, *self._offers.names_aside}
         for name in names:
-            if name == EAGER or name not in self._offers.names:
+            if name not in known:
                 continue
             try:
                 form = self._offers.make(name, few)

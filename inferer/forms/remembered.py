@@ -54,7 +54,7 @@ class Choices:
         try:
             data = self._path(self._folder, digest).read_bytes()[:_LONGEST_BYTES]
             return _parse(json.loads(data), digest)
-        except (OSError, ValueError):
+        except (OSError, ValueError, RecursionError):
             return None
 
     def keep(self, digest: str, choice: Choice) -> None:

@@ -95,6 +95,8 @@ async def test_images_and_identifiers_are_answered_raw(
     ]
     assert metadata.properties["array_columns"] == '["image"]'
     assert [list(one.dims) for one in config.config.input] == [[3, 6, 6]]
+    assert config.config.parameters["form"].string_value
+    assert "eager" in config.config.parameters["form_reason"].string_value
     assert [list(one.dims) for one in config.config.output] == [[2], [4, 6, 6], []]
 
 

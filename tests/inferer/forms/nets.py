@@ -15,15 +15,15 @@ from twofold.features import Scores
 from twofold.nets import trace
 from twofold.nets.net import Net, load
 from twofold.tensors import Array
+from twofold.v1 import graph_pb2
 
 CPU = torch.device("cpu")
 
 
-def net_of(module: nn.Module, *inputs: Tensor, head: int = 0) -> Net:
+def net_of(module: nn.Module, *inputs: Tensor, head: graph_pb2.Head = graph_pb2.HEAD_RAW) -> Net:
     """The net of a module; its outputs are raw unless a head is given."""
     traced = trace(module, inputs)
-    if head:
-        traced.graph.head = head
+    traced.graph.head = head
     return load(traced.graph, dict(traced.state))
 
 
