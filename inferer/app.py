@@ -8,6 +8,7 @@ import logging
 import signal
 import sys
 from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 
 from inferer.batcher import Limits
 from inferer.engine import Engine
@@ -85,7 +86,7 @@ class App:
             return Engine(
                 threads=self._settings.infer_threads,
                 device=device,
-                cache=private_folder.cache_root(),
+                cache=_cache(),
                 is_compiling=self._settings.infer_compile,
             )
         except ValueError as error:
@@ -142,6 +143,15 @@ class App:
         await self._clock.sleep(notice_s)
         self.health.close()
         await server.stop(drain_s - notice_s)
+
+
+def _cache() -> Path | None:
+    """This user's cache; none for a user who has no home, as in a container."""
+    try:
+        return private_folder.cache_root()
+    except RuntimeError:
+        _log.warning("this user has no home; set TWOFOLD_CACHE to keep what is measured")
+        return None
 
 
 async def serve(settings: InfererSettings) -> None:

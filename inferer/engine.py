@@ -7,6 +7,7 @@ batches that are too long for the loop. Loading never runs on a thread that answ
 
 import hashlib
 import logging
+import time
 from collections import OrderedDict
 from collections.abc import Mapping
 from concurrent.futures import Executor, ThreadPoolExecutor
@@ -25,7 +26,6 @@ from inferer.forms.remembered import Choices, machine_of
 from inferer.lane import Turns
 from inferer.preparation import Offers, Preparation, Structure
 from inferer.program import NetProgram
-from twofold import private_folder
 from twofold.artifact import GRAPH
 from twofold.errors import Corrupt, InvalidField
 from twofold.features import Features, raw_outputs
@@ -114,7 +114,10 @@ class Engine:
     def _structure(self, digest: str, spec: model_pb2.FeatureSpec, net: Net) -> Structure:
         features = Features(spec, net.graph)
         keep = partial(self._choices.keep, digest)
-        return Structure(features, keep, self._choices.find(digest))
+        # What one thread computes is measured by its own time: others may take its core.
+        is_alone = self.device_type == "cpu" and self._threads == 1
+        clock = time.thread_time if is_alone else time.perf_counter
+        return Structure(features, keep, clock, self._choices.find(digest))
 
     def _remember(self, key: str, known: tuple[Measured, Structure]) -> None:
         self._known[key] = known
@@ -129,9 +132,12 @@ class Engine:
 
 
 def _compiler(cache: Path | None) -> Compiler | None:
-    """The compiler of networks; none, with a warning, where its cache is not private."""
+    """The compiler of networks; none, with a warning, without a private cache."""
+    if cache is None:
+        _log.warning("networks are not compiled", extra={"why": "there is no cache"})
+        return None
     try:
-        return inductor(cache or private_folder.cache_root())
+        return inductor(cache)
     except InvalidField as error:
         _log.warning("networks are not compiled", extra={"why": error.message})
         return None

@@ -45,6 +45,8 @@ class Structure:
     features: Features
     #: Keeps a choice that was measured, for other processes.
     keep: Callable[[Choice], None]
+    #: What forms are measured by.
+    clock: choices.Clock = time.perf_counter
     #: What was measured, here or by another process.
     choice: Choice | None = None
     #: Batch sizes to warm up, ascending; none before the first version was warm.
@@ -162,7 +164,7 @@ class Preparation:
             for name, form in forms.items()
         }
         bounded = [name for name, form in forms.items() if form.most_rows is not None]
-        return choices.decide(choices.measure(runs), bounded)
+        return choices.decide(choices.measure(runs, self._structure.clock), bounded)
 
     def _select(self, program: NetProgram, choice: Choice, forms: Mapping[str, Form]) -> None:
         """A form that this version lacks is replaced by the eager one."""

@@ -15,6 +15,8 @@ _ROUNDS = 7
 _ROUND_S = 0.0003
 _MOST_REPEATS = 50
 
+#: Seconds from some point on.
+Clock = Callable[[], float]
 #: Medians in seconds: by form, then by rows. Forms lack the sizes that they cannot run.
 Timings = Mapping[str, Mapping[int, float]]
 
@@ -42,33 +44,38 @@ class Choice:
 ALL_EAGER = Choice(((EAGER, BUCKETS[-1]),), "the network as it is")
 
 
-def measure(runs: Mapping[str, Mapping[int, Callable[[], object]]]) -> Timings:
-    """Medians of a few rounds, in which all take turns: what slows one down slows all."""
+def measure(
+    runs: Mapping[str, Mapping[int, Callable[[], object]]], clock: Clock = time.perf_counter
+) -> Timings:
+    """Medians of a few rounds, in which all take turns: what slows one down slows all.
+
+    A `clock` of the thread's own time does not count what others take of its core.
+    """
     jobs = [
-        (name, rows, run, _repeats(run))
+        (name, rows, run, _repeats(run, clock))
         for name, sizes in runs.items()
         for rows, run in sizes.items()
     ]
     found: dict[str, dict[int, list[float]]] = {name: {} for name in runs}
     for _ in range(_ROUNDS):
         for name, rows, run, repeats in jobs:
-            found[name].setdefault(rows, []).append(_seconds(run, repeats))
+            found[name].setdefault(rows, []).append(_seconds(run, repeats, clock))
     return {
         name: {rows: statistics.median(taken) for rows, taken in sizes.items()}
         for name, sizes in found.items()
     }
 
 
-def _repeats(run: Callable[[], object]) -> int:
+def _repeats(run: Callable[[], object], clock: Clock) -> int:
     run()  # warm
-    return max(1, min(_MOST_REPEATS, int(_ROUND_S / max(_seconds(run, 1), 1e-7))))
+    return max(1, min(_MOST_REPEATS, int(_ROUND_S / max(_seconds(run, 1, clock), 1e-7))))
 
 
-def _seconds(run: Callable[[], object], repeats: int) -> float:
-    start_s = time.perf_counter()
+def _seconds(run: Callable[[], object], repeats: int, clock: Clock) -> float:
+    start_s = clock()
     for _ in range(repeats):
         run()
-    return (time.perf_counter() - start_s) / repeats
+    return (clock() - start_s) / repeats
 
 
 def decide(timings: Timings, bounded: Collection[str] = ()) -> Choice:

@@ -73,7 +73,7 @@ class FakeAside(Aside):
 
 
 def a_structure(choice: Choice | None = None) -> Structure:
-    return Structure(Features(SPEC), kept.append, choice)
+    return Structure(Features(SPEC), kept.append, choice=choice)
 
 
 kept: list[Choice] = []
@@ -100,7 +100,8 @@ def ready(
 def fastest(monkeypatch: pytest.MonkeyPatch, **us: float) -> None:
     """Durations at every size, instead of measured ones."""
 
-    def measure(runs: choices.Timings) -> choices.Timings:
+    def measure(runs: choices.Timings, clock: choices.Clock) -> choices.Timings:
+        assert clock() <= clock()
         return {name: dict.fromkeys(sizes, us[name] * 1e-06) for name, sizes in runs.items()}
 
     monkeypatch.setattr(choices, "measure", measure)

@@ -4,7 +4,6 @@ from collections.abc import Callable
 
 import pytest
 
-from inferer.forms import choice as choices
 from inferer.forms.choice import Choice, decide, measure, sizes
 
 US = 1e-6
@@ -56,9 +55,7 @@ def test_slow_networks_are_measured_at_fewer_rows(one_s: float, wanted: list[int
     assert sizes(one_s, 0.1) == wanted
 
 
-def test_forms_take_turns_and_are_run_before_they_are_measured(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_forms_take_turns_and_are_run_before_they_are_measured() -> None:
     """What slows the machine down for a while slows all of them down, and medians pass over it."""
     now, calls = [0.0], list[str]()
 
@@ -71,10 +68,9 @@ def test_forms_take_turns_and_are_run_before_they_are_measured(
 
         return run
 
-    monkeypatch.setattr(choices.time, "perf_counter", lambda: now[0])
     runs = {"a": {1: job("a", 1.0)}, "b": {1: job("b", 2.0)}}
 
-    timings = measure(runs)
+    timings = measure(runs, lambda: now[0])
 
     assert (timings["a"][1], timings["b"][1]) == (1.0, 2.0)
     assert "".join(calls)[-6:] == "ababab"
