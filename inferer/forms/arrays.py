@@ -4,8 +4,9 @@ A call of numpy costs a third of one of torch. Every buffer is allocated once, a
 bound to its views once per number of rows, so that a batch is a walk through a list of calls.
 
 numpy's BLAS must not wake threads of its own for what takes microseconds: OpenBLAS uses one thread
-for a product of at most _SERIAL_PRODUCT multiplications, but several for a lone row times a matrix,
-so that a lone row is computed beside another one, whose answers nobody sees.
+for a product of at most _SERIAL_PRODUCT multiplications, so that larger ones are done in pieces of
+rows. It uses several for a lone row times a matrix, so that a lone row is computed beside another
+one, whose answers nobody sees.
 """
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
 # pyright: reportUnknownArgumentType=false
@@ -58,14 +59,15 @@ class ArraysForm:
     """See Form. Raises Inexpressible where the net is more than products and elementwise steps."""
 
     name = "arrays"
+    most_rows = _MOST_ROWS
 
     def __init__(self, net: Net, folded: Folded) -> None:
         self._graph = net.graph
         self._folded = folded
         self._weights = _weights(folded)
-        self.most_rows = _most_rows(folded)
+        _check_layers(folded)
         self._buffers = {
-            slot: np.zeros((max(self.most_rows, _LEAST_ROWS), width), dtype)
+            slot: np.zeros((_MOST_ROWS, width), dtype)
             for slot, (width, dtype) in _widths(folded).items()
         }
         computed = folded.operations.keys() | set(range(folded.input_count))
@@ -114,7 +116,7 @@ class ArraysForm:
         match operation:
             case Dense():
                 weight, bias = self._weights[target]
-                calls: list[Call] = [partial(np.dot, views[operation.source], weight, into)]
+                calls: list[Call] = _products(views[operation.source], weight, into)
                 if bias is not None:
                     calls.append(partial(np.add, into, bias, into))
             case Affine():
@@ -146,13 +148,20 @@ def _weights(folded: Folded) -> dict[int, tuple[Array, Array | None]]:
     }
 
 
-def _most_rows(folded: Folded) -> int:
-    """Rows up to which no product is one for several threads; raises Inexpressible at 1 row."""
-    sizes = [each.weight.numel() for each in folded.operations.values() if isinstance(each, Dense)]
-    most = min(_MOST_ROWS, _SERIAL_PRODUCT // max(sizes, default=1))
-    if most < _LEAST_ROWS:
+def _products(source: Array, weight: Array, into: Array) -> list[Call]:
+    """The product in pieces for one thread; the last one may begin within the one before it."""
+    rows = len(source)
+    size = min(rows, _SERIAL_PRODUCT // weight.size)
+    starts = [min(start, rows - size) for start in range(0, rows, size)]
+    pieces = [slice(start, start + size) for start in starts]
+    return [partial(np.dot, source[piece], weight, into[piece]) for piece in pieces]
+
+
+def _check_layers(folded: Folded) -> None:
+    """Raises Inexpressible where a piece would be a lone row."""
+    layers = [each for each in folded.operations.values() if isinstance(each, Dense)]
+    if any(layer.weight.numel() * _LEAST_ROWS > _SERIAL_PRODUCT for layer in layers):
         raise Inexpressible("its layers are too large for numpy on one thread")
-    return most
 
 
 def _widths(folded: Folded) -> dict[int, tuple[int, Any]]:

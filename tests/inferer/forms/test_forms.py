@@ -2,6 +2,8 @@
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
 # pyright: reportUnknownArgumentType=false
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
@@ -123,12 +125,24 @@ def test_the_requests_of_a_batch_are_joined_in_order(name: str) -> None:
     assert_equal([found], scores(same, rows))
 
 
+def largest_product(form: ArraysForm) -> int:
+    """Multiplications of the largest product that is left to numpy's BLAS at once."""
+    calls = [call for bound in form._bound.values() for call in bound.calls]
+    products = [each.args for each in calls if isinstance(each, partial) and each.func is np.dot]
+    assert all(len(rows) > 1 for rows, _, _ in products)
+    return max(len(rows) * weight.size for rows, weight, _ in products)
+
+
 def test_layers_that_would_wake_threads_of_numpys_are_left_to_torch() -> None:
     x = torch.randn(2, 512)
     small = net_of(nn.Sequential(nn.Linear(512, 64)), x)
     large = net_of(nn.Sequential(nn.Linear(512, 512)), x)
 
-    assert ArraysForm(small, folded_of(small, x)).most_rows == 8
+    inputs = torch.randn(64, 512)
+    form = ArraysForm(small, folded_of(small, x))
+    for rows in (1, 8, 9, 15, 64):  # in pieces of 8
+        assert_equal(scores(form, inputs[:rows]), eager(small, inputs[:rows]))
+    assert largest_product(form) == 8 * 512 * 64
     with pytest.raises(Inexpressible, match="too large"):
         ArraysForm(large, folded_of(large, x))
 
