@@ -11,7 +11,7 @@ from torch import nn
 
 from inferer.forms.arrays import ArraysForm
 from inferer.forms.eager import EagerForm
-from inferer.forms.form import Form, Inexpressible, Selected
+from inferer.forms.form import Inexpressible, Selected
 from inferer.forms.fused import FusedForm
 from tests.inferer import artifacts
 from tests.inferer.forms.nets import CPU, assert_equal, eager, folded_of, net_of, scores
@@ -82,11 +82,13 @@ def test_every_head_of_columns_is_the_networks_in_numpy(
         assert_equal(scores(form, *part), eager(net, *part))
 
 
-def a_form(name: str) -> tuple[Form, Form]:
+def a_form(
+    name: str, head: graph_pb2.Head = graph_pb2.HEAD_SOFTMAX
+) -> tuple[FusedForm | ArraysForm, EagerForm]:
     """A form, and the eager one of the same net."""
     x = torch.randn(3, 4)
     module = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 3))
-    net = net_of(module, x, head=graph_pb2.HEAD_SOFTMAX)
+    net = net_of(module, x, head=head)
     make = {"fused": FusedForm, "arrays": ArraysForm}[name]
     return make(net, folded_of(net, x)), EagerForm(net, CPU)
 
@@ -103,8 +105,15 @@ def test_what_is_no_number_stays_in_its_row(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["fused", "arrays"])
-def test_answers_are_not_written_again(name: str) -> None:
-    form, _ = a_form(name)
+@pytest.mark.parametrize(
+    "head",
+    [
+        *(graph_pb2.HEAD_SOFTMAX, graph_pb2.HEAD_IDENTITY),
+        *(graph_pb2.HEAD_MULTILABEL, graph_pb2.HEAD_RAW),
+    ],
+)
+def test_answers_are_not_written_again(name: str, head: graph_pb2.Head) -> None:
+    form, _ = a_form(name, head)
     (first,) = scores(form, torch.randn(2, 4))
     kept = first.copy()
 
