@@ -11,14 +11,14 @@ from inferer.forms.compiled import CompiledForm, Compiler
 from inferer.forms.cuda_graphs import CudaDevice, CudaGraphsForm
 from inferer.forms.folding import Folded, fold
 from inferer.forms.form import Columns, Form, Inexpressible
-from inferer.forms.fused import FusedForm
+from inferer.forms.fused import CHANNELS_LAST, FUSED, FusedForm
 from twofold.nets.net import Net
 
 
 class CpuOffers:
     """See preparation.Offers. Compiled ones are made aside, where there is a compiler."""
 
-    names: Sequence[str] = (FusedForm.name, ArraysForm.name)
+    names: Sequence[str] = (FUSED, CHANNELS_LAST, ArraysForm.name)
 
     def __init__(self, net: Net, compiler: Compiler | None = None) -> None:
         self._net = net
@@ -28,8 +28,9 @@ class CpuOffers:
 
     def make(self, name: str, examples: Columns) -> Form:
         """See preparation.Offers."""
-        if name == FusedForm.name:
-            return FusedForm(self._net, self._fold(examples))
+        if name in (FUSED, CHANNELS_LAST):
+            is_last = name == CHANNELS_LAST
+            return FusedForm(self._net, self._fold(examples), is_channels_last=is_last)
         if name == ArraysForm.name:
             return ArraysForm(self._net, self._fold(examples))
         if self._compiler is None:

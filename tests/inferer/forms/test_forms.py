@@ -11,7 +11,7 @@ from torch import nn
 
 from inferer.forms.arrays import ArraysForm
 from inferer.forms.eager import EagerForm
-from inferer.forms.form import Inexpressible, Selected
+from inferer.forms.form import Form, Inexpressible, Selected
 from inferer.forms.fused import FusedForm
 from tests.inferer import artifacts
 from tests.inferer.forms.nets import CPU, assert_equal, eager, folded_of, net_of, scores
@@ -82,9 +82,7 @@ def test_every_head_of_columns_is_the_networks_in_numpy(
         assert_equal(scores(form, *part), eager(net, *part))
 
 
-def a_form(
-    name: str, head: graph_pb2.Head = graph_pb2.HEAD_SOFTMAX
-) -> tuple[FusedForm | ArraysForm, EagerForm]:
+def a_form(name: str, head: graph_pb2.Head = graph_pb2.HEAD_SOFTMAX) -> tuple[Form, EagerForm]:
     """A form, and the eager one of the same net."""
     x = torch.randn(3, 4)
     module = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 3))
@@ -154,6 +152,21 @@ def test_layers_that_would_wake_threads_of_numpys_are_left_to_torch() -> None:
     assert largest_product(form) == 8 * 512 * 64
     with pytest.raises(Inexpressible, match="too large"):
         ArraysForm(large, folded_of(large, x))
+
+
+def test_maps_may_have_their_channels_side_by_side() -> None:
+    x = torch.randn(3, 2, 6, 6)
+    net = net_of(nn.Sequential(nn.Conv2d(2, 4, 3), nn.ReLU(), nn.Conv2d(4, 4, 1)), x)
+    rows = net_of(nn.Sequential(nn.Linear(6, 2)), x)
+
+    form = FusedForm(net, folded_of(net, x), is_channels_last=True)
+
+    assert (form.name, FusedForm(net, folded_of(net, x)).name) == ("channels last", "fused")
+    (found,) = scores(form, x)
+    assert_equal([found], eager(net, x))
+    assert np.transpose(found, (0, 2, 3, 1)).flags.c_contiguous
+    with pytest.raises(Inexpressible, match="no convolution"):
+        FusedForm(rows, folded_of(rows, x), is_channels_last=True)
 
 
 def test_a_net_of_which_nothing_can_be_fused_stays_as_it_is() -> None:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from inferer.forms.folding import fold
+from inferer.forms.form import Inexpressible
 from inferer.forms.fused import FusedForm
 from tests.twofold.nets.architectures import ARCHITECTURES, Architecture
 from twofold.nets import trace
@@ -32,13 +33,21 @@ def answers(module: nn.Module, inputs: tuple[Tensor, ...]) -> list[Tensor]:
     return list(found) if isinstance(found, tuple) else [found]
 
 
-def fused(net: Net, inputs: tuple[Tensor, ...]) -> list[Tensor]:
-    """As the inferer may serve it: folded by other rows."""
+def served(net: Net, inputs: tuple[Tensor, ...]) -> list[list[Tensor]]:
+    """As the inferer may serve it, in each layout; folded by other rows."""
+    answers: list[list[Tensor]] = []
     with torch.inference_mode():
-        form = FusedForm(net, fold(net.plan, [tensor[:1] for tensor in inputs]))
-        torch.manual_seed(9)
-        found = form(*inputs)
-    return list(found) if isinstance(found, tuple) else [found]
+        folded = fold(net.plan, [tensor[:1] for tensor in inputs])
+        for is_last in (False, True):
+            try:
+                form = FusedForm(net, folded, is_channels_last=is_last)
+            except Inexpressible:
+                assert is_last  # it has no maps
+                continue
+            torch.manual_seed(9)
+            found = form(*inputs)
+            answers.append(list(found) if isinstance(found, tuple) else [found])
+    return answers
 
 
 def gradients(module: nn.Module, inputs: tuple[Tensor, ...]) -> dict[str, Tensor]:
@@ -65,7 +74,8 @@ def test_a_network_is_the_same_behind_its_graph(architecture: Architecture) -> N
             wanted, found = answers(module.train(mode), inputs), answers(net.train(mode), inputs)
             torch.testing.assert_close(found, wanted, rtol=1e-5, atol=1e-6, equal_nan=True)
             if not mode:
-                torch.testing.assert_close(fused(net, inputs), wanted, rtol=1e-4, atol=1e-5)
+                for answer in served(net, inputs):
+                    torch.testing.assert_close(answer, wanted, rtol=1e-4, atol=1e-5)
     for name, tensor in module.state_dict().items():
         torch.testing.assert_close(net.state_dict()[name], tensor, rtol=1e-5, atol=1e-6)
     wanted_gradients = gradients(module, architecture.inputs())
