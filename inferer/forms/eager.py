@@ -2,7 +2,6 @@
 # pyright: reportUnknownMemberType=false
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import torch
@@ -39,8 +38,3 @@ class EagerForm:
 def joined(column: Sequence[Array]) -> Array:
     """The rows of all requests, always copied: torch wants no read-only arrays."""
     return np.concatenate(column)
-
-
-def rows_of(columns: Sequence[Array]) -> Any:  # noqa: ANN401 - columns of one request
-    """One request's columns as those of a batch."""
-    return [[column] for column in columns]

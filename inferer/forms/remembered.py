@@ -84,13 +84,12 @@ def machine_of(*libraries: str) -> str:
 
 
 def _cpu() -> str:
-    """The CPU's name, as the kernel has it; empty where it does not say."""
+    """The CPU's name and what it can do, as the kernel has it."""
     try:
         lines = _CPU_INFO.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
         return platform.processor()
-    wanted = ("model name", "cpu MHz", "flags")
-    return " ".join(line for line in lines[:40] if line.startswith((wanted[0], wanted[2])))
+    return " ".join(line for line in lines[:40] if line.startswith(("model name", "flags")))
 
 
 def _parse(found: object, digest: str) -> Choice | None:
