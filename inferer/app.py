@@ -25,6 +25,7 @@ from inferer.transport import Server, native
 from inferer.transport.grpcio import GrpcioServer
 from inferer.transport.tls import tls_of
 from inferer.watcher import StoreReader, Watcher
+from twofold import private_folder
 from twofold.config import InfererSettings, UnusableSettings
 from twofold.errors import InvalidField
 from twofold.principal import LOCAL
@@ -89,7 +90,12 @@ class App:
     def _engine(self) -> Engine:
         device = self._settings.infer_device
         try:
-            return Engine(threads=self._settings.infer_threads, device=device)
+            return Engine(
+                threads=self._settings.infer_threads,
+                device=device,
+                cache=_cache(),
+                is_compiling=self._settings.infer_compile,
+            )
         except ValueError as error:
             text = f"TWOFOLD_INFER_DEVICE is {device!r}, but {error}; use cpu"
             raise UnusableSettings(text) from error
@@ -172,6 +178,15 @@ def _read_policies(path: Path | None) -> Policies:
         raise UnusableSettings(text) from error
     except InvalidField as error:
         raise UnusableSettings(f"TWOFOLD_MODEL_CONFIG: {error.message}") from error
+
+
+def _cache() -> Path | None:
+    """This user's cache; none for a user who has no home, as in a container."""
+    try:
+        return private_folder.cache_root()
+    except RuntimeError:
+        _log.warning("this user has no home; set TWOFOLD_CACHE to keep what is measured")
+        return None
 
 
 async def serve(settings: InfererSettings) -> None:

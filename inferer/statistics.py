@@ -6,6 +6,7 @@ Counted on the event loop only, read from any thread: a reader may see one reque
 import bisect
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 #: Upper bounds of latency buckets in seconds: from an inline answer (100 us) to a stuck one (10 s).
 LATENCY_BUCKETS_S = (
@@ -57,8 +58,7 @@ class Histogram:
         return pairs
 
 
-@dataclass(frozen=True, slots=True)
-class Timing:
+class Timing(NamedTuple):
     """Nanoseconds of the parts of one batch."""
 
     input_ns: int

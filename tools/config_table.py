@@ -20,6 +20,8 @@ def allowed(field: FieldInfo) -> str:
     """The range or the choices of a setting, as text."""
     if get_origin(field.annotation) is Literal:
         return ", ".join(f"`{choice}`" for choice in get_args(field.annotation))
+    if field.annotation is bool:
+        return "`true`, `false`"
     low = next((bound.ge for bound in field.metadata if isinstance(bound, Ge)), None)
     high = next((bound.le for bound in field.metadata if isinstance(bound, Le)), None)
     return f"{low} to {high}" if low is not None else "text"

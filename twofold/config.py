@@ -208,6 +208,9 @@ class InfererSettings(CommonSettings):
     memory_budget_bytes: int = Field(
         0, ge=0, le=1 << 50, description="what all loaded versions together may take; 0: no limit"
     )
+    infer_compile: bool = Field(
+        default=False, description="whether networks are compiled too, while they serve already"
+    )
 
 
 Settings = TypeVar("Settings", bound=CommonSettings)

@@ -37,6 +37,11 @@ class FakeClock:
         await asyncio.sleep(0)
 
 
+def never(*_: object) -> None:
+    """Stands for what must not be called."""
+    raise AssertionError("called")
+
+
 class FakeProgram:
     """Doubles x; fails on a negative first element; records the rows of every batch."""
 
