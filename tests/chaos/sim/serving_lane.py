@@ -71,7 +71,8 @@ class Lane:
             self._end(request, "refused")
             return
         now_s = self._stage.now_s
-        ticket = self._batcher.admit(request, request.rows, now_s, request.deadline_s)
+        entry = self._batcher.admit(request, request.rows, now_s, request.deadline_s)
+        ticket = entry.ticket
         if ticket <= request.ticket or ticket in self._waiting:
             self._stage.wrong("ORDER", f"ticket {ticket} was given twice")
         request.ticket = ticket
