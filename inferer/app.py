@@ -9,7 +9,7 @@ import signal
 import sys
 from collections.abc import AsyncIterator, Callable
 
-from inferer.batcher import Limits
+from inferer import model_config
 from inferer.engine import Engine
 from inferer.health import Health
 from inferer.loading import Loader, load_lane
@@ -38,7 +38,10 @@ _log = logging.getLogger(__name__)
 
 
 class App:
-    """One inferer. `run` serves until `stop` is called."""
+    """One inferer. `run` serves until `stop` is called.
+
+    Raises UnusableSettings where the file of the models' settings cannot be used.
+    """
 
     def __init__(self, settings: InfererSettings, clock: Clock | None = None) -> None:
         self._settings = settings
@@ -49,11 +52,7 @@ class App:
         self.listening = asyncio.Event()
         self.address = ""
         self.metrics_address = ""
-        self._limits = Limits(
-            max_batch_size=settings.max_batch_size,
-            max_queue_size=settings.max_queue_size,
-            max_queue_delay_s=settings.max_queue_delay_microseconds / 1e6,
-        )
+        self._config = model_config.read(settings)
 
     def stop(self) -> None:
         """Begins to drain."""
@@ -63,9 +62,9 @@ class App:
         """Serves, then drains; raises OSError where an address cannot be listened on."""
         store = LocalStore(self._settings.store, read_only=True)
         with self._engine() as engine:
-            settings = self._settings
-            loader = Loader(store, engine, settings.max_batch_size, settings.max_message_bytes)
-            load = functools.partial(load_lane, loader, LOCAL.tenant, self._limits, self._clock)
+            config, message_bytes = self._config, self._settings.max_message_bytes
+            loader = Loader(store, engine, config.max_batch_size, message_bytes)
+            load = functools.partial(load_lane, loader, LOCAL.tenant, config.limits, self._clock)
             models = Models(load, self._clock)
             watcher = Watcher(
                 StoreReader(store, LOCAL.tenant),
@@ -97,7 +96,7 @@ class App:
 
     async def _serve(self, models: Models, watcher: Watcher) -> None:
         tenants = {LOCAL.tenant: models}
-        service = InferenceService(tenants, watcher.missed, self.health, self._limits, self._clock)
+        service = InferenceService(tenants, watcher.missed, self.health)
         server: Server = GrpcioServer(service, self._clock, self._settings.max_message_bytes)
         self.address = await server.start(self._settings.infer_address)
         _log.info("listening", extra={"address": self.address, "metrics": self.metrics_address})

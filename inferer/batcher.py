@@ -125,13 +125,13 @@ class _Level(Generic[Payload]):
         """When the first of those came that were not put back."""
         return next(iter(self.waiting.values())).arrival_s
 
-    def postpone(self, now_s: float, rows: int) -> None:
-        """Puts back who waited too long, as far as the next `rows` rows reach."""
+    def postpone(self, now_s: float, late_s: float, rows: int) -> None:
+        """Puts back who waited too long, as far as the next `rows` rows reach that are not late."""
         late: list[Entry[Payload]] = []
         for entry in self.waiting.values():
             if entry.delay_s <= now_s:
                 late.append(entry)
-            elif (rows := rows - entry.rows) <= 0:
+            elif entry.refuse_s > late_s and (rows := rows - entry.rows) <= 0:
                 break
         for entry in late:
             self.delayed[entry.ticket] = self.waiting.pop(entry.ticket)
@@ -288,7 +288,7 @@ class Batcher(Generic[Payload]):
         limit = self._max_batch_size
         late_s = now_s + (batch_s if self._rows > limit else least_s)
         for level in self._delaying:
-            level.postpone(now_s, limit)
+            level.postpone(now_s, late_s, limit)
         cut: Cut[Payload] = Cut([], [])
         room, times = limit, (now_s, late_s, max(now_s + batch_s, late_s))
         for queue in self._queues:

@@ -163,6 +163,9 @@ class InfererSettings(CommonSettings):
     max_queue_delay_microseconds: int = Field(
         0, ge=0, le=10_000_000, description="how long a request may wait for others"
     )
+    models_file: str = Field(
+        "", description="TOML file with settings of single models (docs/serving.md); empty: none"
+    )
     max_message_bytes: int = Field(
         64 << 20, ge=1024, le=(1 << 31) - 1, description="largest request, in bytes"
     )

@@ -42,6 +42,8 @@ class FakeProgram:
 
     def __init__(self, seconds: float = 0.0) -> None:
         self.seconds = seconds
+        #: How long batches really take, of what is expected; 0: as good as nothing.
+        self.pace = 0.0
         self.batches: list[list[int]] = []
 
     def expected_s(self, rows: int) -> float:
@@ -53,7 +55,8 @@ class FakeProgram:
             RuntimeError("negative") if part["x"][0, 0] < 0 else {"value": part["x"] * 2}
             for part in parts
         ]
-        return Executed(results, Timing(1, 2, 3))
+        took_ns = int(self.pace * self.expected_s(sum(self.batches[-1])) * 1e9)
+        return Executed(results, Timing(1, 2 + took_ns, 3))
 
 
 class FakeThread(Executor):

@@ -1,42 +1,84 @@
-import math
+"""The queue beside a plain account of what should leave it, and in which order."""
 
+import itertools
+import math
+from collections.abc import Sequence
+
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from inferer.batcher import Batcher, Entry, Limits
+from inferer.batcher import Batcher, Entry, Limits, QueuePolicy, Wishes
 
 MAX_BATCH, MAX_QUEUE = 8, 20
+DELAY = QueuePolicy(MAX_QUEUE, 2.0, timeout_action="DELAY")
+LEVELS: Sequence[tuple[QueuePolicy, ...]] = (
+    (),
+    (DELAY,),
+    (QueuePolicy(MAX_QUEUE, 2.0), QueuePolicy(MAX_QUEUE)),
+    (QueuePolicy(4), QueuePolicy(MAX_QUEUE, 3.0, allow_timeout_override=False), DELAY),
+)
 
 
 class Requests(RuleBasedStateMachine):
-    """No request is lost, answered twice or overtaken; rows stay bounded."""
+    """No request is lost, answered twice or overtaken against the rules; rows stay bounded."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.batcher = Batcher[int](Limits(MAX_BATCH, MAX_QUEUE))
+    @initialize(
+        queues=st.sampled_from(LEVELS),
+        delay_s=st.sampled_from([0.0, 1.5]),
+        preferred=st.sampled_from([(), (4,), (3, 6)]),
+        default=st.integers(1, 3),
+    )
+    def begin(
+        self,
+        queues: tuple[QueuePolicy, ...],
+        delay_s: float,
+        preferred: tuple[int, ...],
+        default: int,
+    ) -> None:
+        level = min(default, max(len(queues), 1))
+        self.limits = Limits(MAX_BATCH, MAX_QUEUE, delay_s, preferred, queues, level)
+        self.batcher = Batcher[int](self.limits)
         self.now_s = 0.0
-        # ticket -> (rows, deadline), in order of arrival.
-        self.waiting: dict[int, tuple[int, float]] = {}
+        # By ticket, in order of arrival: the entry, its level, the latest end of its timeout.
+        self.waiting: dict[int, tuple[Entry[int], int, float]] = {}
         self.left: list[int] = []
 
-    def _leave(self, entries: list[Entry[int]]) -> None:
+    def _leave(self, entries: Sequence[Entry[int]]) -> None:
         for entry in entries:
             assert entry.ticket not in self.left
             self.left.append(entry.ticket)
-            assert self.waiting.pop(entry.ticket)[0] == entry.rows
+            assert self.waiting.pop(entry.ticket)[0] is entry
 
-    @rule(rows=st.integers(1, MAX_BATCH), patience_s=st.sampled_from([1.0, 3.0, math.inf]))
-    def arrive(self, rows: int, patience_s: float) -> None:
-        has_room = self.batcher.has_room(rows)
-        queued = sum(waiting for waiting, _ in self.waiting.values())
-        assert has_room == (not self.waiting or queued + rows <= MAX_QUEUE)
+    def _rows(self, level: int) -> int:
+        return sum(entry.rows for entry, other, _ in self.waiting.values() if other == level)
+
+    @rule(
+        rows=st.integers(1, MAX_BATCH),
+        patience_s=st.sampled_from([1.0, 3.0, math.inf, math.inf]),
+        wishes=st.builds(
+            Wishes, st.integers(0, 5), st.sampled_from([0.5, 2.5, math.inf, math.inf])
+        ),
+    )
+    def arrive(self, rows: int, patience_s: float, wishes: Wishes) -> None:
+        policies = self.limits.policies
+        is_level = 1 <= wishes.priority <= len(policies)
+        level = wishes.priority if is_level else self.limits.default_priority_level
+        policy = policies[level - 1]
+        has_room = self.batcher.has_room(rows, wishes.priority)
+        queued = self._rows(level)
+        assert has_room == (not queued or queued + rows <= policy.max_queue_size)
+        assert self.batcher.queue_of(wishes.priority) == (queued, policy)
         if has_room:
             deadline_s = self.now_s + patience_s
-            ticket = self.batcher.admit(rows, rows, self.now_s, deadline_s)
-            assert ticket not in self.waiting
-            assert ticket not in self.left
-            self.waiting[ticket] = (rows, deadline_s)
+            entry = self.batcher.admit(rows, rows, self.now_s, deadline_s, wishes)
+            assert entry.ticket not in self.waiting
+            assert entry.ticket not in self.left
+            timeout_s = policy.default_timeout_s
+            if policy.allow_timeout_override:
+                timeout_s = min(timeout_s, wishes.timeout_s)
+            self.waiting[entry.ticket] = (entry, level, self.now_s + timeout_s)
 
     @rule(delay_s=st.sampled_from([0.5, 2.0]))
     def wait(self, delay_s: float) -> None:
@@ -51,32 +93,155 @@ class Requests(RuleBasedStateMachine):
         self._leave([entry])
         assert self.batcher.withdraw(ticket) is None
 
-    @rule()
-    def run(self) -> None:
-        order = list(self.waiting)
-        cut = self.batcher.cut(self.now_s)
-        tickets = [entry.ticket for entry in cut.batch]
-        live = [ticket for ticket in order if self.waiting[ticket][1] > self.now_s]
-        assert sum(entry.rows for entry in cut.batch) <= MAX_BATCH
-        assert tickets == live[: len(tickets)]
-        assert not live or tickets
-        assert all(entry.deadline_s <= self.now_s for entry in cut.expired)
+    def _is_delaying(self, level: int) -> bool:
+        return self.limits.policies[level - 1].timeout_action == "DELAY"
+
+    def _order(self, *, is_ready: bool = True) -> list[list[Entry[int]]]:
+        """Who runs before whom: groups in order; in those of fresh requests the order counts too.
+
+        The others of a group, whose time was over, stand in the order in which that was noticed.
+        """
+        groups: list[list[Entry[int]]] = []
+        for level in range(1, len(self.limits.policies) + 1):
+            own = [(entry, at_s) for entry, other, at_s in self.waiting.values() if other == level]
+            is_delaying = self._is_delaying(level) and is_ready
+            over = [entry for entry, at_s in own if is_delaying and at_s <= self.now_s]
+            groups += [[entry for entry, _ in own if entry not in over], over]
+        return groups
+
+    @rule(times=st.sampled_from([(0.0, 0.0), (0.0, 0.0), (0.25, 0.75), (0.5, 2.0)]))
+    def run(self, times: tuple[float, float] = (0.0, 0.0)) -> None:
+        least_s, batch_s = times
+        groups, now_s = self._order(), self.now_s
+        is_held_up = self._has_waited_for_the_delay()
+        late_s = now_s + (batch_s if self.batcher.rows > MAX_BATCH else least_s)
+
+        cut = self.batcher.cut(now_s, least_s, batch_s)
+
+        for entry in cut.expired:
+            _, level, over_s = self.waiting[entry.ticket]
+            is_over = over_s <= now_s and not self._is_delaying(level)
+            assert is_over or entry.deadline_s <= late_s
+        for entry in cut.batch:
+            _, level, over_s = self.waiting[entry.ticket]
+            assert entry.deadline_s > late_s
+            assert over_s > now_s or self._is_delaying(level)
+        self._check_order(groups, cut.batch, cut.expired)
+        self._check_size(groups, cut.batch, cut.expired, (now_s + batch_s, is_held_up))
         self._leave([*cut.batch, *cut.expired])
+
+    def _has_waited_for_the_delay(self) -> bool:
+        delay_s = self.limits.max_queue_delay_s
+        arrivals = [entry.arrival_s for entry, _, _ in self.waiting.values()]
+        return bool(delay_s and arrivals and min(arrivals) + delay_s <= self.now_s)
+
+    def _check_order(
+        self,
+        groups: Sequence[Sequence[Entry[int]]],
+        batch: Sequence[Entry[int]],
+        expired: Sequence[Entry[int]],
+    ) -> None:
+        """Nobody of a group runs before all of the groups before; fresh ones keep their order."""
+        rank = {entry.ticket: number for number, group in enumerate(groups) for entry in group}
+        ranks = [rank[entry.ticket] for entry in batch]
+        assert ranks == sorted(ranks)
+        for number, group in enumerate(groups):
+            live = [entry for entry in group if entry not in expired]
+            own = [entry for entry in batch if rank[entry.ticket] == number]
+            if any(found > number for found in ranks):
+                assert len(own) == len(live)
+            if number % 2 == 0:
+                assert own == live[: len(own)]
+
+    def _check_size(
+        self,
+        groups: Sequence[Sequence[Entry[int]]],
+        batch: Sequence[Entry[int]],
+        expired: Sequence[Entry[int]],
+        times: tuple[float, bool],
+    ) -> None:
+        """A batch is as large as may be, or has the largest preferred size that can be made."""
+        urgent_s, is_held_up = times
+        rows = sum(entry.rows for entry in batch)
+        assert rows <= MAX_BATCH
+        assert all(entry.deadline_s > urgent_s for entry in batch[:-1])
+        live = [entry for group in groups for entry in group if entry not in expired]
+        assert bool(batch) == bool(live)
+        if not batch or batch[-1].deadline_s <= urgent_s:
+            return
+        if any(map(self._is_over, live)):
+            return
+        sums = list(itertools.accumulate(entry.rows for entry in live))
+        longest = max(total for total in sums if total <= MAX_BATCH)
+        preferred = {*sums} & {*self.limits.preferred_batch_size}
+        assert rows == (max(preferred) if preferred and not is_held_up else longest)
+
+    def _is_over(self, entry: Entry[int]) -> bool:
+        return entry.delay_s <= self.now_s
 
     @invariant()
     def counts_add_up(self) -> None:
+        if not hasattr(self, "batcher"):
+            return
         assert len(self.batcher) == len(self.waiting)
-        assert self.batcher.rows == sum(rows for rows, _ in self.waiting.values())
-        assert (self.batcher.due_s() is None) == (not self.waiting)
+        assert self.batcher.rows == sum(entry.rows for entry, _, _ in self.waiting.values())
+        for level in range(1, len(self.limits.policies) + 1):
+            most = sum(map(self._rows, range(1, level + 1)))
+            over = sum(
+                entry.rows
+                for entry, other, _ in self.waiting.values()
+                if other == level and self._is_over(entry)
+            )
+            assert most - over <= self.batcher.rows_before(level) <= most
+
+    @invariant()
+    def a_batch_is_due_when_it_is_full_or_preferred_or_somebody_waited_long_enough(self) -> None:
+        if not hasattr(self, "batcher"):
+            return
+        due_s = self.batcher.due_s()
+        assert (due_s is None) == (not self.waiting)
+        if due_s is None:
+            return
+        entries = [entry for group in self._order(is_ready=False) for entry in group]
+        oldest_s = min(entry.arrival_s for entry in entries) + self.limits.max_queue_delay_s
+        sums = set(itertools.accumulate(entry.rows for entry in entries))
+        is_full = self.batcher.rows >= MAX_BATCH
+        is_preferred = bool(sums & {*self.limits.preferred_batch_size})
+        if is_full or (is_preferred and self.limits.max_queue_delay_s and not self._delays):
+            assert due_s == -math.inf
+        elif not self._delays:
+            assert due_s == oldest_s
+        else:
+            assert due_s <= oldest_s
+
+    @property
+    def _delays(self) -> bool:
+        return any(map(self._is_delaying, range(1, len(self.limits.policies) + 1)))
 
     def teardown(self) -> None:
-        while self.waiting:
+        if not hasattr(self, "batcher"):
+            return
+        for _ in range(len(self.waiting)):
             self.run()
         assert len(self.batcher) == 0
+        assert not self.waiting
 
 
 TestRequests = Requests.TestCase
-TestRequests.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+TestRequests.settings = settings(max_examples=100, stateful_step_count=30, deadline=None)
+
+
+def names(entries: Sequence[Entry[str]]) -> str:
+    return "".join(entry.payload for entry in entries)
+
+
+def filled(limits: Limits, rows: Sequence[int], priorities: Sequence[int] = ()) -> Batcher[str]:
+    """Requests "a", "b", ... of so many rows, that came one second after the other."""
+    made = Batcher[str](limits)
+    for number, count in enumerate(rows):
+        wishes = Wishes(priorities[number] if priorities else 0)
+        made.admit("abcdefgh"[number], count, float(number), wishes=wishes)
+    return made
 
 
 def test_a_lone_request_is_due_at_once() -> None:
@@ -128,3 +293,160 @@ def test_an_empty_queue_takes_a_request_of_any_size() -> None:
     assert batcher.has_room(64)
     batcher.admit("large", 64, now_s=0.0)
     assert not batcher.has_room(1)
+
+
+def test_a_higher_priority_goes_first_and_its_order_stays() -> None:
+    levels = (QueuePolicy(100),) * 3
+    batcher = filled(
+        Limits(3, 100, queues=levels, default_priority_level=2), [1] * 6, [3, 0, 1] * 2
+    )
+
+    assert [names(batcher.cut(9.0).batch) for _ in range(2)] == ["cfb", "ead"]
+
+
+def test_a_queue_per_priority_is_bounded_by_itself() -> None:
+    levels = (QueuePolicy(4), QueuePolicy(2))
+    batcher = filled(Limits(8, 100, queues=levels, default_priority_level=2), [2, 3], [2, 1])
+
+    assert not batcher.has_room(1, 2)
+    assert not batcher.has_room(1), "the default"
+    assert not batcher.has_room(1, 7), "there is no such level: the default"
+    assert batcher.has_room(1, 1)
+    assert not batcher.has_room(2, 1)
+    assert (batcher.rows_before(1), batcher.rows_before(2)) == (3, 5)
+
+
+@pytest.mark.parametrize(
+    ("rows", "delay_s", "now_s", "batches"),
+    [
+        ([1] * 7, 0.0, 9.0, ["abcdef", "g"]),  # the largest that can be made; then what there is
+        ([1] * 5, 0.0, 9.0, ["abcd", "e"]),
+        ([3, 3, 2], 0.0, 9.0, ["ab", "c"]),
+        ([5, 2], 0.0, 9.0, ["ab"]),  # no preferred size can be made
+        ([1] * 5, 60.0, 9.0, ["abcd", "e"]),
+        ([1] * 5, 5.0, 9.0, ["abcde"]),  # somebody has waited for the whole delay
+    ],
+)
+def test_preferred_sizes_are_made_where_they_can_be(
+    rows: Sequence[int], delay_s: float, now_s: float, batches: Sequence[str]
+) -> None:
+    batcher = filled(Limits(8, 100, delay_s, (4, 6)), rows)
+
+    assert [names(batcher.cut(now_s).batch) for _ in batches] == batches
+    assert not batcher.rows
+
+
+def test_a_preferred_size_ends_the_delay_and_one_who_leaves_begins_it_again() -> None:
+    batcher = filled(Limits(8, 100, 60.0, (4,)), [1, 1, 1])
+    assert batcher.due_s() == 60.0
+
+    last = batcher.admit("d", 1, 3.0)
+    assert batcher.due_s() == -math.inf
+    batcher.withdraw(last.ticket)
+    assert batcher.due_s() == 60.0
+    batcher.admit("e", 1, 4.0)
+    assert batcher.due_s() == -math.inf
+
+
+def test_who_comes_first_now_is_looked_at_again_after_a_cut() -> None:
+    batcher = filled(Limits(8, 100, 60.0, (3,)), [1, 2, 4])
+    assert batcher.due_s() == -math.inf
+
+    assert names(batcher.cut(9.0).batch) == "ab"
+
+    assert batcher.due_s() == 62.0
+
+
+def test_who_passes_others_makes_or_breaks_a_preferred_size() -> None:
+    levels = (QueuePolicy(100),) * 2
+    batcher = filled(Limits(8, 100, 60.0, (3,), levels), [1, 2], [2, 2])
+    assert batcher.due_s() == -math.inf
+
+    passing = batcher.admit("c", 1, 2.0, wishes=Wishes(1))
+    assert batcher.due_s() == 60.0, "1 + 1 + 2"
+    batcher.admit("d", 2, 2.0, wishes=Wishes(1))
+    assert batcher.due_s() == -math.inf, "1 + 2 + 1 + 2"
+    batcher.withdraw(passing.ticket)
+    assert batcher.due_s() == -math.inf, "2 + 1 + 2"
+
+
+def test_who_waited_too_long_is_refused_or_put_back() -> None:
+    wishes = Wishes(timeout_s=1.0)
+    reject = Batcher[str](Limits(2, 100, queues=(QueuePolicy(100),)))
+    delay = Batcher[str](Limits(2, 100, queues=(QueuePolicy(100, timeout_action="DELAY"),)))
+    for batcher in (reject, delay):
+        batcher.admit("a", 1, 0.0, wishes=wishes)
+        for number, name in enumerate("bcd"):
+            batcher.admit(name, 1, number / 10)
+
+    cut = reject.cut(1.0)
+    assert (names(cut.expired), names(cut.batch)) == ("a", "bc")
+    assert names(delay.cut(1.0).batch) == "bc"
+    assert delay.rows_before() == 1, "who comes now passes who was put back"
+    assert delay.due_s() == -math.inf
+    delay.admit("e", 1, 1.0)
+    assert [names(delay.cut(1.0).batch) for _ in range(2)] == ["de", "a"]
+    assert delay.rows_before() == delay.rows == 0
+    assert delay.due_s() is None
+
+
+def test_who_waited_too_long_is_put_back_also_behind_one_who_is_refused() -> None:
+    policy = QueuePolicy(100, 0.5, timeout_action="DELAY")
+    batcher = Batcher[str](Limits(2, 100, queues=(policy,)))
+    batcher.admit("a", 2, 0.0, deadline_s=1.0)
+    batcher.admit("b", 1, 0.0)
+    batcher.admit("c", 1, 0.9)
+
+    cut = batcher.cut(1.0)
+
+    assert (names(cut.expired), names(cut.batch)) == ("a", "cb")
+
+
+@pytest.mark.parametrize(
+    ("policy", "wish_s", "refuse_s"),
+    [
+        (QueuePolicy(9), math.inf, math.inf),
+        (QueuePolicy(9), 2.0, 12.0),
+        (QueuePolicy(9, 3.0), math.inf, 13.0),
+        (QueuePolicy(9, 3.0), 2.0, 12.0),
+        (QueuePolicy(9, 3.0), 5.0, 13.0),  # never longer
+        (QueuePolicy(9, 3.0, allow_timeout_override=False), 2.0, 13.0),
+        (QueuePolicy(9, allow_timeout_override=False), 2.0, math.inf),
+    ],
+)
+def test_a_request_may_shorten_its_timeout_where_that_is_allowed(
+    policy: QueuePolicy, wish_s: float, refuse_s: float
+) -> None:
+    batcher = Batcher[str](Limits(8, 9, queues=(policy,)))
+
+    assert batcher.admit("a", 1, 10.0, wishes=Wishes(timeout_s=wish_s)).refuse_s == refuse_s
+
+
+def urgent(limits: Limits) -> Batcher[str]:
+    """ "b" has 2 s left, all others have time; three rows each."""
+    batcher = Batcher[str](limits)
+    for name in "abc":
+        batcher.admit(name, 3, 0.0, deadline_s=2.0 if name == "b" else 9.0)
+    return batcher
+
+
+def test_a_batch_ends_behind_who_would_be_late_in_a_longer_one() -> None:
+    batcher = urgent(Limits(9, 100))
+
+    assert [names(batcher.cut(0.0, 1.0, 3.0).batch) for _ in range(2)] == ["ab", "c"]
+
+
+def test_in_a_backlog_batches_are_full_and_who_would_be_late_is_refused() -> None:
+    batcher = urgent(Limits(6, 100))
+
+    cut = batcher.cut(0.0, 1.0, 3.0)
+
+    assert (names(cut.batch), names(cut.expired)) == ("ac", "b")
+
+
+def test_who_is_too_late_for_any_batch_is_refused() -> None:
+    batcher = urgent(Limits(9, 100))
+
+    cut = batcher.cut(1.5, 1.0, 1.0)
+
+    assert (names(cut.batch), names(cut.expired)) == ("ac", "b")

@@ -2,11 +2,12 @@ import asyncio
 import gc
 import math
 import weakref
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from inferer.batcher import Limits
+from inferer.batcher import NO_WISHES, Limits, QueuePolicy, Wishes
 from inferer.convert import Inputs
 from inferer.lane import Answer, Lane, Turns
 from tests.inferer.fakes import FakeClock, FakeProgram, FakeThread, rows
@@ -18,11 +19,13 @@ SLOW_S = 1.0
 class Bench:
     """A lane and what it stands on."""
 
-    def __init__(self, seconds: float = 0.0, delay_s: float = 0.0) -> None:
+    def __init__(
+        self, seconds: float = 0.0, delay_s: float = 0.0, queues: Sequence[QueuePolicy] = ()
+    ) -> None:
         self.clock = FakeClock()
         self.program = FakeProgram(seconds)
         self.thread = FakeThread()
-        limits = Limits(max_batch_size=8, max_queue_size=10, max_queue_delay_s=delay_s)
+        limits = Limits(8, 10, max_queue_delay_s=delay_s, queues=tuple(queues))
         self.turns = Turns(self.thread)
         self.lane = self.another(limits)
 
@@ -30,10 +33,12 @@ class Bench:
         """A lane of another version on the same thread."""
         return Lane("models/m/versions/1", self.program, limits, self.turns, self.clock)
 
-    def ask(self, *values: float, patience_s: float = math.inf) -> "asyncio.Task[Answer]":
+    def ask(
+        self, *values: float, patience_s: float = math.inf, wishes: Wishes = NO_WISHES
+    ) -> "asyncio.Task[Answer]":
         inputs = Inputs({"x": rows(*values)}, len(values))
         deadline_s = self.clock.now_s + patience_s
-        return asyncio.create_task(self.lane.submit(inputs, deadline_s))
+        return asyncio.create_task(self.lane.submit(inputs, deadline_s, wishes))
 
 
 async def turn(count: int = 5) -> None:
@@ -227,7 +232,7 @@ async def test_a_late_request_need_not_wait_for_the_running_batch() -> None:
     await turn()
 
     with pytest.raises(DeadlineExceeded):
-        await bench.ask(2.0, patience_s=0.01)
+        await bench.ask(2.0, wishes=Wishes(timeout_s=0.01))
 
     assert not first.done()
     bench.thread.run_next()
@@ -307,3 +312,234 @@ async def test_a_lane_is_freed_after_its_last_request() -> None:
     gc.collect()
 
     assert lane() is None
+
+
+async def test_a_higher_priority_passes_those_that_wait() -> None:
+    bench = Bench(SLOW_S, queues=[QueuePolicy(10), QueuePolicy(10)])
+    first = bench.ask(1.0)
+    await turn()
+    low = bench.ask(*range(8), wishes=Wishes(2))
+    high = bench.ask(1.0, 2.0, wishes=Wishes(1))
+    await turn()
+    for task in (first, high, low):
+        bench.thread.run_next()
+        await task
+        await turn()
+
+    assert bench.program.batches == [[1], [2], [8]]
+
+
+async def test_a_full_queue_of_one_priority_turns_nobody_else_away() -> None:
+    bench = Bench(SLOW_S, queues=[QueuePolicy(10), QueuePolicy(3)])
+    tasks = [bench.ask(1.0)]
+    await turn()
+    tasks.append(bench.ask(1.0, 2.0, wishes=Wishes(2)))
+    await turn()
+
+    with pytest.raises(QueueFull, match=r"2 rows wait .* 2 more exceed 3; come back"):
+        await bench.ask(1.0, 2.0, wishes=Wishes(2))
+
+    tasks.append(bench.ask(*range(5), wishes=Wishes(1)))
+    await turn()
+    assert bench.lane.queue_rows == 7
+    for task in tasks:
+        task.cancel()
+
+
+async def test_what_cannot_be_in_time_is_refused_at_once_and_never_runs() -> None:
+    """A row takes a second, and a second was measured when the version was loaded."""
+    bench = Bench(SLOW_S)
+    text = r"versions/1 needs at least 3e\+03 ms .* of which 2.9e\+03 ms are left; allow more time"
+    with pytest.raises(DeadlineExceeded, match=text):
+        await bench.ask(1.0, 2.0, 3.0, patience_s=2.9)
+    running = bench.ask(1.0, 2.0, 3.0, patience_s=3.1)
+    await turn()
+
+    with pytest.raises(DeadlineExceeded):  # behind three rows that run
+        await bench.ask(4.0, patience_s=3.9)
+    waiting = bench.ask(4.0, patience_s=4.1)
+    await turn()
+    with pytest.raises(DeadlineExceeded):  # and one that waits
+        await bench.ask(5.0, patience_s=4.9)
+    bench.clock.now_s += 2.0
+    last = bench.ask(5.0, patience_s=3.1)
+    await turn()
+
+    assert bench.lane.queue_rows == 2
+    assert len(bench.thread.waiting) == 1
+    for task in (running, waiting, last):
+        task.cancel()
+
+
+async def test_only_what_waits_before_a_request_counts() -> None:
+    bench = Bench(SLOW_S, queues=[QueuePolicy(100), QueuePolicy(100)])
+    tasks = [bench.ask(1.0), bench.ask(*range(8), wishes=Wishes(2))]
+    await turn()
+
+    with pytest.raises(DeadlineExceeded):
+        await bench.ask(1.0, patience_s=3.0, wishes=Wishes(2))
+    tasks.append(bench.ask(1.0, patience_s=3.0, wishes=Wishes(1)))
+    await turn()
+
+    assert bench.lane.queue_rows == 9
+    for task in tasks:
+        task.cancel()
+
+
+async def test_another_version_on_the_thread_counts_until_it_should_be_done() -> None:
+    bench = Bench(SLOW_S)
+    other = bench.another(Limits(max_batch_size=8, max_queue_size=10))
+    first = bench.ask(*range(8))
+    await turn()
+    bench.lane = other
+
+    with pytest.raises(DeadlineExceeded):
+        await bench.ask(1.0, patience_s=8.9)
+    bench.clock.now_s += 30.0  # it takes longer than expected: nobody knows for how long
+    task = bench.ask(1.0, patience_s=1.1)
+    await turn()
+
+    assert other.queue_rows == 1
+    for each in (first, task):
+        each.cancel()
+
+
+async def test_a_timeout_is_about_waiting_and_not_about_the_answer() -> None:
+    bench = Bench(SLOW_S)
+    running = bench.ask(1.0, wishes=Wishes(timeout_s=0.5))  # takes a second
+    await turn()
+    with pytest.raises(DeadlineExceeded):
+        await bench.ask(2.0, wishes=Wishes(timeout_s=0.9))
+    waiting = bench.ask(3.0, wishes=Wishes(timeout_s=1.1))
+    await turn()
+    assert bench.lane.queue_rows == 1
+
+    bench.clock.now_s += 1.0
+    bench.thread.run_next()
+    await running
+    await turn()
+    bench.thread.run_next()
+
+    assert (await waiting).outputs["value"].tolist() == [[6.0]]
+
+
+async def answered(bench: Bench, pace: float) -> None:
+    """One batch of a row, which takes so much of what is expected."""
+    bench.program.pace = pace
+    task = bench.ask(1.0)
+    await turn()
+    bench.thread.run_next()
+    await task
+
+
+async def test_no_outlier_makes_a_version_refuse() -> None:
+    bench = Bench(SLOW_S)
+    for pace in (1.0, 1000.0, 1.0, *[1000.0] * 15):
+        await answered(bench, pace)
+
+    task = bench.ask(1.0, patience_s=1.1)
+    await turn()
+
+    assert len(bench.thread.waiting) == 1
+    task.cancel()
+
+
+async def test_who_became_slower_for_good_refuses_and_lets_somebody_try_again() -> None:
+    bench = Bench(SLOW_S)
+    for pace in [3.0] * 16:
+        await answered(bench, pace)
+
+    refused = 0
+    while not bench.thread.waiting:
+        task = bench.ask(1.0, patience_s=1.5)
+        await turn()
+        refused += task.done() and isinstance(task.exception(), DeadlineExceeded)
+
+    assert 30 < refused < 100
+    bench.program.pace = 1.0  # it is fast again, and this request shows it
+    bench.thread.run_next()
+    await task
+    task = bench.ask(1.0, patience_s=1.1)
+    await turn()
+    assert not task.done()
+    task.cancel()
+
+
+async def test_a_version_that_turns_out_slow_leaves_the_loop() -> None:
+    bench = Bench(seconds=0.0004)
+    bench.program.pace = 5.0
+    for _ in range(16):
+        await bench.ask(1.0)
+    assert bench.thread.waiting == []
+
+    task = bench.ask(1.0)
+    await turn()
+
+    assert len(bench.thread.waiting) == 1
+    bench.thread.run_next()
+    await task
+
+
+async def test_a_busy_version_leaves_the_thread_to_others_after_each_batch() -> None:
+    bench = Bench(SLOW_S)
+    busy, other = bench.lane, bench.another(Limits(max_batch_size=8, max_queue_size=100))
+    tasks = [bench.ask(*range(8))]
+    await turn()
+    tasks.append(bench.ask(*range(1, 9)))
+    bench.lane = other
+    lone = bench.ask(1.0)
+    await turn()
+    bench.lane = busy
+    bench.clock.now_s += 8.0
+    bench.thread.run_next()
+    await turn()
+    bench.thread.run_next()
+    await lone
+
+    assert bench.program.batches == [[8], [1]]
+    for task in tasks:
+        task.cancel()
+
+
+async def test_a_version_that_is_always_busy_on_the_loop_keeps_nobody_waiting() -> None:
+    bench = Bench()
+    busy, other = bench.lane, bench.another(Limits(max_batch_size=8, max_queue_size=100))
+    asked = 0
+
+    def again(_: object) -> None:
+        nonlocal asked
+        asked += 1
+        busy.admit(Inputs({"x": rows(1)}, 1), math.inf, again)
+
+    again(None)
+    bench.lane = other
+    before = asked
+    await bench.ask(1.0)
+
+    assert asked - before <= 3
+
+
+async def test_an_answer_that_cannot_be_taken_harms_no_other() -> None:
+    bench = Bench()
+
+    def fail(_: object) -> None:
+        raise RuntimeError
+
+    bench.lane.admit(Inputs({"x": rows(1)}, 1), math.inf, fail)
+
+    assert (await bench.ask(2.0)).batch_rows == 2
+
+
+async def test_a_preferred_size_that_fell_apart_waits_on() -> None:
+    bench = Bench()
+    limits = Limits(8, 100, max_queue_delay_s=3600, preferred_batch_size=(2,))
+    bench.lane = bench.another(limits)
+    first, second = bench.ask(1.0), bench.ask(2.0)
+    await asyncio.sleep(0)  # both are admitted, and their batch is due
+    second.cancel()
+    await turn()
+    assert bench.program.batches == []
+
+    await asyncio.gather(first, bench.ask(3.0))
+
+    assert bench.program.batches == [[1, 1]]

@@ -47,9 +47,7 @@ class Bench:
         self.health = Health()
         self.missed: list[str] = []
         self.appears: dict[str, Stored] = {}
-        self.service = InferenceService(
-            {LOCAL.tenant: self.models}, self._missed, self.health, LIMITS, self.clock
-        )
+        self.service = InferenceService({LOCAL.tenant: self.models}, self._missed, self.health)
 
     async def _load(self, name: str, number: int) -> Served:
         if name == "bad":
@@ -251,7 +249,6 @@ async def test_the_configuration_is_what_load_tools_read(bench: Bench) -> None:
     assert (config.name, config.platform, config.max_batch_size) == ("m", "twofold_torch", 8)
     assert [(i.name, list(i.dims), i.data_type) for i in config.input] == [("x", [1], 11)]
     assert [(o.name, list(o.dims)) for o in config.output] == [("value", [1])]
-    assert config.dynamic_batching.max_queue_delay_microseconds == 1000
     assert not config.model_transaction_policy.decoupled
 
 
