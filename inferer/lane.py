@@ -278,8 +278,11 @@ class Lane:
         running.add_done_callback(lambda done: self._finish_slow(batch, done, started_s))
 
     def _end_turn(self, spent_s: float) -> None:
-        self._is_running = False
-        self._slow.leave(self._share, spent_s)
+        rows = min(self._batcher.rows, self._limits.max_batch_size)
+        self._is_running = self._is_due() and not self._is_inline(rows)
+        # Who has more for the thread says so now: later, others would pass who had less of it.
+        again = self._run_slow if self._is_running else None
+        self._slow.leave(self._share, spent_s, again)
         self._schedule()
 
     def _finish_slow(

@@ -132,7 +132,8 @@ def _explain(problem: Any) -> str:  # noqa: ANN401 - pydantic's ErrorDetails, wh
     where = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in loc)[1:]
     if problem["type"] == "extra_forbidden":
         return f"{where} is not known; allowed here: {', '.join(_keys(loc))}"
-    return f"{where} is {shorten(problem['input'])}: {problem['msg'].lower()}"
+    message: str = problem["msg"]
+    return f"{where} is {shorten(repr(problem['input']))}: {message[:1].lower()}{message[1:]}"
 
 
 def _keys(loc: Sequence[int | str]) -> Sequence[str]:

@@ -49,22 +49,27 @@ class Turns:
 
     def take(self, share: Share, act: Callable[[], None]) -> None:
         """Calls `act` when it is its turn, now if nobody has it; `act` must `leave` in the end."""
-        start_s = max(self._now_s, share.finished_s)
         if self.is_taken:
-            self._order += 1
-            heapq.heappush(self._waiting, (start_s, self._order, share, act))
+            self._wait(share, act)
         else:
             self.is_taken = True
-            self._begin(start_s, share)
+            self._begin(max(self._now_s, share.finished_s), share)
             act()
+
+    def _wait(self, share: Share, act: Callable[[], None]) -> None:
+        self._order += 1
+        start_s = max(self._now_s, share.finished_s)
+        heapq.heappush(self._waiting, (start_s, self._order, share, act))
 
     def _begin(self, start_s: float, share: Share) -> None:
         self._now_s = share.started_s = start_s
 
-    def leave(self, share: Share, spent_s: float) -> None:
-        """Lets the next one have its turn; this one took so long."""
+    def leave(self, share: Share, spent_s: float, again: Callable[[], None] | None = None) -> None:
+        """Lets the next one have its turn; this one took so long, and wants another (`again`)."""
         share.finished_s = share.started_s + spent_s
         self.busy_until_s = -math.inf
+        if again is not None:
+            self._wait(share, again)
         if self._waiting:
             start_s, _, following, act = heapq.heappop(self._waiting)
             self._begin(start_s, following)

@@ -101,6 +101,7 @@ def served(
     clock: FakeClock,
     program: FakeProgram | None = None,
     thread: Executor | None = None,
+    limits: Limits | None = None,
 ) -> Served:
     """A loaded version over a fake program."""
     manifest = model_pb2.Manifest(
@@ -111,11 +112,10 @@ def served(
         ),
         lineage=model_pb2.Lineage(job="jobs/J", dataset="builtin/xor"),
     )
-    limits = Limits(max_batch_size=8, max_queue_size=16)
     lane = Lane(
         f"models/{model}/versions/{number}",
         program or FakeProgram(),
-        limits,
+        limits or Limits(max_batch_size=8, max_queue_size=16),
         Turns(thread or FakeThread()),
         clock,
     )

@@ -79,7 +79,7 @@ def test_an_empty_file_changes_nothing(tmp_path: Path) -> None:
         ("models = 1", "models is 1: input should be a valid dictionary"),
         ("[models.a]\nmax_batch = 1", r"models\.a\.max_batch is not known; allowed here: max_b"),
         ("[models.a]\nmax_batch_size = 0", r"models\.a\.max_batch_size is 0: .* equal to 1"),
-        ("[models.a]\nmax_batch_size = '8'", r"max_batch_size is 8: .* a valid integer"),
+        ("[models.a]\nmax_batch_size = '8'", r"max_batch_size is '8': .* a valid integer"),
         ("[models.a]\nmax_batch_size = true", "max_batch_size is True: .* a valid integer"),
         ("[models.a]\npreferred_batch_size = [4, -1]", r"preferred_batch_size\[1\] is -1"),
         ("[models.a]\npreferred_batch_size = [4, 2000]", r"holds 2000; allowed: 1 to .*\(1024\)"),
@@ -104,7 +104,10 @@ def test_an_empty_file_changes_nothing(tmp_path: Path) -> None:
             r"default_queue_policy\.max_queue is not known; allowed here: max_queue_size, default_",
         ),
         ("[default.default_queue_policy]\nmax_queue_size = 0", "is 0: .* equal to 1"),
-        ("[default.default_queue_policy]\ntimeout_action = 'DROP'", "DROP: .* 'REJECT' or 'DELAY'"),
+        (
+            "[default.default_queue_policy]\ntimeout_action = 'DROP'",
+            "is 'DROP': .* 'REJECT' or 'DELAY'",
+        ),
         (
             "default.default_queue_policy.default_timeout_microseconds = 100",
             r"default_timeout_microseconds is 100; allowed: more than .* \(100\), or 0",

@@ -1,5 +1,4 @@
 import asyncio
-import itertools
 from collections import Counter
 from collections.abc import Callable
 
@@ -15,29 +14,24 @@ class Thread:
     def __init__(self) -> None:
         self.turns = Turns(FakeThread())
         self.order: list[str] = []
-        self._batch_s: dict[str, float] = {}
+        self._end: Callable[[], None] = list
         self._shares: dict[str, Share] = {}
 
     def join(self, name: str, batch_s: float, count: int = 1_000_000) -> None:
         """A version whose batches take so long, and how many it has."""
         share = self._shares.setdefault(name, Share())
-        left = itertools.repeat(None, count)
+        left = iter(range(count - 1))
 
         def run() -> None:
             self.order.append(name)
-            self.now = (name, batch_s, again)
+            is_last = next(left, None) is None
+            self._end = lambda: self.turns.leave(share, batch_s, None if is_last else run)
 
-        def again() -> None:
-            if next(left, False) is None:
-                self.turns.take(share, run)
-
-        again()
+        self.turns.take(share, run)
 
     async def run(self, batches: int) -> None:
         for _ in range(batches):
-            name, batch_s, again = self.now
-            self.turns.leave(self._shares[name], batch_s)
-            again()
+            self._end()
             await asyncio.sleep(0)
 
 
