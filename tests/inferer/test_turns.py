@@ -14,7 +14,7 @@ class Thread:
     def __init__(self) -> None:
         self.turns = Turns(FakeThread())
         self.order: list[str] = []
-        self._end: Callable[[], None] = list
+        self._end: Callable[[], None] = lambda: None
         self._shares: dict[str, Share] = {}
 
     def join(self, name: str, batch_s: float, count: int = 1_000_000) -> None:
