@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from inferer import convert
-from inferer.batcher import NO_WISHES, Wishes
 from inferer.convert import Signature, Wanted
 from twofold import tensors
 from twofold.errors import InvalidField, InvalidTensor, TwofoldError, Unimplemented
@@ -354,32 +353,6 @@ def test_the_parameters_of_known_clients_are_taken() -> None:
         made.parameters[name].int64_param = 1
 
     convert.check_request(made)
-
-
-def test_the_timeout_is_in_microseconds() -> None:
-    assert convert.wishes(with_parameters(timeout=1500)) == Wishes(timeout_s=0.0015)
-    assert convert.wishes(with_parameters(timeout=0)) == NO_WISHES
-    assert convert.wishes(with_parameters(other=1)) == NO_WISHES
-    assert convert.wishes(pb.ModelInferRequest()) == NO_WISHES
-
-
-def test_the_priority_is_a_whole_number_of_either_kind() -> None:
-    unsigned = with_parameters(timeout=1500)
-    unsigned.parameters["priority"].uint64_param = 3
-
-    assert convert.wishes(unsigned) == Wishes(3, 0.0015)
-    assert convert.wishes(with_parameters(priority=1)) == Wishes(1)
-    assert convert.wishes(with_parameters(priority=0)) == NO_WISHES
-
-
-@pytest.mark.parametrize("name", ["timeout", "priority"])
-def test_a_wrong_timeout_or_priority_is_refused(name: str) -> None:
-    text = pb.ModelInferRequest()
-    text.parameters[name].string_param = "soon"
-
-    for made in (text, with_parameters(**{name: -1})):
-        with pytest.raises(InvalidField, match=rf"parameters\.{name} is .*; allowed: "):
-            convert.wishes(made)
 
 
 def test_a_type_of_a_later_release_makes_no_signature_that_fits() -> None:
