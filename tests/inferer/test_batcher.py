@@ -170,10 +170,10 @@ def test_who_waited_too_long_is_refused_or_put_back() -> None:
 
 
 def test_who_waited_too_long_is_put_back_also_behind_one_who_is_refused() -> None:
-    policy = QueuePolicy(100, 0.5, timeout_action="DELAY")
+    policy = QueuePolicy(100, timeout_action="DELAY")
     batcher = Batcher[str](Limits(2, 100, queues=(policy,)))
     batcher.admit("a", 2, 0.0, deadline_s=1.0)
-    batcher.admit("b", 1, 0.0)
+    batcher.admit("b", 1, 0.0, wishes=Wishes(timeout_s=0.5))
     batcher.admit("c", 1, 0.9)
 
     cut = batcher.cut(1.0)
