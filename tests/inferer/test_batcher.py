@@ -181,6 +181,19 @@ def test_who_waited_too_long_is_put_back_also_behind_one_who_is_refused() -> Non
     assert (names(cut.expired), names(cut.batch)) == ("a", "cb")
 
 
+def test_who_leaves_after_being_put_back_counts_no_more() -> None:
+    batcher = Batcher[str](Limits(1, 100, queues=(QueuePolicy(100, 1.0, timeout_action="DELAY"),)))
+    entries = [batcher.admit(name, 1, arrival_s) for name, arrival_s in (("a", 0.0), ("b", 2.0))]
+    assert names(batcher.cut(2.0).batch) == "b"
+    batcher.admit("c", 1, 2.0)
+
+    assert batcher.rows_before() == 1
+    batcher.withdraw(entries[0].ticket)
+    assert batcher.rows_before() == 1
+    assert batcher.due_s() == -math.inf, "it is full"
+    assert names(batcher.cut(2.0).batch) == "c"
+
+
 @pytest.mark.parametrize(
     ("policy", "wish_s", "refuse_s"),
     [
