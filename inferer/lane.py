@@ -89,6 +89,7 @@ class Lane:
         self._resource = resource
         self._program = program
         self._limits = limits
+        self._is_delaying = limits.max_queue_delay_s > 0
         self._slow = slow
         self._clock = clock
         self._batcher = Batcher[_Waiting](limits)
@@ -136,7 +137,10 @@ class Lane:
         waiting = _Waiting(inputs, done)
         entry = batcher.admit(waiting, rows, now_s, deadline_s, wishes)
         if entry.refuse_s < math.inf:
-            waiting.alarm = self._watch(entry, wishes.priority)
+            self._has_deadlines = True
+            has_time = entry.refuse_s - now_s > self._outlook.longest_s
+            if not has_time or self._is_running or self._slow.is_taken or self._is_delaying:
+                waiting.alarm = self._watch(entry, wishes.priority)
         self._schedule()
         return entry.ticket
 
@@ -145,13 +149,10 @@ class Lane:
 
         Raises DeadlineExceeded, and takes it out again, where it is too late already.
         """
-        self._has_deadlines = True
-        is_busy = self._is_running or self._slow.is_taken
-        left_s = entry.refuse_s - entry.arrival_s
-        if is_busy or left_s < self._outlook.longest_s:
-            self._check_time(entry, self._batcher.rows_before(priority) - entry.rows)
-        if not is_busy and not self._limits.max_queue_delay_s:
+        self._check_time(entry, self._batcher.rows_before(priority) - entry.rows)
+        if not (self._is_running or self._slow.is_taken or self._is_delaying):
             return None
+        left_s = entry.refuse_s - entry.arrival_s
         return asyncio.get_running_loop().call_later(left_s, self._expire, entry.ticket)
 
     def _check_time(self, entry: Entry[_Waiting], rows_before: int) -> None:
@@ -229,7 +230,7 @@ class Lane:
         """Runs the batch that is due: here, or on the engine's thread; the seconds it took here."""
         self._scheduled = None
         rows = min(self._batcher.rows, self._limits.max_batch_size)
-        if self._limits.max_queue_delay_s and not self._is_due():
+        if self._is_delaying and not self._is_due():
             self._schedule()
             return 0.0
         if not self._is_inline(rows):

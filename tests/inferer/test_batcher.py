@@ -228,6 +228,14 @@ def test_a_batch_ends_behind_who_would_be_late_in_a_longer_one() -> None:
     assert [names(batcher.cut(0.0, 1.0, 3.0).batch) for _ in range(2)] == ["ab", "c"]
 
 
+def test_a_preferred_size_does_not_hold_up_who_is_in_a_hurry() -> None:
+    batcher = Batcher[str](Limits(9, 100, preferred_batch_size=(2,)))
+    for name in "abc":
+        batcher.admit(name, 1, 0.0, deadline_s=2.0 if name == "c" else 9.0)
+
+    assert names(batcher.cut(0.0, 1.0, 3.0).batch) == "abc"
+
+
 def test_in_a_backlog_batches_are_full_and_who_would_be_late_is_refused() -> None:
     batcher = urgent(Limits(6, 100))
 

@@ -7,8 +7,8 @@ import pytest
 
 from inferer.batcher import Limits, QueuePolicy, Wishes
 from inferer.convert import Inputs
-from inferer.lane import Answer
-from tests.inferer.fakes import rows
+from inferer.lane import Answer, Lane
+from tests.inferer.fakes import FakeProgram, rows
 from tests.inferer.lane_bench import SLOW_S, Bench, turn
 from twofold.errors import DeadlineExceeded, QueueFull
 
@@ -120,6 +120,58 @@ async def test_a_timeout_is_about_waiting_and_not_about_the_answer() -> None:
     bench.thread.run_next()
 
     assert (await waiting).outputs["value"].tolist() == [[6.0]]
+
+
+async def test_a_timeout_counts_the_batches_before_its_own() -> None:
+    """One row runs, and eight fill the next batch: the ninth begins after nine seconds."""
+    bench = Bench(SLOW_S)
+    tasks = [bench.ask(1.0)]
+    await turn()
+    tasks.append(bench.ask(*range(8)))
+    await turn()
+
+    with pytest.raises(DeadlineExceeded):
+        await bench.ask(1.0, wishes=Wishes(timeout_s=8.9))
+    tasks.append(bench.ask(1.0, wishes=Wishes(timeout_s=9.1)))
+    await turn()
+
+    assert bench.lane.queue_rows == 9
+    for task in tasks:
+        task.cancel()
+
+
+async def test_a_fast_version_knows_that_a_slow_one_has_the_thread() -> None:
+    bench = Bench(SLOW_S)
+    running = bench.ask(*range(8))
+    await turn()
+    fast = Lane("models/f/versions/1", FakeProgram(0.002), Limits(8, 8), bench.turns, bench.clock)
+    bench.lane = fast
+
+    with pytest.raises(DeadlineExceeded):
+        await bench.ask(1.0, patience_s=7.0)
+    task = bench.ask(1.0, patience_s=9.0)
+    await turn()
+
+    assert fast.queue_rows == 1
+    for each in (running, task):
+        each.cancel()
+
+
+async def test_whoever_is_refused_when_a_batch_is_cut_brings_doubt_too() -> None:
+    """What ran took longer than expected, so that all who wait are late; each was in time."""
+    bench = Bench(SLOW_S)
+    bench.program.pace = 4.0
+    running = bench.ask(1.0)
+    await turn()
+    waiting = [bench.ask(1.0, patience_s=10.5) for _ in range(9)]
+    await turn()
+    bench.clock.now_s += 4.0
+    bench.thread.run_next()
+    await running
+    outcomes = await asyncio.gather(*waiting, return_exceptions=True)
+
+    assert {type(outcome) for outcome in outcomes} == {DeadlineExceeded}
+    assert bench.lane._outlook.least_s(1) == pytest.approx(0.99**9)
 
 
 async def answered(bench: Bench, pace: float) -> None:
