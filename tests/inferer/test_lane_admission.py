@@ -123,18 +123,18 @@ async def test_a_timeout_is_about_waiting_and_not_about_the_answer() -> None:
 
 
 async def test_a_timeout_counts_the_batches_before_its_own() -> None:
-    """One row runs, and eight fill the next batch: the ninth begins after nine seconds."""
+    """One row runs and eight wait, each a batch of its own: the next begins after 9 s."""
     bench = Bench(SLOW_S)
-    tasks = [bench.ask(1.0)]
-    await turn()
-    tasks.append(bench.ask(*range(8)))
+    bench.lane = bench.another(Limits(max_batch_size=1, max_queue_size=10))
+    tasks = [bench.ask(1.0) for _ in range(9)]
     await turn()
 
-    with pytest.raises(DeadlineExceeded):
-        await bench.ask(1.0, wishes=Wishes(timeout_s=8.9))
+    refused = bench.ask(1.0, wishes=Wishes(timeout_s=8.9))
+    await turn()
     tasks.append(bench.ask(1.0, wishes=Wishes(timeout_s=9.1)))
     await turn()
 
+    assert isinstance(refused.exception(), DeadlineExceeded)
     assert bench.lane.queue_rows == 9
     for task in tasks:
         task.cancel()
@@ -155,6 +155,41 @@ async def test_a_fast_version_knows_that_a_slow_one_has_the_thread() -> None:
     assert fast.queue_rows == 1
     for each in (running, task):
         each.cancel()
+
+
+async def test_who_comes_later_makes_nobody_late_by_a_longer_batch() -> None:
+    bench = Bench(SLOW_S)
+    bench.program.pace = 1.0
+    tasks = [bench.ask(1.0)]
+    await turn()
+    tasks.append(bench.ask(1.0, 2.0, patience_s=3.5))
+    tasks.append(bench.ask(*range(5)))
+    await turn()
+    bench.clock.now_s += 1.0
+    for task in tasks:
+        bench.thread.run_next()
+        await task
+        await turn()
+
+    assert bench.program.batches == [[1], [2], [5]]
+
+
+async def test_who_becomes_late_behind_a_full_batch_is_told() -> None:
+    bench = Bench(SLOW_S)
+    tasks = [bench.ask(1.0)]
+    await turn()
+    tasks.append(bench.ask(*range(8)))
+    late = bench.ask(1.0, patience_s=50.0)
+    await turn()
+    for task in tasks:
+        bench.thread.run_next()
+        bench.clock.now_s += 30.0
+        await task
+        await turn()
+
+    with pytest.raises(DeadlineExceeded):
+        await asyncio.wait_for(late, 1)
+    assert bench.program.batches == [[1], [8]]
 
 
 async def test_whoever_is_refused_when_a_batch_is_cut_brings_doubt_too() -> None:

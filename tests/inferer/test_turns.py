@@ -1,4 +1,5 @@
 import asyncio
+import math
 from collections import Counter
 from collections.abc import Callable
 
@@ -70,6 +71,7 @@ async def test_who_was_idle_saves_nothing_up_and_waits_for_one_batch_of_each() -
     since = thread.order[before:]
     assert since.index("new") <= 2
     count = Counter(since)
+    assert count.keys() == {"a", "b", "new"}
     assert max(count.values()) - min(count.values()) <= 1
 
 
@@ -149,3 +151,13 @@ async def test_one_that_fails_takes_nobody_with_it() -> None:
 
     assert loop.order == ["b"]
     assert len(failed) == 1
+
+
+async def test_who_left_the_thread_keeps_it_busy_no_longer() -> None:
+    turns, share = Turns(FakeThread()), Share()
+    turns.take(share, lambda: None)
+    turns.busy_until_s = 5.0
+
+    turns.leave(share, 1.0)
+
+    assert turns.busy_until_s == -math.inf
