@@ -19,7 +19,7 @@ READERS := .venv-bench-loading/.installed
 TRAINERS := .venv-bench-training/.installed
 PROTOBUF_6 := 'grpcio==1.81.*' 'grpcio-health-checking==1.81.*' 'protobuf>=6.33.5,<7' 'googleapis-common-protos>=1.66'
 
-.PHONY: help install install-peers install-long test long check demo bench bench-queues bench-loading bench-training bench-gpu protos protos-image clean
+.PHONY: help install install-peers install-long test long check demo bench bench-reloads bench-queues bench-loading bench-training bench-gpu protos protos-image clean
 
 help: ## This list.
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 16
@@ -89,6 +89,9 @@ demo: install ## Shows everything once with real data.
 
 bench: install ## Measures latencies of the whole path.
 	$(BIN)/python -m bench.latency
+
+bench-reloads: install ## Reloads and rolls back under load; what fails, what is mixed, p99, memory (2 min).
+	$(BIN)/python -m bench.reloads
 
 bench-queues: install $(QUEUES) ## Compares queues under the same kills, in environments of their own (8 min).
 	$(BIN)/python -m bench.queues

@@ -86,6 +86,7 @@ SURFACE = {
     ],
     "models pull": ["MODEL[@VERSION|@ALIAS]", "--out", "--json"],
     "models export": ["MODEL[@VERSION|@ALIAS]|DIR", "--out", "--format"],
+    "models rollback": ["MODEL[@VERSION]", "--json"],
     "models rm": ["MODEL@VERSION"],
 }
 
