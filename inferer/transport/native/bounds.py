@@ -19,5 +19,7 @@ WRITE_BYTES = 1 << 20
 PING_GAP_S, PING_STRIKES = 10.0, 2
 #: A caller has so long to begin, to go on with a message, and to take what was written.
 HANDSHAKE_S, STALL_S = 5.0, 60.0
+#: After the last word a caller has so long to go.
+LINGER_S = 2.0
 #: A connection without calls ends after the first; any, for the balance of load, after the second.
 IDLE_S, AGE_S, AGE_GRACE_S = 600.0, 1800.0, 60.0

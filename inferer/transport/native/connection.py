@@ -8,7 +8,6 @@ import math
 from asyncio import BaseTransport, Protocol, Transport
 from collections.abc import Callable
 from contextlib import suppress
-from enum import Enum, auto
 from struct import Struct
 from typing import Any, cast
 
@@ -27,6 +26,7 @@ from inferer.transport.native.framing import (
     trailers_of,
 )
 from inferer.transport.native.hub import Hub
+from inferer.transport.native.life import Due, Life, Stage
 from twofold.errors import LimitExceeded, TwofoldError, Unavailable
 
 #: A GOAWAY frame without debug data (RFC 9113, 6.8), for where libnghttp2 makes none any more.
@@ -44,14 +44,6 @@ _CONFIGURATION = ngh2.Configuration(
 _log = logging.getLogger(__name__)
 
 
-class _Stage(Enum):
-    NEW = auto()
-    OPEN = auto()
-    #: No new calls; those that run may end.
-    CLOSING = auto()
-    CLOSED = auto()
-
-
 class Connection(Protocol):
     """The Wire of its calls. Owned by the event loop's thread."""
 
@@ -60,7 +52,7 @@ class Connection(Protocol):
         self._http2 = ngh2.Connection(ngh2.Role.SERVER, _CONFIGURATION)
         self._transport: Transport | None = None
         self.peer = ""
-        self._stage = _Stage.NEW
+        self._life = Life(hub.now_s())
         self._calls: dict[int, AnyCall | RefusedCall] = {}
         # Of the last call: most calls of a connection have the same.
         self._headers: Headers = ()
@@ -71,14 +63,12 @@ class Connection(Protocol):
         self._is_dirty = False
         self._is_backlogged = False
         self._ping_s, self._strikes = -math.inf, 0
-        self._begun_s = self._heard_s = hub.now_s()
-        self._paused_s = self._closing_s = math.inf
-        self._is_greeted = self._was_heard = self._is_finishing = False
+        self._is_greeted = self._is_finishing = False
         # Calls that wait until answers of theirs have left.
         self._blocked: list[StreamCall] = []
 
     def __repr__(self) -> str:
-        return f"<Connection {self.peer} {self._stage.name} {len(self._calls)} calls>"
+        return f"<Connection {self.peer} {self._life.stage.name} {len(self._calls)} calls>"
 
     def connection_made(self, transport: BaseTransport) -> None:
         """See asyncio.Protocol."""
@@ -93,29 +83,27 @@ class Connection(Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """See asyncio.Protocol."""
         del exc
-        self._stage = _Stage.CLOSED
+        self._life.stage = Stage.CLOSED
         self._hub.leave(self)
-        calls, self._calls = self._calls, {}
-        for call in calls.values():
-            call.leave()
+        self._leave_calls()
 
     def pause_writing(self) -> None:
         """The caller does not take what was written: it is not listened to meanwhile."""
-        self._is_paused, self._paused_s = True, self._hub.now_s()
+        self._is_paused, self._life.paused_s = True, self._hub.now_s()
         if self._transport is not None:
             self._transport.pause_reading()
 
     def resume_writing(self) -> None:
         """See asyncio.Protocol."""
-        self._is_paused = False
-        if self._transport is not None and self._stage is not _Stage.CLOSED:
+        self._is_paused, self._life.paused_s = False, math.inf
+        if self._transport is not None and not self._life.is_closed:
             self._transport.resume_reading()
             self._mark()
 
     def data_received(self, data: bytes) -> None:
         """See asyncio.Protocol."""
-        self._was_heard = True
-        if self._stage is _Stage.CLOSED or not (self._is_greeted or self._greet(data)):
+        self._life.was_heard = True
+        if self._life.is_closed or not (self._is_greeted or self._greet(data)):
             return
         try:
             self._http2.receive_data(data)
@@ -133,7 +121,7 @@ class Connection(Protocol):
         if (last_words := greeting.refusal(data)) is not None:
             if self._transport is not None:
                 self._transport.write(last_words)
-            self._close()
+            self.close()
             return False
         self._is_greeted = True
         self._http2.initiate_connection(_SETTINGS)
@@ -196,8 +184,8 @@ class Connection(Protocol):
     def on_settings(self, event: ngh2.SettingsReceived) -> None:
         """The caller speaks HTTP/2."""
         del event
-        if self._stage is _Stage.NEW:
-            self._stage = _Stage.OPEN
+        if self._life.stage is Stage.NEW:
+            self._life.stage = Stage.OPEN
 
     def on_ping(self, event: ngh2.PingReceived) -> None:
         """Lets nobody keep the server busy with pings alone."""
@@ -209,14 +197,14 @@ class Connection(Protocol):
             self._http2.send_goaway(_ERROR.ENHANCE_YOUR_CALM, debug_data=b"too_many_pings")
             self._mark()
             self.flush()
-            self._close()
+            self.close()
 
     def on_end(self, event: ngh2.ConnectionClosed) -> None:
         """Either side said GOAWAY, and nothing is left to be said."""
         del event
         self._mark()
         self.flush()
-        self._close()
+        self.close()
 
     def answer(self, stream_id: int, framed: bytes) -> None:
         """See Wire."""
@@ -239,7 +227,7 @@ class Connection(Protocol):
 
     def queued(self, stream_id: int) -> int:
         """See Wire."""
-        return 0 if self._stage is _Stage.CLOSED else self._http2.queued_body_size(stream_id)
+        return 0 if self._life.is_closed else self._http2.queued_body_size(stream_id)
 
     def end(
         self, stream_id: int, error: Exception | None, *, has_begun: bool, is_read: bool
@@ -290,7 +278,7 @@ class Connection(Protocol):
     def flush(self) -> None:
         """Writes what there is to write, as far as the caller takes it."""
         self._is_dirty = False
-        if self._transport is None or self._stage is _Stage.CLOSED:
+        if self._transport is None or self._life.is_closed:
             return
         try:
             self._write(self._transport)
@@ -301,8 +289,9 @@ class Connection(Protocol):
             blocked, self._blocked = self._blocked, []
             for call in blocked:
                 call.flushed()
-        if self._stage is _Stage.CLOSING and not self._calls and not self._is_backlogged:
-            self._close()
+        # Not before the last step: until then the caller may open calls.
+        if self._is_finishing and not self._calls and not self._is_backlogged:
+            self.close()
 
     def _write(self, transport: Transport) -> None:
         http2 = self._http2
@@ -316,7 +305,7 @@ class Connection(Protocol):
                 break
         self._is_backlogged = http2.queued_body_size() > 0
         if not http2.want_read and not http2.want_write:  # it said GOAWAY by itself
-            self._close()
+            self.close()
 
     def _reset_unread(self) -> bool:
         """Tells callers to stop sending, once they have their status; whether there is one."""
@@ -329,14 +318,13 @@ class Connection(Protocol):
 
     def notice(self) -> None:
         """First step of the end: asks the caller to open no more calls; what it sends is served."""
-        if self._stage in (_Stage.NEW, _Stage.OPEN):
-            self._stage = _Stage.CLOSING
-            self._closing_s = self._hub.now_s()
+        if self._life.stage in (Stage.NEW, Stage.OPEN):
+            self._life.enter(Stage.CLOSING, self._hub.now_s())
             self._try(self._http2.send_shutdown_notice)
 
     def finish(self) -> None:
         """Second step: calls that were opened since are not served, and may be made elsewhere."""
-        if self._stage is _Stage.CLOSING and not self._is_finishing:
+        if self._life.stage is Stage.CLOSING and not self._is_finishing:
             self._is_finishing = True
             self._try(self._http2.send_goaway)
 
@@ -345,41 +333,47 @@ class Connection(Protocol):
         for call in list(self._calls.values()):
             call.abort(Unavailable("the server is shutting down; call again"))
         self.flush()
-        self._close()
+        self.close()
 
     def sweep(self, now_s: float) -> None:
         """Looks, once a second, for what takes too long."""
-        age_s = now_s - self._begun_s
-        if self._was_heard or self._calls:
-            self._was_heard, self._heard_s = False, now_s
-        if self._stage is _Stage.NEW and age_s > bounds.HANDSHAKE_S:
-            self._close()
-        elif self._is_paused and now_s - self._paused_s > bounds.STALL_S:
-            self._abort()
-        elif self._stage is _Stage.CLOSING and now_s - self._closing_s > bounds.AGE_GRACE_S:
-            self.cancel()
-        elif self._stage is _Stage.CLOSING:
-            self.finish()
-        elif age_s > bounds.AGE_S or now_s - self._heard_s > bounds.IDLE_S:
-            self.notice()
+        due = self._life.due(now_s, has_calls=bool(self._calls))
+        if (act := _STEPS.get(due)) is not None:
+            act(self)
         for call in list(self._calls.values()):
             call.sweep(bounds.STALL_S)
+
+    def _leave_calls(self) -> None:
+        calls, self._calls = self._calls, {}
+        for call in calls.values():
+            call.leave()
 
     def _abandon(self, code: ngh2.ErrorCode, error: Exception) -> None:
         """Ends a connection that libnghttp2 has given up."""
         _log.info("connection refused", extra={"peer": self.peer, "reason": str(error)})
-        if self._transport is not None and self._stage is not _Stage.CLOSED:
+        if self._transport is not None and not self._life.is_closed:
             self._transport.write(_GOAWAY.pack(0, 8, 7, 0, 0, _LAST_STREAM, code))
-        self._close()
+        self.close()
 
-    def _close(self) -> None:
-        """Closes once what was written has left."""
-        self._stage = _Stage.CLOSED
-        if self._transport is not None:
+    def close(self) -> None:
+        """Says that nothing more will come, and drops what the caller still sends.
+
+        Closed at once, over unread bytes, it would be reset, and lose answers on their way.
+        """
+        if self._life.is_closed or self._transport is None:
+            return
+        self._life.enter(Stage.CLOSED, self._hub.now_s())
+        self._leave_calls()
+        if self._is_paused:
+            self._transport.resume_reading()
+        if self._transport.can_write_eof():
+            self._transport.write_eof()
+        else:
             self._transport.close()
 
-    def _abort(self) -> None:
-        self._stage = _Stage.CLOSED
+    def abort(self) -> None:
+        """Drops the connection, whatever is on its way."""
+        self._life.enter(Stage.CLOSED, self._hub.now_s())
         if self._transport is not None:
             self._transport.abort()
 
@@ -393,4 +387,11 @@ _ACTS: dict[type[ngh2.Event], Callable[[Connection, Any], None]] = {
     ngh2.SettingsReceived: Connection.on_settings,
     ngh2.PingReceived: Connection.on_ping,
     ngh2.ConnectionClosed: Connection.on_end,
+}
+_STEPS: dict[Due, Callable[[Connection], None]] = {
+    Due.NOTICE: Connection.notice,
+    Due.FINISH: Connection.finish,
+    Due.CANCEL: Connection.cancel,
+    Due.CLOSE: Connection.close,
+    Due.ABORT: Connection.abort,
 }

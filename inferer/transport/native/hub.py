@@ -35,6 +35,10 @@ class Flushable(Protocol):
         """Ends them."""
         ...
 
+    def abort(self) -> None:
+        """Drops the connection."""
+        ...
+
 
 class Hub:
     """Owned by the event loop's thread. The Shared of calls."""

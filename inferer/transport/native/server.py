@@ -72,6 +72,9 @@ class NativeServer:
         await self._hub.emptied(end_s)
         for connection in tuple(self._hub.connections):
             connection.cancel()
+        await self._hub.emptied(self._hub.now_s() + min(grace_s, bounds.LINGER_S))
+        for connection in tuple(self._hub.connections):
+            connection.abort()
         await asyncio.sleep(0)
         self._sweeping.cancel()
         with suppress(asyncio.CancelledError):
