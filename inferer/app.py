@@ -66,7 +66,13 @@ class App:
         store = LocalStore(self._settings.store, read_only=True)
         with self._engine() as engine:
             settings = self._settings
-            loader = Loader(store, engine, settings.max_batch_size, settings.max_message_bytes)
+            loader = Loader(
+                store,
+                engine,
+                settings.max_batch_size,
+                settings.max_message_bytes,
+                settings.response_parameters,
+            )
             load = functools.partial(load_lane, loader, LOCAL.tenant, self._limits, self._clock)
             models = Models(load, self._clock)
             watcher = Watcher(

@@ -15,7 +15,7 @@ from typing import NamedTuple, Protocol
 
 from inferer.batcher import Batcher, Cut, Entry, Limits
 from inferer.convert import Inputs
-from inferer.statistics import Timing, VersionStatistics
+from inferer.statistics import Failure, Timing, VersionStatistics
 from twofold import errors
 from twofold.errors import TwofoldError
 from twofold.seams import Clock
@@ -130,6 +130,11 @@ class Lane:
         """Rows that wait."""
         return self._batcher.rows
 
+    @property
+    def queue_requests(self) -> int:
+        """Requests that wait."""
+        return len(self._batcher)
+
     def admit(self, inputs: Inputs, deadline_s: float, done: Done) -> int:
         """Queues a request; its ticket, for `withdraw`. Calls `done` later, never within.
 
@@ -142,8 +147,10 @@ class Lane:
         """
         now_s = self._clock.monotonic_s()
         if deadline_s <= now_s:
+            self.statistics.count_refusal(Failure.DEADLINE)
             raise self._too_late()
         if not self._batcher.has_room(inputs.rows):
+            self.statistics.count_refusal(Failure.QUEUE_FULL)
             raise self._full(inputs.rows)
         waiting = _Waiting(inputs, done)
         ticket = self._batcher.admit(waiting, inputs.rows, now_s, deadline_s)
@@ -175,7 +182,7 @@ class Lane:
         if (entry := self._batcher.withdraw(ticket)) is not None:
             if entry.payload.alarm is not None:
                 entry.payload.alarm.cancel()
-            self._count_unanswered(entry)
+            self._count_unanswered(entry, Failure.CANCELLED)
 
     def _alarm(self, ticket: int, delay_s: float) -> asyncio.TimerHandle | None:
         """Tells a request in time that it is late, where the next cut may be far away."""
@@ -268,6 +275,7 @@ class Lane:
             self.statistics.count_queue(queue_ns)
             self._count(entry, is_success=not isinstance(result, Exception))
             if isinstance(result, Exception):
+                self.statistics.failures[Failure.INTERNAL] += 1
                 _log.error("batch failed", extra={"version": self._resource}, exc_info=result)
                 entry.payload.end(errors.Internal())
             else:
@@ -279,13 +287,14 @@ class Lane:
             self._refuse_late(entry)
 
     def _refuse_late(self, entry: Entry[_Waiting]) -> None:
-        self._count_unanswered(entry)
+        self._count_unanswered(entry, Failure.DEADLINE)
         entry.payload.end(self._too_late())
 
-    def _count_unanswered(self, entry: Entry[_Waiting]) -> None:
+    def _count_unanswered(self, entry: Entry[_Waiting], why: Failure) -> None:
         """A request that left the queue without running still counts there."""
         self.statistics.count_queue(int((self._clock.monotonic_s() - entry.arrival_s) * 1e9))
         self._count(entry, is_success=False)
+        self.statistics.failures[why] += 1
 
     def _count(self, entry: Entry[_Waiting], *, is_success: bool) -> None:
         duration_ns = int((self._clock.monotonic_s() - entry.arrival_s) * 1e9)

@@ -70,6 +70,8 @@ class Loader:
     engine: Engine
     max_batch_size: int
     max_message_bytes: int = MESSAGE_BYTES
+    #: Whether the versions' answers have parameters; see told.
+    tells: bool = True
 
     def load(self, tenant: str, model: str, number: int) -> Loaded:
         """The version, verified, replayed and warm. For the loader's thread.
@@ -135,4 +137,4 @@ async def load_lane(
     loaded = await loop.run_in_executor(engine.loader, loader.load, tenant, model, number)
     narrowed = narrow(limits, loaded.signature)
     lane = Lane(loaded.signature.resource, loaded.program, narrowed, engine.slow, clock)
-    return Served(loaded.manifest, loaded.manifest_sha256, loaded.signature, lane)
+    return Served(loaded.manifest, loaded.manifest_sha256, loaded.signature, lane, loader.tells)

@@ -9,6 +9,7 @@ import logging
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
+from inferer import told
 from inferer.convert import Inputs, Signature, SoleInput, decode_inputs
 from inferer.lane import Lane
 from inferer.reference import Reference
@@ -52,13 +53,15 @@ class Served:
     manifest_sha256: str
     signature: Signature
     lane: Lane
+    #: Whether its answers have parameters; see told.
+    tells: bool = True
     encoder: AnswerEncoder = field(init=False, repr=False)
     #: Decodes most requests; None where the signature has another form.
     sole: SoleInput | None = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         """Makes what every answer has in common."""
-        constants = {"twofold_job": self.manifest.lineage.job}
+        constants = told.constants(self.manifest, self.manifest_sha256) if self.tells else {}
         encoder = AnswerEncoder(self.model, self.number, constants, self.signature)
         object.__setattr__(self, "encoder", encoder)
         spec = self.signature.sole
@@ -161,6 +164,13 @@ class Models:
         """Every loaded version; safe while another thread reads the metrics."""
         for model in list(self._models.values()):
             yield from list(model.loaded.values())
+
+    def defaults(self) -> dict[str, int]:
+        """By model the version that serves whoever names none; safe for another thread, too."""
+        models = list(self._models.items())
+        return {
+            name: model.channels[DEFAULT] for name, model in models if DEFAULT in model.channels
+        }
 
     def versions(self, name: str) -> list[int]:
         """The loaded versions of a model, ascending."""
@@ -298,6 +308,7 @@ class Models:
         except Refused as error:
             # A new one: the traceback of the old one holds the files and the network.
             model.bad[number] = Refused(error.reason, error.manifest_sha256)
+            self.load_statistics.refusals += 1
             _log.error("version refused", extra=extra | {"reason": error.reason}, exc_info=error)
         except TwofoldError as error:
             self._hold(model, number)

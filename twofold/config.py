@@ -197,6 +197,9 @@ class InfererSettings(CommonSettings):
         "cpu", description="where networks are served; small ones are fastest on the CPU"
     )
     infer_threads: int = Field(1, ge=1, le=256, description="CPU threads of one forward pass")
+    response_parameters: bool = Field(
+        default=True, description="whether answers name version, digest, job, times, batch size"
+    )
 
 
 Settings = TypeVar("Settings", bound=CommonSettings)
