@@ -52,10 +52,11 @@ $(PB6): $(INSTALLED)
 	@touch $@
 
 test: install ## Runs the tests with branch coverage, then a fixed share of the chaos seeds.
-	$(BIN)/pytest -n 2 --dist loadfile -rs -m 'not gpu' --cov --cov-report=term:skip-covered --cov-fail-under=90
+	$(BIN)/pytest -n 2 --dist loadfile -rs -m 'not gpu and not long' --cov --cov-report=term:skip-covered --cov-fail-under=90
 	$(BIN)/python -m tests.chaos.share
 
-long: install ## Breaks things for 45 minutes with new seeds; extends docs/reliability-ledger.md.
+long: install ## Runs the tests marked "long", then breaks things for 45 minutes with new seeds; extends docs/reliability-ledger.md.
+	$(BIN)/pytest -rs -m long
 	$(BIN)/python -m tests.chaos.long
 
 check: install ## Format, lint, types, imports, protos.

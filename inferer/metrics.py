@@ -118,7 +118,8 @@ class InfererCollector(Collector):
     def _versions(self, loaded: Iterable[Served]) -> Iterator[Metric]:
         info = InfoMetricFamily("twofold_inferer_version", "What is loaded", labels=_LABELS)
         for served in loaded:
-            origin = {"manifest_sha256": served.manifest_sha256, "job": served.manifest.lineage.job}
+            job = served.manifest.lineage.job  # not "job": that one is Prometheus's own
+            origin = {"manifest_sha256": served.manifest_sha256, "training_job": job}
             info.add_metric(_labels(served), origin)
         current = GaugeMetricFamily(
             "twofold_inferer_current_version", "The version served by default", labels=("model",)
