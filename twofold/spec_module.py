@@ -43,10 +43,10 @@ def is_module(network: spec_pb2.NetworkSpec) -> bool:
 
 def complete_network(network: spec_pb2.NetworkSpec) -> None:
     """Fills the family in; raises InvalidField for what a module has not, or lacks."""
-    catalogue_options.refuse_all(network)
     if network.family not in (spec_pb2.FAMILY_UNSPECIFIED, _MODULE):
         name = spec_pb2.Family.Name(network.family).removeprefix("FAMILY_").lower()
         raise InvalidField.of("network.family", name, "module, or nothing, for a module")
+    catalogue_options.refuse_all(network)
     if not network.HasField("graph"):
         allowed = "a graph; twofold train SPEC --module FILE.py:CLASS makes one of a torch module"
         raise InvalidField.of("network.graph", "unset", allowed)
@@ -154,6 +154,7 @@ def complete_head(spec: spec_pb2.TrainingSpec, label_count: int, target_count: i
         allowed = " or ".join(_HEAD_WORDS[head] for head in permitted)
         raise InvalidField.of("network.head", name, f"{allowed} for this loss and these outputs")
     graph.head = network.head
+    graph.ClearField("head_threshold")  # no head that a module may have has one
 
 
 def _check_width(spec: spec_pb2.TrainingSpec, label_count: int, target_count: int) -> None:

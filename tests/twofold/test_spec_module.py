@@ -38,6 +38,18 @@ def test_loss_and_head_follow_from_the_outputs_and_the_target(
     assert completed(done) == done
 
 
+def test_what_another_head_had_is_left_out() -> None:
+    """Else the completed graph could neither be loaded nor completed again."""
+    spec = asked(1)
+    spec.network.graph.head = graph_pb2.HEAD_THRESHOLD
+    spec.network.graph.head_threshold = 5.0
+
+    done = completed(spec)
+
+    bounds.check(done.network.graph)
+    assert completed(done) == done
+
+
 def test_outputs_may_be_served_as_they_are() -> None:
     spec = asked(2)
     spec.network.head = graph_pb2.HEAD_RAW
@@ -78,6 +90,9 @@ def test_what_belongs_to_families_is_refused() -> None:
     assert refusal(spec).fields["field"] == "network.activation"
     spec = asked(2)
     spec.network.family = spec_pb2.FAMILY_MLP
+    assert refusal(spec).fields["field"] == "network.family"
+    # The family is told, not what belongs to it.
+    spec.network.hidden[:] = [8]
     assert refusal(spec).fields["field"] == "network.family"
     spec = asked(2)
     spec.data.standardize = True

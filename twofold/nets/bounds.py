@@ -4,6 +4,7 @@ Every graph is checked whole before it is used, wherever it came from: `check` i
 `twofold.nets.net` itself. Whether operands fit each other, `twofold.nets.meta` checks.
 """
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 
@@ -147,6 +148,9 @@ def _check_inputs(graph: graph_pb2.Graph) -> None:
         if list(spec.shape[:1]) != [BATCH]:
             raise InvalidField.of(f"{where}.shape", list(spec.shape), "-1 as dimension 0")
         _check_dimensions(f"{where}.shape", spec.shape[1:])
+        if math.prod(spec.shape[1:]) > tables.MAX_ROW_ELEMENTS:
+            allowed = f"at most {tables.MAX_ROW_ELEMENTS} elements per row"
+            raise InvalidField.of(f"{where}.shape", list(spec.shape), allowed)
     check_unique("graph.inputs", [spec.name for spec in graph.inputs])
 
 

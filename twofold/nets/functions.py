@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from twofold.nets import arithmetic, tables
+from twofold.nets import arithmetic, modules, tables
 from twofold.nets.functions_windows import WINDOW_CALLS
 from twofold.v1 import graph_pb2
 
@@ -94,6 +94,15 @@ def spread(function: Run) -> Run:
     return lambda x, dim, correction, keep: function(x, dim, correction=correction, keepdim=keep)
 
 
+def embedding(x: Tensor, weight: Tensor, padding: int | None) -> Tensor:
+    """functional.embedding, which on a GPU takes an index out of range as modules.Embedding."""
+
+    def look_up(index: Tensor) -> Tensor:
+        return functional.embedding(index, weight, padding)
+
+    return modules.known_rows(look_up, x, weight.size(0)) if x.is_cuda else look_up(x)
+
+
 _UNARY = (
     "neg abs exp expm1 log log2 log10 log1p rsqrt square reciprocal sin cos tan asin acos atan "
     "sinh cosh tanh erf sign trunc logical_not bitwise_not isnan isinf isfinite sigmoid relu "
@@ -103,7 +112,7 @@ _UNARY = (
 )
 _FUNCTIONAL = (
     "relu6 elu selu celu gelu silu mish softsign softplus leaky_relu prelu softshrink hardshrink "
-    "hardsigmoid hardswish hardtanh logsigmoid tanhshrink threshold glu linear bilinear embedding "
+    "hardsigmoid hardswish hardtanh logsigmoid tanhshrink threshold glu linear bilinear "
     "cosine_similarity pairwise_distance layer_norm group_norm rms_norm local_response_norm "
     "normalize dropout dropout1d dropout2d dropout3d alpha_dropout feature_alpha_dropout"
 )
@@ -137,6 +146,7 @@ OF_TENSORS: Mapping[graph_pb2.Function, Run] = {
 }
 
 _ALGEBRA: Mapping[graph_pb2.Function, Run] = {
+    graph_pb2.FUNCTION_EMBEDDING: embedding,
     graph_pb2.FUNCTION_ADDMM: lambda x, left, right, beta, alpha: torch.addmm(
         x, left, right, beta=beta, alpha=alpha
     ),

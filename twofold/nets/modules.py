@@ -1,4 +1,4 @@
-"""The torch class of every permitted module, and the two modules that torch does not have."""
+"""The torch class of every permitted module, and the modules that torch does not have so."""
 # pyright: reportUnknownMemberType=false
 
 import warnings
@@ -62,11 +62,46 @@ class Embedding(nn.Embedding):
         return super().forward(input)
 
 
+class EmbeddingBag(nn.EmbeddingBag):
+    """torch's own, but its bags begin in order and within the input: a CPU raises otherwise.
+
+    torch itself adds up what it finds before the table, or answers what was left in the memory of
+    its result.
+    """
+
+    def forward(
+        self,
+        input: Tensor,  # noqa: A002 - torch's name
+        offsets: Tensor | None = None,
+        per_sample_weights: Tensor | None = None,
+    ) -> Tensor:
+        """Sums, means or maxima of rows of the table."""
+        if offsets is not None:
+            offsets = in_order(offsets, input.size(0))
+        return super().forward(input, offsets, per_sample_weights)
+
+
+def in_order(offsets: Tensor, count: int) -> Tensor:
+    """Where bags begin among `count` entries; IndexError on a CPU where they overlap or cannot.
+
+    Elsewhere, where looking would wait for the device, they are moved to where they can.
+    """
+    is_looked_at = offsets.is_meta or torch.compiler.is_exporting()
+    if is_looked_at or offsets.dim() != 1:  # torch refuses other forms
+        return offsets
+    found = offsets.clamp(0, count).cummax(0).values
+    can_look = offsets.is_cpu and not torch.compiler.is_compiling()
+    if can_look and not torch.equal(found, offsets):
+        raise IndexError(f"offsets of bags that do not rise from 0 to at most {count}")
+    return found
+
+
 def known_rows(look_up: Callable[[Tensor], Tensor], index: Tensor, count: int) -> Tensor:
-    """Rows that `look_up` has for indices below `count`, NaN for all others."""
+    """Rows that `look_up` has for indices below `count`; all others NaN, or -1 of whole numbers."""
     is_known = (index >= 0) & (index < count)
     rows = look_up(torch.where(is_known, index, 0))
-    return torch.where(is_known.unsqueeze(-1), rows, torch.nan)
+    unknown = torch.nan if rows.is_floating_point() else -1
+    return torch.where(is_known.unsqueeze(-1), rows, unknown)
 
 
 def _encoder(**given: Any) -> nn.TransformerEncoder:  # noqa: ANN401 - torch's arguments
@@ -127,6 +162,7 @@ CLASSES: Mapping[graph_pb2.ModuleKind, type[nn.Module]] = {
 #: What makes a module where it is not the class itself.
 _MAKERS: Mapping[graph_pb2.ModuleKind, Callable[..., nn.Module]] = {
     graph_pb2.MODULE_KIND_EMBEDDING: Embedding,
+    graph_pb2.MODULE_KIND_EMBEDDING_BAG: EmbeddingBag,
     graph_pb2.MODULE_KIND_TRANSFORMER_ENCODER: _encoder,
     graph_pb2.MODULE_KIND_TRANSFORMER_DECODER: _decoder,
     graph_pb2.MODULE_KIND_TRANSFORMER: _transformer,

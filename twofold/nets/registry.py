@@ -98,7 +98,7 @@ def parse(files: Mapping[str, bytes]) -> Net:
 
 
 def _from_folder(folder: Path) -> tuple[model_pb2.Manifest, dict[str, bytes]]:
-    if not folder.is_dir():
+    if not (folder / artifact.MANIFEST).is_file():
         allowed = "a folder that `twofold models pull` wrote, or MODEL[@VERSION|@ALIAS]"
         raise InvalidField.of("what", str(folder), allowed)
     return _read(folder)

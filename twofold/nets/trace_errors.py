@@ -3,6 +3,7 @@
 import importlib.util
 import inspect
 import linecache
+import os
 import sys
 import sysconfig
 import traceback
@@ -101,7 +102,7 @@ def is_foreign(file: str) -> bool:
     """Whether a file is ours, torch's or Python's own."""
     if file.startswith((*_FOREIGN, "<")):
         return True
-    return file.startswith(_STANDARD) and "site-packages" not in file
+    return file.startswith(_STANDARD + os.sep) and "site-packages" not in file
 
 
 def _torch_folder() -> str:
@@ -112,4 +113,4 @@ def _torch_folder() -> str:
 #: Where tracing begins: frames outside it are the caller's.
 _ENTRIES = {str(Path(__file__).with_name(name)) for name in ("tracing.py", "packing.py")}
 _STANDARD = sysconfig.get_paths()["stdlib"]
-_FOREIGN = (_PACKAGE, _torch_folder())
+_FOREIGN = (_PACKAGE + os.sep, _torch_folder() + os.sep)

@@ -49,11 +49,14 @@ def full(at: Emitter, size: Any, fill_value: Any, **named: Any) -> Any:
 def arange(at: Emitter, *args: Any, **named: Any) -> Any:
     """torch.arange(end), (start, end) or (start, end, step)."""
     kind = _settled(named)
-    given = list(args)
-    start = named.pop("start", given.pop(0) if len(given) > 1 else 0)
-    end = named.pop("end", given.pop(0) if given else None)
-    step = named.pop("step", given.pop(0) if given else 1)
-    return at.emit(of("arange"), start, end, step, kind)
+    is_end = len(args) == 1 and "end" not in named
+    given = {
+        **dict(zip(("end",) if is_end else ("start", "end", "step"), args, strict=False)),
+        **named,
+    }
+    return at.emit(
+        of("arange"), given.get("start", 0), given.get("end"), given.get("step", 1), kind
+    )
 
 
 def linspace(at: Emitter, start: Any, end: Any, steps: Any, **named: Any) -> Any:

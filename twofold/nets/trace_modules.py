@@ -18,6 +18,7 @@ from twofold.v1 import graph_pb2
 _KINDS: Mapping[type, graph_pb2.ModuleKind] = {
     **{of: kind for kind, of in modules.CLASSES.items()},
     modules.Embedding: graph_pb2.MODULE_KIND_EMBEDDING,
+    modules.EmbeddingBag: graph_pb2.MODULE_KIND_EMBEDDING_BAG,
 }
 #: What a class derived from a permitted one may define and still be that class.
 _HARMLESS_NAMES = (

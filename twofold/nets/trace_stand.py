@@ -20,6 +20,7 @@ from twofold.nets.trace_errors import Line, refused, unsupported
 Pair = tuple[Any, Any]
 
 _NUMBER = "a graph runs for every size of a batch; calculate with it, or use a size that is fixed"
+_WHOLE = "leave int() out: a size is whole, and stays whole with // in place of / and int()"
 _BRANCH = (
     "use torch.where to pick between two tensors, or multiply by a mask; both ways are computed"
 )
@@ -179,15 +180,15 @@ class Stand(fx.Proxy):
         raise self._no_number()
 
     def __int__(self) -> int:
-        raise self._no_number()
+        raise self._no_number(_WHOLE)
 
     def __float__(self) -> float:
         raise self._no_number()
 
-    def _no_number(self) -> Exception:
+    def _no_number(self, way_out: str = _NUMBER) -> Exception:
         if self.is_tensor:
             return refused("a value of a tensor is needed as a plain number", _BRANCH)
-        return refused("a size of the batch is needed as a plain number", _NUMBER)
+        return refused("a size of the batch is needed as a plain number", way_out)
 
     def __setitem__(self, index: object, value: object) -> None:
         del index, value

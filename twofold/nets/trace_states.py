@@ -77,7 +77,10 @@ class States:
             for name, value in vars(module).items():
                 if value is tensor:
                     return f"{path}.{name}" if path else name
-        return f"constant_{len(self._constants)}"
+        taken = {path for each in self._held.values() for path in each.paths}
+        taken.update(self._constants, (path for path, _ in self._root.named_modules()))
+        names = (f"constant_{number}" for number in itertools.count())
+        return next(name for name in names if name not in taken)
 
 
 def _apart(held: Iterator[Held] | Mapping[int, Held] | object) -> Iterator[Held]:

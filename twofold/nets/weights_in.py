@@ -12,7 +12,11 @@ from torch import Tensor, nn
 from twofold.errors import InvalidField, shorten
 
 _FIELD = "weights"
-_FILE = "a safetensors file, such as safetensors.torch.save_file(module.state_dict(), ...) writes"
+_FILE = (
+    "a safetensors file, such as safetensors.torch.save_file(module.state_dict(), ...) writes; "
+    "what torch.save writes is never read"
+)
+_THERE = "a safetensors file that exists"
 
 
 def load_into(module: object, path: Path) -> None:
@@ -34,9 +38,12 @@ def load_into(module: object, path: Path) -> None:
     _require_all(wanted, found, tied)
     _require_same(wanted, found)
     given = {**found, **{key: found[source] for key, source in tied.items()}}
+    before = {key: tensor.clone() for key, tensor in wanted.items()}
     try:
-        module.load_state_dict(given)
+        module.load_state_dict(given, strict=False)  # the keys were compared; no file has others
     except RuntimeError as error:  # a module may have ways of its own to load
+        for key, tensor in wanted.items():
+            tensor.copy_(before[key])
         raise InvalidField(f"{_FIELD}: {shorten(str(error))}", field=_FIELD) from error
 
 
@@ -46,6 +53,8 @@ def _is_tensor(value: object) -> bool:
 
 
 def _read(path: Path) -> dict[str, Tensor]:
+    if not path.is_file():
+        raise InvalidField.of(_FIELD, path.name, _THERE)
     try:
         return safetensors.torch.load_file(path)
     except (OSError, SafetensorError) as error:

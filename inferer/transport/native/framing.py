@@ -15,6 +15,7 @@ from urllib.parse import quote
 
 from google.rpc import code_pb2
 
+from inferer.transport.native import bounds
 from twofold.errors import Internal, TwofoldError
 from twofold.rpc import DETAILS_KEY, to_status
 
@@ -33,6 +34,7 @@ ANSWER = ((b":status", b"200"), _CONTENT_TYPE)
 ANSWERED = (OK,)
 #: Of the wire, not of the caller: applications do not see them.
 _HIDDEN = frozenset({b"te", b"content-type", b"grpc-timeout", b"grpc-encoding"})
+_GRPC = re.compile(rb"application/grpc([+;].*)?", re.IGNORECASE)
 _UNITS_S = {"H": 3600.0, "M": 60.0, "S": 1.0, "m": 1e-3, "u": 1e-6, "n": 1e-9}
 _TIMEOUT = re.compile(r"([0-9]{1,8})([HMSmun])")
 #: Printable ASCII without the percent sign stands for itself in grpc-message.
@@ -63,11 +65,12 @@ class Head(NamedTuple):
 
 def parse_head(headers: Headers) -> Head:
     """The head of a call; raises Refused where it is none, or asks for what is not offered."""
+    _check_metadata(headers)
     found = dict(headers)
     if found.get(b":method") != b"POST":
         raise Refused("INTERNAL", "gRPC calls are POST requests", 405)
-    if not found.get(b"content-type", b"").startswith(_CONTENT_TYPE[1]):
-        raise Refused("INTERNAL", "the content-type must begin with application/grpc", 415)
+    if not _GRPC.fullmatch(found.get(b"content-type", b"")):
+        raise Refused("INTERNAL", "the content-type must be application/grpc", 415)
     encoding = found.get(b"grpc-encoding", b"identity").decode("latin-1")
     if encoding not in ENCODINGS:
         raise Refused(
@@ -80,6 +83,13 @@ def parse_head(headers: Headers) -> Head:
         timeout_s=_timeout_s(found.get(b"grpc-timeout")),
         encoding=encoding,
     )
+
+
+def _check_metadata(headers: Headers) -> None:
+    size = sum(len(name) + len(value) + 32 for name, value in headers)
+    if size > bounds.METADATA_BYTES:
+        text = f"the call's metadata takes {size} bytes; allowed: {bounds.METADATA_BYTES}"
+        raise Refused("RESOURCE_EXHAUSTED", text)
 
 
 def _metadata(headers: Headers) -> Iterator[tuple[str, str | bytes]]:

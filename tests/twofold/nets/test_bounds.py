@@ -118,6 +118,7 @@ CHANGES: dict[str, tuple[Change, str]] = {
     "fixed batch": (_set("inputs.0.shape", [4, 2]), "graph.inputs[0].shape"),
     "negative width": (_set("inputs.0.shape", [-1, -2]), "graph.inputs[0].shape"),
     "huge width": (_set("inputs.0.shape", [-1, 1 << 62]), "graph.inputs[0].shape"),
+    "huge row": (_set("inputs.0.shape", [-1, 4096, 4097]), "graph.inputs[0].shape"),
     "deep input": (_set("inputs.0.shape", [-1] + [1] * 20), "graph.inputs[0].shape"),
     "same input twice": (_set("inputs.1.name", "x"), "graph.inputs"),
     "odd input name": (_set("inputs.0.name", "../x"), "graph.inputs[0].name"),

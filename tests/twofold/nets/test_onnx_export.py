@@ -17,7 +17,7 @@ from tests.twofold import arrays
 from tests.twofold.nets import families
 from tests.twofold.nets.test_registry import served
 from twofold import errors
-from twofold.nets import catalogue, onnx_export
+from twofold.nets import catalogue, modules, onnx_export
 from twofold.nets.net import Net, init
 from twofold.tensors import Array
 from twofold.v1 import model_pb2, spec_pb2
@@ -200,6 +200,28 @@ def test_nothing_is_overwritten(tmp_path: Path) -> None:
         export(artifacts.constant(3), tmp_path / "m.onnx")
 
     assert (tmp_path / "m.onnx").read_text() == "mine"
+
+
+class Bags(torch.nn.Module):
+    """Each row is one bag."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.bag = modules.EmbeddingBag(6, 2, mode="sum")
+
+    def forward(self, *inputs: torch.Tensor) -> torch.Tensor:
+        (index,) = inputs
+        starts = torch.arange(0, index.numel(), index.size(1))
+        return self.bag(index.reshape(-1), starts)
+
+
+def test_bags_are_exported_as_torch_has_them() -> None:
+    """What looks at their beginnings is nothing that ONNX has."""
+    index = np.array([[0, 1, 2], [3, 4, 5]])
+
+    model = onnx_export.to_proto(Bags(), [index], ["x"], ["y"])
+
+    assert {node.op_type for node in model.graph.node} >= {"Gather", "Loop"}
 
 
 class Odd(torch.nn.Module):

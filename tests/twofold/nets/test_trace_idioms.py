@@ -158,6 +158,7 @@ IDIOMS: dict[str, Callable[..., Any]] = {
     "meshgrid": lambda _, x: (
         x + sum(torch.meshgrid(torch.arange(3), torch.arange(4), indexing="ij"))
     ),
+    "arange by keyword": lambda _, x: x * torch.arange(1, end=5) + torch.arange(0, step=2, end=8),
     "linspace and eye": lambda _, x: x @ torch.eye(4) + torch.linspace(0, 1, steps=4),
     "full": lambda _, x: x + torch.full((4,), 2) * torch.full_like(x, 0.5),
     "triangles": lambda _, x: x.tril() + torch.triu(torch.ones(3, 4), diagonal=1),

@@ -69,6 +69,31 @@ def test_a_loss_computes_what_it_did(loss: Any, target: Tensor, shape: list[int]
     torch.testing.assert_close(ours, theirs)
 
 
+def contrastive(output: Tensor, target: Tensor) -> Tensor:
+    """Every row is compared with all others."""
+    alike = output @ functional.normalize(target, dim=1).T
+    return functional.cross_entropy(alike, torch.arange(len(output)))
+
+
+def test_a_mean_may_compare_all_rows_with_each_other() -> None:
+    traced = trace_loss(contrastive, OUTPUT, torch.randn(4, 3))
+    output, target = torch.randn(6, 3), torch.randn(6, 3)
+
+    found = load(traced.graph, traced.state)(output, target)
+
+    torch.testing.assert_close(found, contrastive(output, target))
+
+
+def test_several_outputs_are_for_functions_with_code_of_their_own() -> None:
+    def error(first: Tensor, second: Tensor, target: Tensor, scale: float = 1.0) -> Tensor:
+        return ((first + second - target) * scale).square().mean()
+
+    outputs = [OUTPUT, OUTPUT]
+    assert len(trace_loss(error, outputs, OUTPUT).graph.inputs) == 3
+    with pytest.raises(InvalidModule, match="a loss of 2 outputs is a partial; write a function"):
+        trace_loss(functools.partial(error, scale=2.0), outputs, OUTPUT)
+
+
 @pytest.mark.parametrize(
     ("loss", "message"),
     [
@@ -76,6 +101,12 @@ def test_a_loss_computes_what_it_did(loss: Any, target: Tensor, shape: list[int]
         (lambda output, target: (output.mean(), target.mean()), r"the loss answers \[\], \[\]"),
         (lambda output, target: (output - target).mean(0), r"output as FP32\[3\] for any batch"),
         (lambda output, target: output if (target > 0).any() else target, "depends on the data"),
+        (lambda output: output, "the loss has arguments output; let it take output, target, in"),
+        (
+            lambda output, target, extra: output + target + extra,
+            "arguments output, target, extra; let it take output, target, in this order; others n",
+        ),
+        (5, "the loss is int; give a function or a torch.nn.Module"),
     ],
 )
 def test_what_is_no_loss_is_told(loss: Any, message: str) -> None:

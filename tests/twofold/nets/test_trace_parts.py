@@ -131,6 +131,25 @@ def test_a_size_that_only_small_batches_change_is_still_a_node() -> None:
         torch.testing.assert_close(net(x), Few()(x))
 
 
+class Constants(nn.Module):
+    """Names that a constant of a trace would have."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.constant_0 = nn.Parameter(torch.ones(3))
+        self.constant_1 = nn.Linear(3, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        shifted = self.constant_1(x * self.constant_0) + torch.tensor([1.0, 2.0, 3.0])
+        return shifted * torch.tensor([3.0, 2.0, 1.0])
+
+
+def test_constants_keep_apart_from_names_of_the_module() -> None:
+    module, x = Constants(), torch.randn(5, 3)
+
+    check_alike(module, behind(module, x), x)
+
+
 class Unread(nn.Module):
     """Draws and counts what nothing reads, before what is read."""
 

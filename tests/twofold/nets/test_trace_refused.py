@@ -6,6 +6,7 @@ import dataclasses
 import inspect
 import random
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,8 +15,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - as everyone writes it
 
+import twofold
 from twofold.errors import InvalidField
 from twofold.nets import InvalidModule, trace
+from twofold.nets.trace_errors import is_foreign
 
 
 class Does(nn.Module):
@@ -95,6 +98,11 @@ REFUSED: dict[str, tuple[Callable[..., Any], str, str]] = {
         lambda _, x: [x for _ in range(len(x))],
         "size of the batch is needed",
         "every size of a batch",
+    ),
+    "int of the batch": (
+        lambda _, x: x.view(int(x.shape[0]), -1),
+        "size of the batch is needed",
+        "leave int() out: a size is whole",
     ),
     "a branch on the batch": (
         lambda _, x: x if x.shape[0] > 1 else -x,
@@ -223,11 +231,17 @@ class Loose(nn.Module):
         return xs[0]
 
 
+class Placed(nn.Module):
+    def forward(self, x: Tensor, /) -> Tensor:
+        return x
+
+
 @pytest.mark.parametrize(
     ("module", "example", "message"),
     [
         (nn.Linear(4, 2), torch.rand(2, 4), r"Linear alone is traced; wrap it: torch.nn.Seq"),
         (Loose(), torch.rand(2, 4), r"forward\(\) has \*xs.*; name its arguments"),
+        (Placed(), torch.rand(2, 4), r"forward\(\) takes x by its place alone; leave out the /"),
         (Does(_loop), torch.tensor(1.0), r"the example of x is \(\); give a tensor of a few rows"),
         (Does(_loop), [1.0], "the example of x is float"),
         (Does(_loop), torch.rand(2, 4).half(), "x is float16, .* call .float()"),
@@ -240,6 +254,25 @@ class Loose(nn.Module):
 def test_what_is_no_module_or_no_example_is_told(module: Any, example: Any, message: str) -> None:
     with pytest.raises(InvalidModule, match=message):
         trace(module, example)
+
+
+class Two(nn.Module):
+    def forward(self, x: Tensor, y: Tensor) -> Tensor:
+        return x + y
+
+
+@pytest.mark.parametrize(("name", "told"), [("y", "every name once"), ("an x", "letters, digits")])
+def test_names_that_inputs_cannot_have_are_told(name: str, told: str) -> None:
+    with pytest.raises(InvalidModule, match=f"names is {name}; allowed: {told}"):
+        trace(Two(), (torch.rand(2, 4), torch.rand(2, 4)), names={"x": name})
+
+
+def test_packages_whose_names_begin_like_ours_are_the_users() -> None:
+    ours, torchs = Path(twofold.__file__).parent, Path(torch.__file__).parent
+
+    for folder in (ours, torchs):
+        assert is_foreign(str(folder / "a.py"))
+        assert not is_foreign(f"{folder}_extra/a.py")
 
 
 def test_extra_state_of_a_module_is_refused() -> None:

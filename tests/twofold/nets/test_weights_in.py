@@ -126,7 +126,45 @@ def test_a_file_that_is_none_is_refused(tmp_path: Path) -> None:
     path.write_bytes(b"PK\x03\x04" * 20)
 
     assert "weights is w.pt; allowed: a safetensors file" in refusal(Small(), path)
-    assert "weights is absent; allowed: a safetensors" in refusal(Small(), tmp_path / "absent")
+    assert refusal(Small(), path).endswith("what torch.save writes is never read")
+    missing = refusal(Small(), tmp_path / "absent")
+    assert missing == "weights is absent; allowed: a safetensors file that exists"
+
+
+class Extra(nn.Module):
+    """What is no tensor stands in no file of tensors."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Linear(2, 3)
+
+    def get_extra_state(self) -> dict[str, int]:
+        return {"steps": 3}
+
+    def set_extra_state(self, state: object) -> None:
+        raise AssertionError(state)
+
+
+def test_extra_state_is_left_as_it_is(tmp_path: Path) -> None:
+    module = Extra()
+    given = drawn(module.first)
+
+    load_into(module, saved({f"first.{key}": value for key, value in given.items()}, tmp_path))
+
+    torch.testing.assert_close(module.first.weight, given["weight"], rtol=0, atol=0)
+
+
+def test_a_module_that_refuses_stays_as_it_was(tmp_path: Path) -> None:
+    def refuse(module: nn.Module, keys: object) -> None:
+        raise RuntimeError(f"{type(module).__name__} of {keys}: no")
+
+    module = Small()
+    module.register_load_state_dict_post_hook(refuse)
+    before = {key: value.clone() for key, value in module.state_dict().items()}
+
+    assert refusal(module, saved(drawn(module), tmp_path)).startswith("weights: Small of ")
+    for key, value in module.state_dict().items():
+        assert torch.equal(value, before[key])
 
 
 def test_only_torch_modules_take_weights(tmp_path: Path) -> None:
