@@ -7,21 +7,27 @@ import importlib.util
 import logging
 import signal
 import sys
+import tomllib
 from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 
 from inferer.batcher import Limits
 from inferer.engine import Engine
 from inferer.health import Health
-from inferer.loading import Loader, load_lane
+from inferer.loading import Loader, load_lane, measure
+from inferer.memory import Memory
 from inferer.metrics import MetricsPage
 from inferer.models import Models
+from inferer.policies import Policies
 from inferer.reflection import Reflection
 from inferer.service import InferenceService
 from inferer.transport import Server, native
 from inferer.transport.grpcio import GrpcioServer
 from inferer.transport.tls import tls_of
 from inferer.watcher import StoreReader, Watcher
+from twofold import private_folder
 from twofold.config import InfererSettings, UnusableSettings
+from twofold.errors import InvalidField
 from twofold.principal import LOCAL
 from twofold.queue import follow_versions
 from twofold.seams import Clock, SystemClock
@@ -74,7 +80,8 @@ class App:
                 settings.response_parameters,
             )
             load = functools.partial(load_lane, loader, LOCAL.tenant, self._limits, self._clock)
-            models = Models(load, self._clock)
+            policies, memory = _read_policies(settings.models_file), self._memory(loader)
+            models = Models(load, self._clock, policies=policies, memory=memory)
             watcher = Watcher(
                 StoreReader(store, LOCAL.tenant),
                 models,
@@ -89,10 +96,21 @@ class App:
     def _engine(self) -> Engine:
         device = self._settings.infer_device
         try:
-            return Engine(threads=self._settings.infer_threads, device=device)
+            return Engine(
+                threads=self._settings.infer_threads,
+                device=device,
+                cache=_cache(),
+                is_compiling=self._settings.infer_compile,
+            )
         except ValueError as error:
             text = f"TWOFOLD_INFER_DEVICE is {device!r}, but {error}; use cpu"
             raise UnusableSettings(text) from error
+
+    def _memory(self, loader: Loader) -> Memory | None:
+        budget_bytes = self._settings.memory_budget_bytes
+        if not budget_bytes:
+            return None
+        return Memory(budget_bytes, functools.partial(measure, loader, LOCAL.tenant))
 
     def _events(self) -> Callable[[], AsyncIterator[None]] | None:
         url = self._settings.redis_url
@@ -153,6 +171,28 @@ class App:
         await self._clock.sleep(notice_s)
         self.health.close()
         await server.stop(drain_s - notice_s)
+
+
+def _read_policies(path: Path | None) -> Policies:
+    """What TWOFOLD_MODEL_CONFIG says of versions; raises UnusableSettings."""
+    if path is None:
+        return Policies()
+    try:
+        return Policies.parse(tomllib.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError) as error:  # ValueError: no TOML, or no UTF-8
+        text = f"TWOFOLD_MODEL_CONFIG is {str(path)!r}, which cannot be read as TOML: {error}"
+        raise UnusableSettings(text) from error
+    except InvalidField as error:
+        raise UnusableSettings(f"TWOFOLD_MODEL_CONFIG: {error.message}") from error
+
+
+def _cache() -> Path | None:
+    """This user's cache; none for a user who has no home, as in a container."""
+    try:
+        return private_folder.cache_root()
+    except RuntimeError:
+        _log.warning("this user has no home; set TWOFOLD_CACHE to keep what is measured")
+        return None
 
 
 async def serve(settings: InfererSettings) -> None:

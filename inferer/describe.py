@@ -1,7 +1,8 @@
 """What the server and its models say of themselves: metadata, configuration, statistics."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Protocol, runtime_checkable
 
 from inferer.batcher import Limits
 from inferer.models import Served
@@ -85,7 +86,25 @@ def config(served: Served, limits: Limits) -> config_pb2.ModelConfig:
         ),
         model_transaction_policy=config_pb2.ModelTransactionPolicy(decoupled=False),
         response_cache=config_pb2.ModelResponseCache(enable=False),
+        parameters={
+            name: config_pb2.ModelParameter(string_value=value)
+            for name, value in _told(served).items()
+        },
     )
+
+
+@runtime_checkable
+class _Telling(Protocol):
+    """A program that says what runs it."""
+
+    #: For people, by what it is.
+    told: Mapping[str, str]
+
+
+def _told(served: Served) -> Mapping[str, str]:
+    """Which form of the network runs which batch sizes, and why."""
+    program = served.lane._program  # noqa: SLF001 - ours; a lane has no other use of saying it
+    return program.told if isinstance(program, _Telling) else {}
 
 
 def statistics(served: Served) -> inference_pb2.ModelStatistics:

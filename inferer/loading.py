@@ -8,8 +8,10 @@ from typing import Protocol
 
 from inferer.batcher import Limits
 from inferer.convert import MESSAGE_BYTES, Signature, signature_of
+from inferer.holdings import Served
 from inferer.lane import Lane, Program, Turns
-from inferer.models import Refused, Served
+from inferer.memory import Measured, size_of
+from inferer.refusals import Refused
 from twofold import keys
 from twofold.artifact import FILES, GOLDEN
 from twofold.errors import Corrupt, TwofoldError, Unavailable
@@ -73,6 +75,14 @@ class Loader:
     #: Whether the versions' answers have parameters; see told.
     tells: bool = True
 
+    def measure(self, tenant: str, model: str, number: int) -> Measured:
+        """What the version would take in memory, by its manifest. Raises as `load` does."""
+        data, digest = self._manifest(tenant, model, number)
+        try:
+            return Measured(size_of(decode(data)), digest)
+        except TwofoldError as error:
+            raise Refused(error.message, digest) from error
+
     def load(self, tenant: str, model: str, number: int) -> Loaded:
         """The version, verified, replayed and warm. For the loader's thread.
 
@@ -80,10 +90,7 @@ class Loader:
             Refused: it is corrupt or answers wrongly; trying again is useless.
             Unavailable: the store cannot be read now; try again later.
         """
-        data = self.store.read(keys.version_manifest(tenant, model, number), LIMIT_BYTES)
-        if data is None:
-            raise Unavailable(f"models/{model}/versions/{number} has no manifest")
-        digest = sha256_hex(data)
+        data, digest = self._manifest(tenant, model, number)
         try:
             return self._load(tenant, (model, number), data, digest)
         except Unavailable:
@@ -92,6 +99,13 @@ class Loader:
             raise Refused(error.message, digest) from error
         except Exception as error:  # the top of what the loader's thread runs
             raise Refused("it could not be loaded", digest) from error
+
+    def _manifest(self, tenant: str, model: str, number: int) -> tuple[bytes, str]:
+        """Its bytes and their digest."""
+        data = self.store.read(keys.version_manifest(tenant, model, number), LIMIT_BYTES)
+        if data is None:
+            raise Unavailable(f"models/{model}/versions/{number} has no manifest")
+        return data, sha256_hex(data)
 
     def _load(self, tenant: str, version: tuple[str, int], data: bytes, digest: str) -> Loaded:
         manifest = decode(data)
@@ -126,6 +140,13 @@ def narrow(limits: Limits, signature: Signature) -> Limits:
         max_batch_size=min(limits.max_batch_size, signature.max_batch_size),
         max_queue_size=min(limits.max_queue_size, max(rows, signature.max_batch_size)),
     )
+
+
+async def measure(loader: Loader, tenant: str, model: str, number: int) -> Measured:
+    """Measures on the loader's thread."""
+    loop = asyncio.get_running_loop()
+    work = loader.measure
+    return await loop.run_in_executor(loader.engine.loader, work, tenant, model, number)
 
 
 async def load_lane(

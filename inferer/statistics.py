@@ -7,6 +7,7 @@ import bisect
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import NamedTuple
 
 #: Upper bounds of latency buckets in seconds: from a small batch (25 us) to a stuck one (10 s).
 LATENCY_BUCKETS_S = (
@@ -71,8 +72,7 @@ class Histogram:
         return pairs
 
 
-@dataclass(frozen=True, slots=True)
-class Timing:
+class Timing(NamedTuple):
     """Nanoseconds of the parts of one batch."""
 
     input_ns: int
@@ -159,6 +159,11 @@ class LoadStatistics:
         self.failures = 0
         #: Versions that must not serve here: damaged, wrong answers, too large.
         self.refusals = 0
+        #: Versions unloaded to make room for others, and loaded again soon after that.
+        self.evictions = 0
+        self.thrashes = 0
+        #: Times that a version found no room.
+        self.full = 0
         self.duration = Histogram(LOAD_BUCKETS_S)
 
     def count(self, duration_s: float, *, is_success: bool) -> None:

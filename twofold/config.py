@@ -164,6 +164,8 @@ class TrainerSettings(CommonSettings):
 class InfererSettings(CommonSettings):
     """The inferer's settings."""
 
+    model_config = SettingsConfigDict(populate_by_name=True)
+
     infer_address: InferAddress = Field(
         "127.0.0.1:8001", description="HOST:PORT of inference, or unix:PATH"
     )
@@ -180,6 +182,12 @@ class InfererSettings(CommonSettings):
     )
     poll_interval_s: float = Field(
         2.0, ge=0.05, le=3600, description="seconds between looks at the store without Redis"
+    )
+    # Not model_config: pydantic has that name for itself.
+    models_file: Path | None = Field(
+        None,
+        validation_alias="TWOFOLD_MODEL_CONFIG",
+        description="TOML file with what each model is served by; none: the defaults",
     )
     max_batch_size: int = Field(
         1024, ge=1, le=1_000_000, description="most rows of a batch and of a request"
@@ -199,6 +207,12 @@ class InfererSettings(CommonSettings):
     infer_threads: int = Field(1, ge=1, le=256, description="CPU threads of one forward pass")
     response_parameters: bool = Field(
         default=True, description="whether answers name version, digest, job, times, batch size"
+    )
+    memory_budget_bytes: int = Field(
+        0, ge=0, le=1 << 50, description="what all loaded versions together may take; 0: no limit"
+    )
+    infer_compile: bool = Field(
+        default=False, description="whether networks are compiled too, while they serve already"
     )
 
 

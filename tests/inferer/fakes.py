@@ -9,8 +9,8 @@ import numpy as np
 
 from inferer.batcher import Limits
 from inferer.convert import Signature
+from inferer.holdings import Served
 from inferer.lane import Executed, Lane, Turns
-from inferer.models import Served
 from inferer.statistics import Timing
 from twofold.signature import TensorSpec
 from twofold.tensors import Array
@@ -35,6 +35,11 @@ class FakeClock:
     async def sleep(self, delay_s: float) -> None:
         self.now_s += delay_s
         await asyncio.sleep(0)
+
+
+def never(*_: object) -> None:
+    """Stands for what must not be called."""
+    raise AssertionError("called")
 
 
 class FakeProgram:
@@ -92,22 +97,29 @@ def signature(number: int = 1, model: str = "m", max_batch_size: int = 8) -> Sig
     )
 
 
+def manifest_of(model: str, number: int, weights_bytes: int = 0) -> model_pb2.Manifest:
+    """A manifest that lists weights of so many bytes."""
+    return model_pb2.Manifest(
+        model=model,
+        version=number,
+        files=[model_pb2.File(name="weights.safetensors", size_bytes=weights_bytes)],
+        features=model_pb2.FeatureSpec(
+            numeric_columns=["a"], target="y", task=spec_pb2.TASK_REGRESSION
+        ),
+        lineage=model_pb2.Lineage(job="jobs/J", dataset="builtin/xor"),
+    )
+
+
 def served(
     model: str,
     number: int,
     clock: FakeClock,
     program: FakeProgram | None = None,
     thread: Executor | None = None,
+    weights_bytes: int = 0,
 ) -> Served:
     """A loaded version over a fake program."""
-    manifest = model_pb2.Manifest(
-        model=model,
-        version=number,
-        features=model_pb2.FeatureSpec(
-            numeric_columns=["a"], target="y", task=spec_pb2.TASK_REGRESSION
-        ),
-        lineage=model_pb2.Lineage(job="jobs/J", dataset="builtin/xor"),
-    )
+    manifest = manifest_of(model, number, weights_bytes)
     limits = Limits(max_batch_size=8, max_queue_size=16)
     lane = Lane(
         f"models/{model}/versions/{number}",

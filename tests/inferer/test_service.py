@@ -253,6 +253,7 @@ async def test_the_configuration_is_what_load_tools_read(bench: Bench) -> None:
     assert [(o.name, list(o.dims)) for o in config.output] == [("value", [1])]
     assert config.dynamic_batching.max_queue_delay_microseconds == 1000
     assert not config.model_transaction_policy.decoupled
+    assert not config.parameters  # a stand-in's: it does not say what runs it
 
 
 async def test_statistics_count_the_queue_of_every_request(bench: Bench) -> None:
