@@ -1,7 +1,6 @@
 """The whole inferer over real gRPC and a real store."""
 
 import asyncio
-import hashlib
 import itertools
 import urllib.request
 from pathlib import Path
@@ -290,31 +289,6 @@ async def test_the_metrics_page_names_what_is_loaded(
         "twofold_inferer_load_seconds_count 1.0",
     ):
         assert line in page.splitlines()
-
-
-@pytest.mark.parametrize("tells", [True, False])
-async def test_answers_tell_where_they_come_from_unless_that_is_off(
-    store: LocalStore, settings: InfererSettings, *, tells: bool
-) -> None:
-    await put(store, 1)
-    changed = settings.model_copy(update={"response_parameters": tells})
-    async with running(changed) as server:
-        response = await server.infer("m", {"x": X})
-
-    manifest = store.path("local/models/m/1/manifest.json").read_bytes()
-    parameters = {
-        name: parameter.string_param or parameter.int64_param
-        for name, parameter in response.parameters.items()
-    }
-    if not tells:
-        assert parameters == {}
-        return
-    assert parameters.keys() == {
-        *("twofold_version", "twofold_manifest_sha256", "twofold_job"),
-        *("twofold_queue_us", "twofold_compute_us", "twofold_batch_rows"),
-    }
-    assert parameters["twofold_version"] == parameters["twofold_batch_rows"] == 1
-    assert parameters["twofold_manifest_sha256"] == hashlib.sha256(manifest).hexdigest()
 
 
 def read(url: str) -> str:

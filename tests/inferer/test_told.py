@@ -1,7 +1,16 @@
 """What answers tell beside their outputs."""
 
+import hashlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+
 from inferer import told
+from tests.inferer import artifacts
 from tests.inferer.fakes import FakeClock, served
+from tests.inferer.server import running, settings_for
+from twofold.store import LocalStore
 
 
 def test_what_is_constant_names_version_manifest_and_job() -> None:
@@ -28,3 +37,28 @@ def test_all_names_are_ours_and_differ() -> None:
 
     assert not constant.keys() & varying.keys()
     assert all(name.startswith("twofold_") for name in constant.keys() | varying.keys())
+
+
+@pytest.mark.parametrize("tells", [True, False])
+async def test_answers_tell_where_they_come_from_unless_that_is_off(
+    store: LocalStore, tmp_path: Path, *, tells: bool
+) -> None:
+    artifacts.put(store, "m", artifacts.constant(1))
+    settings = settings_for(tmp_path / "store", response_parameters=tells)
+    async with running(settings) as server:
+        response = await server.infer("m", {"x": np.zeros((1, 2), np.float32)})
+
+    manifest = store.path("local/models/m/1/manifest.json").read_bytes()
+    parameters = {
+        name: parameter.string_param or parameter.int64_param
+        for name, parameter in response.parameters.items()
+    }
+    if not tells:
+        assert parameters == {}
+        return
+    assert parameters.keys() == {
+        *("twofold_version", "twofold_manifest_sha256", "twofold_job"),
+        *("twofold_queue_us", "twofold_compute_us", "twofold_batch_rows"),
+    }
+    assert parameters["twofold_version"] == parameters["twofold_batch_rows"] == 1
+    assert parameters["twofold_manifest_sha256"] == hashlib.sha256(manifest).hexdigest()
