@@ -7,18 +7,16 @@ import importlib.util
 import logging
 import signal
 import sys
-import tomllib
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
-from inferer.batcher import Limits
+from inferer import model_config
 from inferer.engine import Engine
 from inferer.health import Health
 from inferer.loading import Loader, load_lane, measure
 from inferer.memory import Memory
 from inferer.metrics import MetricsPage
 from inferer.models import Models
-from inferer.policies import Policies
 from inferer.reflection import Reflection
 from inferer.service import InferenceService
 from inferer.transport import Server, native
@@ -27,7 +25,6 @@ from inferer.transport.tls import tls_of
 from inferer.watcher import StoreReader, Watcher
 from twofold import private_folder
 from twofold.config import InfererSettings, UnusableSettings
-from twofold.errors import InvalidField
 from twofold.principal import LOCAL
 from twofold.queue import follow_versions
 from twofold.seams import Clock, SystemClock
@@ -46,7 +43,10 @@ _log = logging.getLogger(__name__)
 
 
 class App:
-    """One inferer. `run` serves until `stop` is called."""
+    """One inferer. `run` serves until `stop` is called.
+
+    Raises UnusableSettings where the file of the models' settings cannot be used.
+    """
 
     def __init__(self, settings: InfererSettings, clock: Clock | None = None) -> None:
         self._settings = settings
@@ -57,11 +57,7 @@ class App:
         self.listening = asyncio.Event()
         self.address = ""
         self.metrics_address = ""
-        self._limits = Limits(
-            max_batch_size=settings.max_batch_size,
-            max_queue_size=settings.max_queue_size,
-            max_queue_delay_s=settings.max_queue_delay_microseconds / 1e6,
-        )
+        self._config = model_config.read(settings)
 
     def stop(self) -> None:
         """Begins to drain."""
@@ -71,17 +67,12 @@ class App:
         """Serves, then drains; raises OSError where an address cannot be listened on."""
         store = LocalStore(self._settings.store, read_only=True)
         with self._engine() as engine:
-            settings = self._settings
-            loader = Loader(
-                store,
-                engine,
-                settings.max_batch_size,
-                settings.max_message_bytes,
-                settings.response_parameters,
-            )
-            load = functools.partial(load_lane, loader, LOCAL.tenant, self._limits, self._clock)
-            policies, memory = _read_policies(settings.models_file), self._memory(loader)
-            models = Models(load, self._clock, policies=policies, memory=memory)
+            config, message_bytes = self._config, self._settings.max_message_bytes
+            tells = self._settings.response_parameters
+            loader = Loader(store, engine, config.max_batch_size, message_bytes, tells)
+            load = functools.partial(load_lane, loader, LOCAL.tenant, config.limits, self._clock)
+            memory = self._memory(loader)
+            models = Models(load, self._clock, policies=config.policies, memory=memory)
             watcher = Watcher(
                 StoreReader(store, LOCAL.tenant),
                 models,
@@ -124,9 +115,7 @@ class App:
     async def _serve(self, models: Models, watcher: Watcher) -> None:
         tenants = {LOCAL.tenant: models}
         reflection = Reflection() if self._settings.reflection else None
-        service = InferenceService(
-            tenants, watcher.missed, self.health, self._limits, self._clock, reflection
-        )
+        service = InferenceService(tenants, watcher.missed, self.health, reflection)
         server = self._server(service)
         self.address = await server.start(self._settings.infer_address)
         _log.info("listening", extra={"address": self.address, "metrics": self.metrics_address})
@@ -171,19 +160,6 @@ class App:
         await self._clock.sleep(notice_s)
         self.health.close()
         await server.stop(drain_s - notice_s)
-
-
-def _read_policies(path: Path | None) -> Policies:
-    """What TWOFOLD_MODEL_CONFIG says of versions; raises UnusableSettings."""
-    if path is None:
-        return Policies()
-    try:
-        return Policies.parse(tomllib.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError) as error:  # ValueError: no TOML, or no UTF-8
-        text = f"TWOFOLD_MODEL_CONFIG is {str(path)!r}, which cannot be read as TOML: {error}"
-        raise UnusableSettings(text) from error
-    except InvalidField as error:
-        raise UnusableSettings(f"TWOFOLD_MODEL_CONFIG: {error.message}") from error
 
 
 def _cache() -> Path | None:

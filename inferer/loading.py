@@ -1,7 +1,7 @@
 """From the store to a program: read once, verify, load those very bytes, replay, warm up."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from typing import Protocol
@@ -70,6 +70,7 @@ class Loader:
 
     store: Store
     engine: Engine
+    #: Of any model; see `load_lane`.
     max_batch_size: int
     max_message_bytes: int = MESSAGE_BYTES
     #: Whether the versions' answers have parameters; see told.
@@ -134,11 +135,18 @@ class Loader:
 
 def narrow(limits: Limits, signature: Signature) -> Limits:
     """The limits of one version's lane: what waits has a bound in bytes, too."""
+    largest = min(limits.max_batch_size, signature.max_batch_size)
     rows = QUEUE_BYTES // max(row_bytes(signature.inputs.values()), 1)
+    most = max(rows // len(limits.policies), largest)
     return replace(
         limits,
-        max_batch_size=min(limits.max_batch_size, signature.max_batch_size),
-        max_queue_size=min(limits.max_queue_size, max(rows, signature.max_batch_size)),
+        max_batch_size=largest,
+        max_queue_size=min(limits.max_queue_size, most),
+        preferred_batch_size=tuple(size for size in limits.preferred_batch_size if size <= largest),
+        queues=tuple(
+            replace(policy, max_queue_size=min(policy.max_queue_size, most))
+            for policy in limits.queues
+        ),
     )
 
 
@@ -150,12 +158,18 @@ async def measure(loader: Loader, tenant: str, model: str, number: int) -> Measu
 
 
 async def load_lane(
-    loader: Loader, tenant: str, limits: Limits, clock: Clock, model: str, number: int
+    loader: Loader,
+    tenant: str,
+    limits_of: Callable[[str], Limits],
+    clock: Clock,
+    model: str,
+    number: int,
 ) -> Served:
     """Loads on the loader's thread; the lane is made where it will live, on the loop."""
     engine = loader.engine
     loop = asyncio.get_running_loop()
     loaded = await loop.run_in_executor(engine.loader, loader.load, tenant, model, number)
-    narrowed = narrow(limits, loaded.signature)
-    lane = Lane(loaded.signature.resource, loaded.program, narrowed, engine.slow, clock)
-    return Served(loaded.manifest, loaded.manifest_sha256, loaded.signature, lane, loader.tells)
+    limits = narrow(limits_of(model), loaded.signature)
+    signature = replace(loaded.signature, max_batch_size=limits.max_batch_size)
+    lane = Lane(signature.resource, loaded.program, limits, engine.slow, clock)
+    return Served(loaded.manifest, loaded.manifest_sha256, signature, lane, loader.tells)

@@ -164,8 +164,6 @@ class TrainerSettings(CommonSettings):
 class InfererSettings(CommonSettings):
     """The inferer's settings."""
 
-    model_config = SettingsConfigDict(populate_by_name=True)
-
     infer_address: InferAddress = Field(
         "127.0.0.1:8001", description="HOST:PORT of inference, or unix:PATH"
     )
@@ -184,11 +182,6 @@ class InfererSettings(CommonSettings):
         2.0, ge=0.05, le=3600, description="seconds between looks at the store without Redis"
     )
     # Not model_config: pydantic has that name for itself.
-    models_file: Path | None = Field(
-        None,
-        validation_alias="TWOFOLD_MODEL_CONFIG",
-        description="TOML file with what each model is served by; none: the defaults",
-    )
     max_batch_size: int = Field(
         1024, ge=1, le=1_000_000, description="most rows of a batch and of a request"
     )
@@ -197,6 +190,9 @@ class InfererSettings(CommonSettings):
     )
     max_queue_delay_microseconds: int = Field(
         0, ge=0, le=10_000_000, description="how long a request may wait for others"
+    )
+    models_file: str = Field(
+        "", description="TOML file with settings of single models (docs/serving.md); empty: none"
     )
     max_message_bytes: int = Field(
         64 << 20, ge=1024, le=(1 << 31) - 1, description="largest request, in bytes"

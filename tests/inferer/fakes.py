@@ -47,6 +47,8 @@ class FakeProgram:
 
     def __init__(self, seconds: float = 0.0) -> None:
         self.seconds = seconds
+        #: How long batches really take, of what is expected; 0: as good as nothing.
+        self.pace = 0.0
         self.batches: list[list[int]] = []
 
     def expected_s(self, rows: int) -> float:
@@ -58,7 +60,8 @@ class FakeProgram:
             RuntimeError("negative") if part["x"][0, 0] < 0 else {"value": part["x"] * 2}
             for part in parts
         ]
-        return Executed(results, Timing(1, 2, 3))
+        took_ns = int(self.pace * self.expected_s(sum(self.batches[-1])) * 1e9)
+        return Executed(results, Timing(1, 2 + took_ns, 3))
 
 
 class FakeThread(Executor):
@@ -110,21 +113,22 @@ def manifest_of(model: str, number: int, weights_bytes: int = 0) -> model_pb2.Ma
     )
 
 
-def served(
+def served(  # noqa: PLR0913 - each test has its own side of a version
     model: str,
     number: int,
     clock: FakeClock,
     program: FakeProgram | None = None,
     thread: Executor | None = None,
+    *,
     weights_bytes: int = 0,
+    limits: Limits | None = None,
 ) -> Served:
     """A loaded version over a fake program."""
     manifest = manifest_of(model, number, weights_bytes)
-    limits = Limits(max_batch_size=8, max_queue_size=16)
     lane = Lane(
         f"models/{model}/versions/{number}",
         program or FakeProgram(),
-        limits,
+        limits or Limits(max_batch_size=8, max_queue_size=16),
         Turns(thread or FakeThread()),
         clock,
     )

@@ -80,7 +80,7 @@ class Site:
         options = options or Options()
         limits = options.limits
         loader = Loader(self.store, engine, limits.max_batch_size)
-        load = functools.partial(load_lane, loader, LOCAL.tenant, limits, clock)
+        load = functools.partial(load_lane, loader, LOCAL.tenant, lambda _: limits, clock)
         memory = Memory(options.budget_bytes, functools.partial(measure, loader, LOCAL.tenant))
         self.models = Models(
             load, clock, options.retention, memory=memory if options.budget_bytes else None
@@ -89,7 +89,7 @@ class Site:
         self.watcher = Watcher(reader, self.models, clock, options.interval_s, options.events)
         tenants = {LOCAL.tenant: self.models}
         self.health = Health()
-        self.service = InferenceService(tenants, self.watcher.missed, self.health, limits, clock)
+        self.service = InferenceService(tenants, self.watcher.missed, self.health)
 
     async def run(self) -> None:
         """Loads and looks until cancelled."""

@@ -6,7 +6,6 @@ from collections.abc import AsyncGenerator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple, cast
 
-from inferer.batcher import Limits
 from inferer.health import Health
 from inferer.models import Models, Served
 from inferer.service import InferenceService
@@ -81,8 +80,7 @@ async def inferring(name: str) -> AsyncGenerator[Inferring]:
 
         models = Models(load, clock)
         tenants: Mapping[str, Models] = {LOCAL.tenant: models}
-        limits = Limits(max_batch_size=8, max_queue_size=16)
-        service = InferenceService(tenants, missed, health, limits, clock)
+        service = InferenceService(tenants, missed, health)
         loading = asyncio.create_task(models.run())
         versions = (VersionState(1, withdrawn=False), VersionState(2, withdrawn=False))
         models.update({"m": Stored(versions, {"old": 1})})
