@@ -96,7 +96,7 @@ async def cancelled(bench: Bench) -> None:
 
 
 async def late(bench: Bench) -> None:
-    """Requests that come too late: one at once, one while it waits."""
+    """Requests that come too late: one at once, one while it waits, one that cannot be in time."""
     with pytest.raises(DeadlineExceeded):
         await bench.ask(1.0, patience_s=0.0)
     waiting = asyncio.create_task(bench.ask(1.0, patience_s=5.0))
@@ -104,6 +104,13 @@ async def late(bench: Bench) -> None:
     bench.clock.now_s += 10.0
     with pytest.raises(DeadlineExceeded):
         await waiting
+    bench.program.seconds = 1.0
+    running = asyncio.create_task(bench.ask(1.0))
+    await turn()
+    with pytest.raises(DeadlineExceeded, match="needs at least"):
+        await bench.ask(1.0, patience_s=0.5)
+    bench.thread.run_next()
+    await running
 
 
 async def full(bench: Bench) -> None:
@@ -125,7 +132,7 @@ async def broken(bench: Bench) -> None:
     ("fail", "reason", "word", "count"),
     [
         (full, "queue_full", "REJECTED", 1),
-        (late, "deadline_exceeded", "REJECTED", 2),
+        (late, "deadline_exceeded", "REJECTED", 3),
         (cancelled, "cancelled", "CANCELED", 1),
         (broken, "internal", "BACKEND", 1),
     ],
