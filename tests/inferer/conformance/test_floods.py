@@ -71,7 +71,7 @@ _FLOODS: Mapping[str, Flood] = {
         frames.headers(1, _HEADERS[:9], done=False),
         frames.continuation(1, frames.encoded([("x", "y" * 4000)]), done=False),
         2000,
-        _STOPPED,
+        (*_STOPPED, "goaway COMPRESSION_ERROR"),
         _STOPPED,
     ),
     # CVE-2019-9516.
