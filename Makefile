@@ -70,8 +70,8 @@ test: install ## Runs the tests with branch coverage, then a fixed share of the 
 	$(BIN)/pytest -n 2 --dist loadfile -rs -m 'not gpu and not long' --cov --cov-report=term:skip-covered --cov-fail-under=90
 	$(BIN)/python -m tests.chaos.share
 
-long: install install-long ## Other people's clients; breaks things for 45 minutes with new seeds; extends docs/reliability-ledger.md.
-	$(BIN)/pytest -rs -m long tests/inferer/conformance
+long: install install-long ## Other people's clients and a real Prometheus; breaks things for 45 minutes with new seeds; extends docs/reliability-ledger.md.
+	$(BIN)/pytest -rs -m long
 	$(BIN)/python -m tests.chaos.long
 
 check: install ## Format, lint, types, imports, protos.

@@ -68,7 +68,8 @@ class App:
         store = LocalStore(self._settings.store, read_only=True)
         with self._engine() as engine:
             config, message_bytes = self._config, self._settings.max_message_bytes
-            loader = Loader(store, engine, config.max_batch_size, message_bytes)
+            tells = self._settings.response_parameters
+            loader = Loader(store, engine, config.max_batch_size, message_bytes, tells)
             load = functools.partial(load_lane, loader, LOCAL.tenant, config.limits, self._clock)
             memory = self._memory(loader)
             models = Models(load, self._clock, policies=config.policies, memory=memory)

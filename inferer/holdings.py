@@ -6,6 +6,7 @@ State of the event loop's thread; `inferer.models` alone changes it.
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from inferer import told
 from inferer.convert import Inputs, Signature, SoleInput, decode_inputs
 from inferer.lane import Lane
 from inferer.memory import Resident, size_of
@@ -25,13 +26,15 @@ class Served:
     manifest_sha256: str
     signature: Signature
     lane: Lane
+    #: Whether its answers have parameters; see told.
+    tells: bool = True
     encoder: AnswerEncoder = field(init=False, repr=False)
     #: Decodes most requests; None where the signature has another form.
     sole: SoleInput | None = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         """Makes what every answer has in common."""
-        constants = {"twofold_job": self.manifest.lineage.job}
+        constants = told.constants(self.manifest, self.manifest_sha256) if self.tells else {}
         encoder = AnswerEncoder(self.model, self.number, constants, self.signature)
         object.__setattr__(self, "encoder", encoder)
         spec = self.signature.sole

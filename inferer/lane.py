@@ -14,7 +14,7 @@ from typing import NamedTuple, Protocol
 from inferer.batcher import NO_WISHES, Batcher, Entry, Limits, Wishes
 from inferer.convert import Inputs
 from inferer.outlook import Outlook
-from inferer.statistics import Timing, VersionStatistics
+from inferer.statistics import Failure, Timing, VersionStatistics
 from inferer.turns import Share, Turns
 from twofold import errors
 from twofold.errors import TwofoldError
@@ -111,6 +111,11 @@ class Lane:
         return self._batcher.rows
 
     @property
+    def queue_requests(self) -> int:
+        """Requests that wait."""
+        return len(self._batcher)
+
+    @property
     def limits(self) -> Limits:
         """What its queue may hold and its batches may be."""
         return self._limits
@@ -130,8 +135,10 @@ class Lane:
         """
         now_s, rows, batcher = self._clock.monotonic_s(), inputs.rows, self._batcher
         if deadline_s <= now_s:
+            self.statistics.count_refusal(Failure.DEADLINE)
             raise self._too_late()
         if not batcher.has_room(rows, wishes.priority):
+            self.statistics.count_refusal(Failure.QUEUE_FULL)
             raise self._full(rows, wishes.priority)
         waiting = _Waiting(inputs, done)
         entry = batcher.admit(waiting, rows, now_s, deadline_s, wishes)
@@ -164,6 +171,7 @@ class Lane:
         if free_s + begin_s >= entry.refuse_s or free_s + end_s > entry.deadline_s:
             self._batcher.withdraw(entry.ticket)
             self._outlook.refused()
+            self.statistics.count_refusal(Failure.DEADLINE)
             least_s, left_s = free_s + end_s - entry.arrival_s, entry.refuse_s - entry.arrival_s
             raise errors.DeadlineExceeded(
                 f"{self._resource} needs at least {least_s * 1000:.3g} ms for what waits and this "
@@ -200,7 +208,7 @@ class Lane:
         if (entry := self._batcher.withdraw(ticket)) is not None:
             if entry.payload.alarm is not None:
                 entry.payload.alarm.cancel()
-            self._count_unanswered(entry)
+            self._count_unanswered(entry, Failure.CANCELLED)
 
     def _expire(self, ticket: int) -> None:
         if (entry := self._batcher.withdraw(ticket)) is not None:
@@ -310,6 +318,7 @@ class Lane:
             self.statistics.count_queue(queue_ns)
             self._count(entry, is_success=not isinstance(result, Exception))
             if isinstance(result, Exception):
+                self.statistics.failures[Failure.INTERNAL] += 1
                 _log.error("batch failed", extra={"version": self._resource}, exc_info=result)
                 entry.payload.end(errors.Internal())
             else:
@@ -317,13 +326,14 @@ class Lane:
                 entry.payload.end(answer)
 
     def _refuse_late(self, entry: Entry[_Waiting]) -> None:
-        self._count_unanswered(entry)
+        self._count_unanswered(entry, Failure.DEADLINE)
         entry.payload.end(self._too_late())
 
-    def _count_unanswered(self, entry: Entry[_Waiting]) -> None:
+    def _count_unanswered(self, entry: Entry[_Waiting], why: Failure) -> None:
         """A request that left the queue without running still counts there."""
         self.statistics.count_queue(int((self._clock.monotonic_s() - entry.arrival_s) * 1e9))
         self._count(entry, is_success=False)
+        self.statistics.failures[why] += 1
 
     def _count(self, entry: Entry[_Waiting], *, is_success: bool) -> None:
         duration_ns = int((self._clock.monotonic_s() - entry.arrival_s) * 1e9)

@@ -73,6 +73,8 @@ class Loader:
     #: Of any model; see `load_lane`.
     max_batch_size: int
     max_message_bytes: int = MESSAGE_BYTES
+    #: Whether the versions' answers have parameters; see told.
+    tells: bool = True
 
     def measure(self, tenant: str, model: str, number: int) -> Measured:
         """What the version would take in memory, by its manifest. Raises as `load` does."""
@@ -170,4 +172,4 @@ async def load_lane(
     limits = narrow(limits_of(model), loaded.signature)
     signature = replace(loaded.signature, max_batch_size=limits.max_batch_size)
     lane = Lane(signature.resource, loaded.program, limits, engine.slow, clock)
-    return Served(loaded.manifest, loaded.manifest_sha256, signature, lane)
+    return Served(loaded.manifest, loaded.manifest_sha256, signature, lane, loader.tells)

@@ -1,9 +1,10 @@
 """The Prometheus page: Triton's names where the meaning is the same, ours for the rest.
 
 Nothing is counted here: a scrape reads what the lanes have counted. Labels are names of loaded
-versions, so their number is bounded by what is loaded.
+versions, so their number is bounded by what is loaded: a version that is unloaded leaves the page.
 """
 
+import platform
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from http import HTTPStatus
@@ -11,12 +12,24 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from socketserver import TCPServer
 from typing import Self
 
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Metric, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
+from prometheus_client import (
+    CONTENT_TYPE_LATEST,
+    CollectorRegistry,
+    Metric,
+    ProcessCollector,
+    generate_latest,
+)
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    InfoMetricFamily,
+)
 from prometheus_client.registry import Collector
 
 from inferer.models import Models, Served
-from inferer.statistics import Duration, VersionStatistics
+from inferer.statistics import Duration, Failure, Histogram, VersionStatistics
+from twofold import __version__
 from twofold.config import split_address
 
 #: How soon the page's thread notices that it should end.
@@ -24,6 +37,7 @@ _POLL_S = 0.1
 _LABELS = ("model", "version")
 
 _Value = Callable[[VersionStatistics], float]
+_Pick = Callable[[VersionStatistics], Histogram]
 
 
 def _us(pick: Callable[[VersionStatistics], Duration]) -> _Value:
@@ -33,7 +47,6 @@ def _us(pick: Callable[[VersionStatistics], Duration]) -> _Value:
 #: Triton's counters: name, meaning, value.
 _TRITON: tuple[tuple[str, str, _Value], ...] = (
     ("nv_inference_request_success", "Answered requests", lambda of: of.success.count),
-    ("nv_inference_request_failure", "Failed requests", lambda of: of.failure.count),
     ("nv_inference_count", "Rows that ran", lambda of: of.row_count),
     ("nv_inference_exec_count", "Batches that ran", lambda of: of.batch_count),
     (
@@ -59,6 +72,29 @@ _TRITON: tuple[tuple[str, str, _Value], ...] = (
     ),
 )
 
+#: Triton's words for reasons. Its REJECTED is whatever its scheduler did not run in time or had no
+#: room for.
+_TRITON_REASONS = {
+    "REJECTED": (Failure.QUEUE_FULL, Failure.DEADLINE),
+    "CANCELED": (Failure.CANCELLED,),
+    "BACKEND": (Failure.INTERNAL,),
+}
+#: Histograms per version: name, meaning, value.
+_HISTOGRAMS: tuple[tuple[str, str, _Pick], ...] = (
+    (
+        "twofold_inferer_request_seconds",
+        "From admission to answer, of answered requests",
+        lambda of: of.latency,
+    ),
+    (
+        "twofold_inferer_queue_seconds",
+        "From admission to the batch, or to giving up",
+        lambda of: of.queued,
+    ),
+    ("twofold_inferer_compute_seconds", "A batch's run", lambda of: of.computed),
+    ("twofold_inferer_batch_rows", "Rows per batch", lambda of: of.batch_rows),
+)
+
 
 class InfererCollector(Collector):
     """Reads the statistics of everything loaded, on the thread that serves the page."""
@@ -71,25 +107,26 @@ class InfererCollector(Collector):
         loaded = list(self._models)
         for name, meaning, value in _TRITON:
             yield _triton(name, meaning, loaded, value)
+        yield from _failures(loaded)
+        yield from _histograms(loaded)
+        yield from _queues(loaded)
         yield from self._versions(loaded)
         yield from self._loads()
+        info = {"version": __version__, "python": platform.python_version()}
+        yield InfoMetricFamily("twofold_inferer", "The release", value=info)
 
     def _versions(self, loaded: Iterable[Served]) -> Iterator[Metric]:
-        latency = HistogramMetricFamily(
-            "twofold_inferer_request_seconds",
-            "From admission to answer, of answered requests",
-            labels=_LABELS,
-        )
-        rows = HistogramMetricFamily("twofold_inferer_batch_rows", "Rows per batch", labels=_LABELS)
-        queue = GaugeMetricFamily(
-            "twofold_inferer_queue_rows", "Rows that wait now", labels=_LABELS
-        )
+        info = InfoMetricFamily("twofold_inferer_version", "What is loaded", labels=_LABELS)
         for served in loaded:
-            labels, counted = _labels(served), served.lane.statistics
-            latency.add_metric(labels, counted.latency.cumulative(), counted.latency.sum)
-            rows.add_metric(labels, counted.batch_rows.cumulative(), counted.batch_rows.sum)
-            queue.add_metric(labels, served.lane.queue_rows)
-        yield from (latency, rows, queue)
+            job = served.manifest.lineage.job  # not "job": that one is Prometheus's own
+            origin = {"manifest_sha256": served.manifest_sha256, "training_job": job}
+            info.add_metric(_labels(served), origin)
+        current = GaugeMetricFamily(
+            "twofold_inferer_current_version", "The version served by default", labels=("model",)
+        )
+        for name, number in self._models.defaults().items():
+            current.add_metric((name,), number)
+        yield from (info, current)
 
     def _loads(self) -> Iterator[Metric]:
         counted = self._models.load_statistics
@@ -125,6 +162,42 @@ def _triton(name: str, meaning: str, loaded: Iterable[Served], value: _Value) ->
         labels = {"model": served.model, "version": str(served.number)}
         metric.add_sample(name, labels, value(served.lane.statistics))
     return metric
+
+
+def _failures(loaded: Iterable[Served]) -> Iterator[Metric]:
+    """By reason, in Triton's words and in ours, which are finer."""
+    triton = Metric("nv_inference_request_failure", "Failed requests", "unknown")
+    ours = CounterMetricFamily(
+        "twofold_inferer_failures", "Requests without an answer", labels=(*_LABELS, "reason")
+    )
+    for served in loaded:
+        labels, counted = _labels(served), served.lane.statistics.failures
+        for word, reasons in _TRITON_REASONS.items():
+            told = dict(zip(_LABELS, labels, strict=True)) | {"reason": word}
+            triton.add_sample(triton.name, told, sum(counted[reason] for reason in reasons))
+        for reason, count in counted.items():
+            ours.add_metric((*labels, reason), count)
+    yield from (triton, ours)
+
+
+def _histograms(loaded: Iterable[Served]) -> Iterator[Metric]:
+    for name, meaning, pick in _HISTOGRAMS:
+        family = HistogramMetricFamily(name, meaning, labels=_LABELS)
+        for served in loaded:
+            found = pick(served.lane.statistics)
+            family.add_metric(_labels(served), found.cumulative(), found.sum)
+        yield family
+
+
+def _queues(loaded: Iterable[Served]) -> Iterator[Metric]:
+    rows = GaugeMetricFamily("twofold_inferer_queue_rows", "Rows that wait now", labels=_LABELS)
+    pending = GaugeMetricFamily(
+        "nv_inference_pending_request_count", "Requests that wait now", labels=_LABELS
+    )
+    for served in loaded:
+        rows.add_metric(_labels(served), served.lane.queue_rows)
+        pending.add_metric(_labels(served), served.lane.queue_requests)
+    yield from (rows, pending)
 
 
 def _labels(served: Served) -> tuple[str, str]:
@@ -171,6 +244,8 @@ class MetricsPage:
         self._address = address
         self._registry = CollectorRegistry()
         self._registry.register(InfererCollector(models))
+        # Under a name of its own: the pages of a cluster's parts are shown as one.
+        ProcessCollector(namespace="twofold_inferer", registry=self._registry)
 
     def __enter__(self) -> Self:
         host, port = split_address(self._address)

@@ -15,7 +15,7 @@ from inferer.policies import Policies
 from inferer.reference import Reference
 from inferer.refusals import Refused, TooLarge, check_will_come, unknown_model
 from inferer.statistics import LoadStatistics
-from inferer.versions import Need, Plan, Retention, Stored, plan
+from inferer.versions import DEFAULT, Need, Plan, Retention, Stored, plan
 from twofold.errors import DeadlineExceeded, TwofoldError, Unavailable
 from twofold.seams import Clock
 
@@ -73,6 +73,12 @@ class Models:
         """Every loaded version; safe while another thread reads the metrics."""
         for model in list(self._models.values()):
             yield from list(model.loaded.values())
+
+    def defaults(self) -> dict[str, int]:
+        """By model the version that serves whoever names none; safe for another thread, too."""
+        models = list(self._models.items())
+        found = ((name, model.channels.get(DEFAULT)) for name, model in models)
+        return {name: number for name, number in found if number is not None}
 
     @property
     def budget_bytes(self) -> int:

@@ -7,7 +7,7 @@ from typing import Literal, TypeVar
 
 from google.protobuf.message import Message
 
-from inferer import convert, describe, health, stream
+from inferer import convert, describe, health, stream, told
 from inferer.health import Health
 from inferer.lane import Answer
 from inferer.models import Models, NotLoaded, Served
@@ -287,9 +287,6 @@ def _reply(
 def _encoded(
     served: Served, request_id: str, wanted: Sequence[convert.Wanted], answer: Answer
 ) -> bytes:
-    varying = {
-        "twofold_queue_us": answer.queue_ns // 1000,
-        "twofold_compute_us": answer.compute_ns // 1000,
-        "twofold_batch_rows": answer.batch_rows,
-    }
-    return served.encoder.encode(request_id, answer.outputs, wanted, varying)
+    outputs, queue_ns, compute_ns, batch_rows = answer
+    varying = told.varying(queue_ns, compute_ns, batch_rows) if served.tells else told.NOTHING
+    return served.encoder.encode(request_id, outputs, wanted, varying)

@@ -6,11 +6,12 @@ Counted on the event loop only, read from any thread: a reader may see one reque
 import bisect
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import NamedTuple
 
-#: Upper bounds of latency buckets in seconds: from an inline answer (100 us) to a stuck one (10 s).
+#: Upper bounds of latency buckets in seconds: from a small batch (25 us) to a stuck one (10 s).
 LATENCY_BUCKETS_S = (
-    *(0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05),
+    *(0.000025, 0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05),
     *(0.1, 0.25, 0.5, 1.0, 2.5, 10.0),
 )
 #: Batch sizes in rows.
@@ -19,6 +20,19 @@ ROWS_BUCKETS = tuple(float(1 << power) for power in range(11))
 LOAD_BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0)
 #: Batch sizes up to this are told apart in ModelStatistics; larger ones by powers of two.
 _EXACT_BATCH_SIZES = 32
+
+
+class Failure(StrEnum):
+    """Why a request was not answered, as the metrics page says it."""
+
+    #: It found no room in the queue.
+    QUEUE_FULL = "queue_full"
+    #: Its time was up, or could not be kept, before it ran.
+    DEADLINE = "deadline_exceeded"
+    #: Its caller left while it waited.
+    CANCELLED = "cancelled"
+    #: The network failed on it.
+    INTERNAL = "internal"
 
 
 @dataclass(slots=True)
@@ -98,18 +112,24 @@ class VersionStatistics:
         self.queue = Duration()
         self.parts = Parts()
         self.batches: dict[int, Parts] = {}
+        self.failures = dict.fromkeys(Failure, 0)
         self.latency = Histogram(LATENCY_BUCKETS_S)
+        #: Of requests, while they waited; of batches, while they ran.
+        self.queued = Histogram(LATENCY_BUCKETS_S)
+        self.computed = Histogram(LATENCY_BUCKETS_S)
         self.batch_rows = Histogram(ROWS_BUCKETS)
 
     def count_queue(self, ns: int) -> None:
         """Counts a request that leaves the queue, whatever comes of it."""
         self.queue.add(ns)
+        self.queued.observe(ns / 1e9)
 
     def count_batch(self, rows: int, requests: int, timing: Timing) -> None:
         """Counts a batch that ran."""
         self.batch_count += 1
         self.row_count += rows
         self.batch_rows.observe(rows)
+        self.computed.observe(timing.compute_ns / 1e9)
         self.parts.add(timing, requests)
         self.batches.setdefault(batch_size_label(rows), Parts()).add(timing)
 
@@ -119,6 +139,11 @@ class VersionStatistics:
         (self.success if is_success else self.failure).add(ns)
         if is_success:
             self.latency.observe(ns / 1e9)
+
+    def count_refusal(self, why: Failure) -> None:
+        """Counts a request that was turned away at once."""
+        self.failure.add(0)
+        self.failures[why] += 1
 
 
 def batch_size_label(rows: int) -> int:

@@ -52,8 +52,17 @@ def int64_parameter(name: str) -> Callable[[int], bytes]:
     return entry
 
 
-#: By name, for all versions alike.
-_ENTRIES: dict[str, Callable[[int], bytes]] = {}
+class _Entries(dict[str, Callable[[int], bytes]]):
+    """What makes parameters, by name; made at a name's first use."""
+
+    def __missing__(self, name: str) -> Callable[[int], bytes]:
+        self[name] = made = int64_parameter(name)
+        return made
+
+
+#: For all versions alike.
+_ENTRIES = _Entries()
+_RAW_TAG = varint(_RAW << 3 | _LENGTH_DELIMITED)
 
 
 class AnswerEncoder:
@@ -84,7 +93,9 @@ class AnswerEncoder:
         """The answer; `varying` are its other parameters, numbers of at least 0."""
         if wanted is self.everything:
             parts = [self._prefix(tuple(array.shape for array in outputs.values()), outputs)]
-            parts += [delimited(_RAW, tensors.to_raw(outputs[want.name])) for want in wanted]
+            for want in wanted:
+                raw = tensors.to_raw(outputs[want.name])
+                parts += (_RAW_TAG, varint(len(raw)), raw)
         else:
             response = pb.ModelInferResponse()
             response.CopyFrom(self._common)
@@ -92,7 +103,7 @@ class AnswerEncoder:
             parts = [response.SerializeToString()]
         if request_id:
             parts.append(delimited(_ID, request_id.encode()))
-        parts += [_entry(name)(value) for name, value in varying.items()]
+        parts += [_ENTRIES[name](value) for name, value in varying.items()]
         return b"".join(parts)
 
     def _prefix(self, shapes: tuple[tuple[int, ...], ...], outputs: Mapping[str, Array]) -> bytes:
@@ -106,9 +117,3 @@ class AnswerEncoder:
             self._prefixes.clear()
         self._prefixes[shapes] = made = response.SerializeToString()
         return made
-
-
-def _entry(name: str) -> Callable[[int], bytes]:
-    if (found := _ENTRIES.get(name)) is None:
-        _ENTRIES[name] = found = int64_parameter(name)
-    return found

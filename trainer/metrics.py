@@ -5,7 +5,15 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, start_http_server
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    Info,
+    ProcessCollector,
+    start_http_server,
+)
 
 from twofold import __version__
 from twofold.config import split_address
@@ -14,6 +22,9 @@ from twofold.config import split_address
 _JOB_BUCKETS = (0.1, 0.3, 1, 3, 10, 30, 100, 300, 1_000, 3_000, 10_000, 30_000, 86_400)
 #: Seconds; an RPC is one durable write (about a millisecond) or an upload (minutes).
 _RPC_BUCKETS = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100)
+#: How jobs end, and why training processes are replaced.
+_STATES = ("succeeded", "failed", "cancelled")
+_WHYS = ("died", "tenant", "failure", "spent")
 
 
 class Metrics:
@@ -70,6 +81,13 @@ class Metrics:
             "Heartbeats that the queue did not take",
             registry=self.registry,
         )
+        for state in _STATES:  # a rate needs a 0 to begin from
+            self.jobs.labels(state)
+        for why in _WHYS:
+            self.child_restarts.labels(why)
+        # Of this process, not of the one that trains; under a name of its own, since the pages of
+        # a cluster's parts are shown as one.
+        ProcessCollector(namespace="twofold_trainer", registry=self.registry)
         info = Info("twofold_trainer", "The release", registry=self.registry)
         info.info({"version": __version__, "python": platform.python_version()})
 

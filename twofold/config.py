@@ -201,6 +201,9 @@ class InfererSettings(CommonSettings):
         "cpu", description="where networks are served; small ones are fastest on the CPU"
     )
     infer_threads: int = Field(1, ge=1, le=256, description="CPU threads of one forward pass")
+    response_parameters: bool = Field(
+        default=True, description="whether answers name version, digest, job, times, batch size"
+    )
     memory_budget_bytes: int = Field(
         0, ge=0, le=1 << 50, description="what all loaded versions together may take; 0: no limit"
     )

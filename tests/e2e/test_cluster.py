@@ -18,6 +18,7 @@ from safetensors.torch import load_file, save
 from torch import nn
 from typer.testing import CliRunner
 
+from tests import dashboard
 from tests.e2e import own_module, processes, specs
 from tests.e2e.conftest import ENVIRONMENT
 from tests.trainer.jobs import points
@@ -164,6 +165,21 @@ def test_one_page_shows_the_figures_of_all_parts(client: Client, cluster: Embedd
         if sample.name == "twofold_cluster_part_up"
     ]
     assert up == [("valkey", 1), ("trainer", 1), ("inferer", 1)]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(120)
+def test_the_dashboard_asks_for_what_the_page_has(client: Client, cluster: Embedded) -> None:
+    client.train(specs.xor("shown", epochs=5)).wait(timeout_s=60)
+    specs.until_served(client, "shown", 1)
+    client.predict("shown", specs.ROWS)
+    known = dashboard.labels_of(asyncio.run(metrics.fetch(cluster.metrics)))
+
+    looks = [(query, label) for _, query, label in dashboard.variables()]
+    assert dashboard.unknown(dashboard.queries(), known) == []
+    assert not dashboard.TARGET_LABELS & set[str]().union(*known.values()), "it would be renamed"
+    assert dashboard.unknown([query for query, _ in looks], known) == []
+    assert all(label in known[query.selectors()[0][0]] for query, label in looks)
 
 
 @pytest.mark.slow

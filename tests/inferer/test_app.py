@@ -277,7 +277,7 @@ async def test_the_metrics_page_names_what_is_loaded(
     labels = '{model="m",version="1"}'
     for line in (
         f"nv_inference_request_success{labels} 2.0",
-        f"nv_inference_request_failure{labels} 0.0",
+        'nv_inference_request_failure{model="m",reason="REJECTED",version="1"} 0.0',
         f"nv_inference_count{labels} 4.0",
         f"nv_inference_exec_count{labels} 2.0",
         'twofold_inferer_batch_rows_bucket{le="1.0",model="m",version="1"} 1.0',

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from twofold.cli import push, reference, render
+from twofold.cli import ancestry, push, reference, render
 from twofold.cli.group import client_of, connection_of, require_onnx
 from twofold.client import Pulled
 from twofold.v1 import model_pb2
@@ -124,12 +124,21 @@ def show_lineage(
 ) -> None:
     """Show where a version came from: job, data, spec, code, metrics.
 
+    Then the version that its training began from, and so on up to the first, a line each. What was
+    deleted meanwhile is marked.
+
     Example: twofold models lineage digits@3
     """
     asked = reference.parse(version)
     with client_of(context) as client:
         found = client.models.version(asked.model, asked.selector)
-    typer.echo(render.to_json(found) if as_json else render.pairs(lineage_of(found)))
+        reads = ancestry.Reads(client.models.version, client.jobs.get, client.datasets.get)
+        links = list(ancestry.walk(found, reads))
+    if as_json:
+        walked = {"walk": [link.plain() for link in links]}
+        typer.echo(json.dumps(render.plain(found) | walked, indent=2, ensure_ascii=False))
+        return
+    typer.echo(f"{render.pairs(lineage_of(found))}\n\n{ancestry.table(links)}")
 
 
 app.command("push")(push.push)

@@ -104,6 +104,10 @@ def test_lineage_of_a_version_alias_or_the_current_one(
     assert "job       01HZZZZZZZZZZZZZZZZZZZZZZZ" in text
     assert "dataset   builtin/xor" in text
     assert found["manifest"]["lineage"]["epoch"] == 42
+    assert text.splitlines()[-1].split()[0] == f"digits@{number}"
+    assert "01HZZZZZZZZZZZZZZZZZZZZZZZ (deleted)" in text.splitlines()[-1]
+    (link,) = found["walk"]
+    assert (link["version"], link["job_state"]) == (f"models/digits/versions/{number}", "deleted")
 
 
 @pytest.mark.parametrize(
