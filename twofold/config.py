@@ -167,7 +167,7 @@ class InfererSettings(CommonSettings):
     infer_address: InferAddress = Field(
         "127.0.0.1:8001", description="HOST:PORT of inference, or unix:PATH"
     )
-    transport: Literal["grpcio", "native"] = Field("grpcio", description="the gRPC implementation")
+    transport: Literal["grpcio", "native"] = Field("native", description="the gRPC implementation")
     reflection: bool = Field(
         default=False, description="whether tools such as grpcurl may ask for the protos"
     )

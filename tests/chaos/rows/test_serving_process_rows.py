@@ -75,7 +75,7 @@ class Replica:
             "TWOFOLD_REDIS_URL": "",
             "TWOFOLD_INFER_ADDRESS": address,
             "TWOFOLD_METRICS_ADDRESS": "127.0.0.1:0",
-            "TWOFOLD_TRANSPORT": "native",  # grpcio ends a call as CANCELLED now and then
+            "TWOFOLD_TRANSPORT": "native",  # with grpcio a call ends as CANCELLED now and then
             "TWOFOLD_DRAIN_S": str(DRAIN_S),
             "TWOFOLD_POLL_INTERVAL_S": "0.2",
             "OMP_NUM_THREADS": "1",
