@@ -29,6 +29,9 @@ class Counts:
 
     successes: int
     failures: int
+    #: Forward passes, and their rows.
+    batches: int
+    rows: int
 
 
 def framed(message: bytes) -> bytes:
@@ -71,7 +74,7 @@ def _ask(server: Running) -> bytes:
     name = server.kind.input_name
     if not name:
         url = f"http://{server.address}/inference"
-        with urllib.request.urlopen(url, row().tobytes(), _CALL_S) as response:  # noqa: S310 - ours
+        with urllib.request.urlopen(url, row().tobytes(), _CALL_S) as response:
             return response.read()
     return call(server.address, "ModelInfer", request(name).SerializeToString())
 
@@ -98,5 +101,10 @@ def counts(server: Running) -> Counts:
     """Its own counters of this model."""
     asked = pb.ModelStatisticsRequest(name=MODEL).SerializeToString()
     answer = pb.ModelStatisticsResponse.FromString(call(server.address, "ModelStatistics", asked))
-    found = [each.inference_stats for each in answer.model_stats]
-    return Counts(sum(each.success.count for each in found), sum(each.fail.count for each in found))
+    found = answer.model_stats
+    return Counts(
+        sum(each.inference_stats.success.count for each in found),
+        sum(each.inference_stats.fail.count for each in found),
+        sum(each.execution_count for each in found),
+        sum(each.inference_count for each in found),
+    )

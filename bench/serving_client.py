@@ -15,6 +15,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import cast
 
 import ngh2
 import numpy as np
@@ -86,8 +87,7 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """See asyncio.Protocol."""
-        assert isinstance(transport, asyncio.Transport)  # noqa: S101 - TCP's
-        self._transport = transport
+        self._transport = cast("asyncio.Transport", transport)  # TCP's
         self._http2.initiate_connection()
         for _ in range(self._width):
             self._ask()

@@ -1,8 +1,9 @@
 """Load by h2load (Debian's nghttp2-client), and whether every answer of it was a success.
 
-h2load takes a failed call of gRPC, which is HTTP's 200 with a status in the trailers, for a success.
-So each server's own counters are compared with what h2load counted, or, of servers without
-counters, the bytes of bodies, which a failed call has none of. Where they differ there is no report.
+h2load takes a failed call of gRPC, which is HTTP's 200 with a status in the trailers, for a
+success. So each server's own counters are compared with what h2load counted, or, of servers without
+counters, the bytes of bodies, which a failed call has none of. Where they differ there is no
+report.
 """
 
 import re
@@ -58,6 +59,8 @@ class Sample:
     #: Processor time of the server per request, in microseconds.
     cpu_us: float
     mean_ms: float
+    #: Rows per forward pass, where the server counts them; else 0.
+    batch: float
     #: Of logged points only, like p99_ms; else 0.
     p50_ms: float = 0.0
     p99_ms: float = 0.0
@@ -92,10 +95,16 @@ class Load:
         told = self._h2load(point, seconds, is_logged=point.is_logged)
         cpu_s = self.server.cpu_s() - cpu_s
         self.server.check_alive()
-        self._check(point, told, before, self._counts())
+        after = self._counts()
+        self._check(point, told, before, after)
         p50, p99 = self._percentiles() if point.is_logged else (0.0, 0.0)
         return Sample(
-            told.answers / told.seconds, cpu_s / told.answers * 1e6, told.mean_ms, p50, p99
+            rate=told.answers / told.seconds,
+            cpu_us=cpu_s / told.answers * 1e6,
+            mean_ms=told.mean_ms,
+            batch=_batch(before, after),
+            p50_ms=p50,
+            p99_ms=p99,
         )
 
     def _counts(self) -> Counts | None:
@@ -150,6 +159,12 @@ class Load:
         microseconds = np.loadtxt(self._log, dtype=np.int64, usecols=2)
         p50, p99 = (float(each) / 1000 for each in np.percentile(microseconds, (50, 99)))
         return p50, p99
+
+
+def _batch(before: Counts | None, after: Counts | None) -> float:
+    if before is None or after is None or after.batches == before.batches:
+        return 0.0
+    return (after.rows - before.rows) / (after.batches - before.batches)
 
 
 def told(name: str, output: str, seconds: int) -> _Told:

@@ -1,6 +1,7 @@
 """The model of bench.serving: an MLP 64-128-128-10 in float32, published and as bare weights."""
 # pyright: reportUnknownMemberType=false
 
+import itertools
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -110,13 +111,13 @@ def answer(
 
 
 def write_weights(net: Net, path: Path) -> None:
-    """The linear layers for the other servers: w0, b0, w1 and so on, as torch.nn.Linear has them."""
+    """The linear layers for other servers: w0, b0, w1 and so on, as torch.nn.Linear has them."""
     arrays: dict[str, Array] = {}
     for name, tensor in net.weights().items():
         kind = "b" if name.endswith("bias") else "w"
         arrays[f"{kind}{sum(key.startswith(kind) for key in arrays)}"] = tensor.detach().numpy()
     widths = (WIDTH, *HIDDEN, OUTPUTS)
-    for place, (inner, outer) in enumerate(zip(widths, widths[1:], strict=False)):
+    for place, (inner, outer) in enumerate(itertools.pairwise(widths)):
         if arrays[f"w{place}"].shape != (outer, inner):
             raise SystemExit(f"layer {place} is {arrays[f'w{place}'].shape}")
     np.savez(path, **arrays)  # pyright: ignore[reportArgumentType] - names are arrays' names

@@ -5,8 +5,10 @@ it answers. The inferer finds them by looking at the store.
 """
 
 import json
+import queue
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Generator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -64,8 +66,8 @@ class Versions:
         for number in range(1, count + 1):
             if model.put(self.store, (spec, model.constant(number, template))) != number:
                 raise SystemExit(f"version {number} has another number")
-            if number > 1:
-                self._folder(number).rename(self._aside / str(number))
+        for number in range(2, count + 1):
+            self._folder(number).rename(self._aside / str(number))
 
     def _folder(self, number: int) -> Path:
         return self.store.path(keys.version(LOCAL.tenant, model.MODEL, number))
@@ -83,17 +85,20 @@ class Client:
     def __init__(self, process: "subprocess.Popen[str]", file: Path) -> None:
         self._process = process
         self._file = file
+        self._lines: queue.Queue[int] = queue.Queue()
+        threading.Thread(target=self._read, daemon=True).start()
+
+    def _read(self) -> None:
+        for line in self._process.stdout or ():
+            self._lines.put(int(line))
 
     def wait_for(self, number: int) -> None:
         """Returns once a version has answered; raises SystemExit where it does not."""
-        until_s = time.monotonic() + _GIVE_UP_S
-        while time.monotonic() < until_s:
-            line = self._process.stdout.readline() if self._process.stdout else ""
-            if not line:
-                raise SystemExit("the load has ended early; its message is above")
-            if int(line) >= number:
-                return
-        raise SystemExit(f"version {number} does not answer")
+        try:
+            while self._lines.get(timeout=_GIVE_UP_S) < number:
+                pass
+        except queue.Empty:
+            raise SystemExit(f"version {number} does not answer; see above") from None
 
     def result(self) -> tuple[Array, Mapping[str, list[str] | int]]:
         """Ends it; answers, and what went wrong."""
@@ -124,7 +129,7 @@ def measure(folder: Path, reload_count: int) -> Measured:
     """One run; raises SystemExit where a version never answers."""
     print(f"publishing {reload_count + 1} versions", flush=True)
     versions = Versions(folder, reload_count + 1)
-    site = Site(folder / "inferer", versions.store.path(""), folder, folder)
+    site = Site(folder / "inferer", folder / "store", folder, folder)
     start = inferer_start(site, free_port(), "native", TWOFOLD_POLL_INTERVAL_S=_POLL_S)
     with ExitStack() as stack:
         server = stack.enter_context(running("native", site, start))
@@ -228,8 +233,7 @@ def _latency_lines(measured: Measured) -> str:
             _latency_row("steady", steady, seconds[0]),
             _latency_row("during reloads", during, seconds[1]),
             "",
-            f"{len(measured.answers):,} answers in all. From a version's becoming visible to its "
-            f"first answer: {seen[0]:.0f} ms (p99 {seen[1]:.0f} ms).",
+            last,
         ]
     )
 

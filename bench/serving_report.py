@@ -82,17 +82,23 @@ def goals_table(goals: Sequence[Goal]) -> str:
 def report(rates: Rates, duration_s: int) -> str:
     """Everything that was measured of rates."""
     rounds = len(next(iter(rates.samples.values())))
+    about = (
+        f"Points are connections x requests under way on each; h2load on one thread, {duration_s} "
+        f"s after a warm-up, {rounds} rounds in turns. Medians, from least to largest. Servers "
+        f"took {rates.idle_cores:.2f} cores in all while nobody asked. That every answer was a "
+        "success is by the servers' own counters, or by the bytes of the answers where they count "
+        "nothing."
+    )
     parts = [
         "## Rates",
-        f"Points are connections x requests under way on each; h2load on one thread, {duration_s} s "
-        f"after a warm-up, {rounds} rounds in turns. Medians, from least to largest. Servers took "
-        f"{rates.idle_cores:.2f} cores in all while nobody asked. That every answer was a success "
-        "is by the servers' own counters, or by the bytes of the answers where they count nothing.",
+        about,
         "\n".join(f"- {name}: {KINDS[name].about()}" for name in rates.servers),
         "Requests a second:",
         _table(rates, POINTS, lambda samples: _spread(samples, "rate", ",.0f")),
         "Microseconds of processor time of the server per request, all its processes:",
         _table(rates, POINTS, lambda samples: _spread(samples, "cpu_us", ".0f")),
+        "Rows per forward pass, by the servers that count them:",
+        _table(rates, POINTS, _batch),
         "Milliseconds of latency, mean of all; p50 and p99 where few are under way:",
         _table(rates, POINTS, _latency),
         "Own rate and others' in the same round, divided; latencies likewise:",
@@ -119,6 +125,11 @@ def _table(
 def _spread(samples: Sequence[Sample], field: str, form: str) -> str:
     middle, least, most = median(samples, field)
     return f"{middle:{form}} ({least:{form}} to {most:{form}})"
+
+
+def _batch(samples: Sequence[Sample]) -> str:
+    middle = median(samples, "batch")[0]
+    return f"{middle:.1f}" if middle else ""
 
 
 def _latency(samples: Sequence[Sample]) -> str:

@@ -6,6 +6,7 @@ TWOFOLD_BENCH_WEIGHTS.
 # pyright: basic
 
 import os
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -13,7 +14,7 @@ import torch
 torch.set_num_threads(1)
 
 
-def load():
+def load() -> Callable[[np.ndarray], np.ndarray]:
     """What answers a float32 array of rows."""
     stored = np.load(os.environ["TWOFOLD_BENCH_WEIGHTS"])
     layers: list[torch.nn.Module] = []

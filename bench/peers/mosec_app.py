@@ -16,21 +16,21 @@ _WIDTH = 64
 class Mlp(Worker):
     """One process that answers batches."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         """Loads the weights."""
         super().__init__()
         self._predict = mlp.load()
 
-    def deserialize(self, data):
+    def deserialize(self, data: bytes) -> np.ndarray:
         """Rows of one request."""
         return np.frombuffer(bytearray(data), "<f4").reshape(-1, _WIDTH)
 
-    def forward(self, data):
+    def forward(self, data: list[np.ndarray]) -> list[np.ndarray]:
         """Answers a batch."""
         answers = self._predict(np.concatenate(data))
         return np.split(answers, np.cumsum([len(part) for part in data])[:-1])
 
-    def serialize(self, data):
+    def serialize(self, data: np.ndarray) -> bytes:
         """Bytes of one answer."""
         return data.tobytes()
 

@@ -9,7 +9,7 @@ or count: what the inferer's transport and service cost beside the inevitable is
 import asyncio
 import struct
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import ngh2
@@ -17,6 +17,7 @@ import numpy as np
 import uvloop
 
 from inferer.engine import Engine
+from inferer.lane import Program
 from inferer.loading import Loader
 from twofold.oip import inference_pb2 as pb
 from twofold.principal import LOCAL
@@ -93,7 +94,7 @@ class Connection(asyncio.Protocol):
             self._transport.write(data)
 
 
-def predictions(program, model: str, version: int) -> Answers:
+def predictions(program: Program, model: str, version: int) -> Answers:
     """Answers by a program of the engine."""
 
     def answers(messages: Sequence[bytes]) -> Sequence[bytes]:
@@ -111,7 +112,7 @@ def predictions(program, model: str, version: int) -> Answers:
     return answers
 
 
-def _message(model: str, version: int, outputs) -> bytes:
+def _message(model: str, version: int, outputs: Mapping[str, np.ndarray]) -> bytes:
     response = pb.ModelInferResponse(model_name=model, model_version=str(version))
     for name, array in outputs.items():
         response.outputs.add(name=name, datatype="FP32", shape=array.shape)

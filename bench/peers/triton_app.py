@@ -14,12 +14,12 @@ import mlp
 class TritonPythonModel:
     """As the backend wants it."""
 
-    def initialize(self, args):
+    def initialize(self, args: dict[str, str]) -> None:
         """Loads the weights."""
         del args
         self._predict = mlp.load()
 
-    def execute(self, requests):
+    def execute(self, requests: list) -> list:
         """Answers a batch."""
         parts = [backend.get_input_tensor_by_name(each, "INPUT").as_numpy() for each in requests]
         answers = self._predict(np.concatenate(parts) if len(parts) > 1 else parts[0])
