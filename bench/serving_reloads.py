@@ -225,7 +225,11 @@ def _latency_lines(measured: Measured) -> str:
     steady, during = _latencies_ms(measured)
     begin_ns, steady_ns, end_ns = measured.marks
     seconds = ((steady_ns - begin_ns) / 1e9, (end_ns - steady_ns) / 1e9)
-    seen = np.percentile(np.array(measured.reload_s) * 1e3, (50, 99))
+    seen = [float(each) * 1e3 for each in np.percentile(measured.reload_s, (50, 99))]
+    last = (
+        f"{len(measured.answers):,} answers in all; from a version's becoming visible to its "
+        f"first answer {seen[0]:.0f} ms, p99 {seen[1]:.0f} ms."
+    )
     return "\n".join(
         [
             "| | requests a second | p50 ms | p99 ms | p99.9 ms | longest ms |",
