@@ -135,7 +135,10 @@ class Load:
     def _check(
         self, point: Point, told: _Told, before: Counts | None, after: Counts | None
     ) -> None:
-        """h2load goes on for a moment after it has ceased to count."""
+        """h2load goes on for a moment after it has ceased to count, then leaves calls open.
+
+        Those are cancelled, which some servers count as failures.
+        """
         most = told.answers * _MOST_PART + 2 * point.in_flight
         least_bytes = told.answers * self._answer_bytes
         if before is None or after is None:
@@ -146,7 +149,7 @@ class Load:
             failures = after.failures - before.failures
             right = (
                 told.answers <= successes <= most
-                and not failures
+                and failures <= point.in_flight
                 and told.body_bytes >= least_bytes * _LEAST_PART
             )
             seen = f"{successes} successes, {failures} failures, {told.body_bytes} bytes"

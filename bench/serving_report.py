@@ -86,8 +86,8 @@ def report(rates: Rates, duration_s: int) -> str:
         f"Points are connections x requests under way on each; h2load on one thread, {duration_s} "
         f"s after a warm-up, {rounds} rounds in turns. Medians, from least to largest. Servers "
         f"took {rates.idle_cores:.2f} cores in all while nobody asked. That every answer was a "
-        "success is by the servers' own counters, or by the bytes of the answers where they count "
-        "nothing."
+        "success is by the servers' own counters, but for calls that h2load left open at its end, "
+        "or by the bytes of the answers where they count nothing."
     )
     parts = [
         "## Rates",

@@ -66,8 +66,12 @@ def _python(name: str) -> Path:
 
 
 def _asked(python: Path, code: str) -> str:
+    return _said(str(python), "-c", code)
+
+
+def _said(*command: str) -> str:
     done = subprocess.run(  # noqa: S603 - our own
-        [str(python), "-c", code], check=True, capture_output=True, text=True
+        command, check=True, capture_output=True, text=True
     )
     return done.stdout.strip()
 
@@ -230,7 +234,7 @@ KINDS: Mapping[str, Kind] = {
     ),
     "limit": Kind(
         _limit,
-        lambda: "nghttpd answering a file with the bytes of a prediction",
+        lambda: f"{_said(NGHTTPD, '--version')}: a file with the bytes of a prediction",
         needs=(Path(NGHTTPD),),
         input_name="x",
         is_predicting=False,
