@@ -33,6 +33,15 @@ class Counts:
     batches: int
     rows: int
 
+    def since(self, before: "Counts") -> "Counts":
+        """What was counted since then."""
+        return Counts(
+            self.successes - before.successes,
+            self.failures - before.failures,
+            self.batches - before.batches,
+            self.rows - before.rows,
+        )
+
 
 def framed(message: bytes) -> bytes:
     """A gRPC message with its prefix."""

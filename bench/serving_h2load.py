@@ -69,7 +69,7 @@ class Sample:
 
 
 @dataclass(frozen=True, slots=True)
-class _Told:
+class Told:
     """What h2load said."""
 
     answers: int
@@ -97,14 +97,16 @@ class Load:
         told = self._h2load(point, seconds, is_logged=point.is_logged)
         cpu_s = self.server.cpu_s() - cpu_s
         self.server.check_alive()
-        after = self._counts()
-        self._check(point, told, before, after)
+        counted = self._counts()
+        if counted is not None and before is not None:
+            counted = counted.since(before)
+        self._check(point, told, counted)
         p50, p99 = self._percentiles() if point.is_logged else (0.0, 0.0)
         return Sample(
             rate=told.answers / told.seconds,
             cpu_us=cpu_s / told.answers * 1e6,
             mean_ms=told.mean_ms,
-            batch=_batch(before, after),
+            batch=_batch(counted),
             p50_ms=p50,
             p99_ms=p99,
         )
@@ -112,7 +114,7 @@ class Load:
     def _counts(self) -> Counts | None:
         return counts(self.server) if self.server.kind.is_counting else None
 
-    def _h2load(self, point: Point, seconds: int, *, is_logged: bool) -> _Told:
+    def _h2load(self, point: Point, seconds: int, *, is_logged: bool) -> Told:
         is_http1 = not self.server.kind.input_name
         connections, streams = point.connections, point.streams
         if is_http1:
@@ -132,31 +134,12 @@ class Load:
             raise SystemExit(f"h2load ended with {done.returncode}: {done.stdout}{done.stderr}")
         return told(self.server.name, done.stdout, seconds)
 
-    def _check(
-        self, point: Point, told: _Told, before: Counts | None, after: Counts | None
-    ) -> None:
-        """h2load goes on for a moment after it has ceased to count, then leaves calls open.
-
-        Those are cancelled, which some servers count as failures.
-        """
-        most = told.answers * _MOST_PART + 2 * point.in_flight
-        least_bytes = told.answers * self._answer_bytes
-        if before is None or after is None:
-            right = least_bytes <= told.body_bytes <= most * self._answer_bytes
-            seen = f"{told.body_bytes} bytes of answers of {self._answer_bytes} bytes"
-        else:
-            successes = after.successes - before.successes
-            failures = after.failures - before.failures
-            right = (
-                told.answers <= successes <= most
-                and failures <= point.in_flight
-                and told.body_bytes >= least_bytes * _LEAST_PART
-            )
-            seen = f"{successes} successes, {failures} failures, {told.body_bytes} bytes"
-        if not right:
+    def _check(self, point: Point, told: Told, counted: Counts | None) -> None:
+        if not right(told, point, self._answer_bytes, counted):
             raise SystemExit(
-                f"{self.server.name}: h2load had {told.answers} answers with {point.in_flight} "
-                f"under way, but the server: {seen}; not all were successes, so there is no report"
+                f"{self.server.name}: h2load had {told.answers} answers with {told.body_bytes} "
+                f"bytes ({self._answer_bytes} each are expected) and {point.in_flight} under way, "
+                f"the server counted {counted}: not all were successes, so there is no report"
             )
 
     def _percentiles(self) -> tuple[float, float]:
@@ -166,20 +149,35 @@ class Load:
         return p50, p99
 
 
-def _batch(before: Counts | None, after: Counts | None) -> float:
-    if before is None or after is None or after.batches == before.batches:
-        return 0.0
-    return (after.rows - before.rows) / (after.batches - before.batches)
+def right(told: Told, point: Point, answer_bytes: int, counted: Counts | None) -> bool:
+    """Whether every answer was a success, as far as is known.
+
+    h2load goes on for a moment after it has ceased to count, then leaves calls open. Those are
+    cancelled, which some servers count as failures.
+    """
+    most = told.answers * _MOST_PART + 2 * point.in_flight
+    least_bytes = told.answers * answer_bytes
+    if counted is None:
+        return least_bytes <= told.body_bytes <= most * answer_bytes
+    return (
+        told.answers <= counted.successes <= most
+        and counted.failures <= point.in_flight
+        and told.body_bytes >= least_bytes * _LEAST_PART
+    )
 
 
-def told(name: str, output: str, seconds: int) -> _Told:
+def _batch(counted: Counts | None) -> float:
+    return counted.rows / counted.batches if counted is not None and counted.batches else 0.0
+
+
+def told(name: str, output: str, seconds: int) -> Told:
     """Reads what h2load prints; raises SystemExit where it counted failures."""
     requests = _numbers(r"requests: (.*)", output)
     _, _, done, succeeded, failed, errored, late = requests[:7]
     if not done or done != succeeded or failed or errored or late:
         raise SystemExit(f"{name}: h2load had failures:\n{output}")
     body_bytes = _numbers(r"traffic: .*\((\d+)\) data", output)[0]
-    return _Told(done, seconds, _mean_ms(output), body_bytes)
+    return Told(done, seconds, _mean_ms(output), body_bytes)
 
 
 def _numbers(pattern: str, text: str) -> Sequence[int]:
