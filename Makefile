@@ -1,6 +1,6 @@
 # Everything a checkout needs. `make demo` and `make test` do their own set-up; nothing below
-# `install`, `install-peers` and the first `bench-queues`, `bench-loading`, `bench-training` and
-# `bench-serving` needs a network.
+# `install`, `install-peers`, `install-long` and the first `bench-queues`, `bench-loading`,
+# `bench-training` and `bench-serving` needs a network.
 PYTHON ?= python3
 # For example TORCH_OPTIONS="--index-url ..." to take torch from another index, such as one with CUDA.
 TORCH_OPTIONS ?=
@@ -12,13 +12,15 @@ INSTALLED := $(VENV)/.installed
 TOOLS := .venv-tools/.installed
 PEERS := .venv-peers/.installed
 PB6 := .venv-pb6/.installed
+KSERVE := .venv-kserve/.installed
+NODE := .venv-node/.installed
 QUEUES := $(patsubst %,.venv-bench-%/.installed,rq celery dramatiq arq)
 READERS := .venv-bench-loading/.installed
 TRAINERS := .venv-bench-training/.installed
 SERVERS := $(patsubst %,.venv-bench-serving-%/.installed,triton mosec mlserver)
 PROTOBUF_6 := 'grpcio==1.81.*' 'grpcio-health-checking==1.81.*' 'protobuf>=6.33.5,<7' 'googleapis-common-protos>=1.66'
 
-.PHONY: help install install-peers test long check demo bench bench-queues bench-loading bench-training bench-serving bench-gpu protos protos-image clean
+.PHONY: help install install-peers install-long test long check demo bench bench-reloads bench-queues bench-loading bench-training bench-serving bench-gpu protos protos-image clean
 
 help: ## This list.
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 16
@@ -45,6 +47,19 @@ $(PEERS): pyproject.toml
 	.venv-peers/bin/python $(PIP) install 'tritonclient[grpc]==2.73.*' 'protobuf>=6.33.5,<7' -e '.[client]'
 	@touch $@
 
+install-long: $(KSERVE) $(NODE) ## Makes what tests marked "long" need: the KServe SDK; Node's gRPC by npm.
+
+$(KSERVE):
+	$(PYTHON) -m venv .venv-kserve
+	.venv-kserve/bin/python $(PIP) install 'kserve==0.21.*' 'protobuf>=6.33.5,<7'
+	@touch $@
+
+$(NODE): tests/inferer/conformance/peers/package.json
+	mkdir -p .venv-node
+	cp $< .venv-node/
+	npm install --prefix .venv-node --silent --no-audit --no-fund
+	@touch $@
+
 # Shadows .venv's gRPC and protobuf by older ones and takes all else from there.
 $(PB6): $(INSTALLED)
 	$(PYTHON) -m venv .venv-pb6
@@ -53,10 +68,11 @@ $(PB6): $(INSTALLED)
 	@touch $@
 
 test: install ## Runs the tests with branch coverage, then a fixed share of the chaos seeds.
-	$(BIN)/pytest -n 2 --dist loadfile -rs -m 'not gpu' --cov --cov-report=term:skip-covered --cov-fail-under=90
+	$(BIN)/pytest -n 2 --dist loadfile -rs -m 'not gpu and not long' --cov --cov-report=term:skip-covered --cov-fail-under=90
 	$(BIN)/python -m tests.chaos.share
 
-long: install ## Breaks things for 45 minutes with new seeds; extends docs/reliability-ledger.md.
+long: install install-long ## Other people's clients; breaks things for 45 minutes with new seeds; extends docs/reliability-ledger.md.
+	$(BIN)/pytest -rs -m long tests/inferer/conformance
 	$(BIN)/python -m tests.chaos.long
 
 check: install ## Format, lint, types, imports, protos.
@@ -74,6 +90,9 @@ demo: install ## Shows everything once with real data.
 
 bench: install ## Measures latencies of the whole path.
 	$(BIN)/python -m bench.latency
+
+bench-reloads: install ## Reloads and rolls back under load; what fails, what is mixed, p99, memory (2 min).
+	$(BIN)/python -m bench.reloads
 
 bench-queues: install $(QUEUES) ## Compares queues under the same kills, in environments of their own (8 min).
 	$(BIN)/python -m bench.queues
@@ -116,4 +135,4 @@ protos-image: $(INSTALLED) ## Takes today's protos as what `buf breaking` compar
 	cd protos && ../$(BIN)/buf build --exclude-source-info -o image.binpb
 
 clean: ## Removes what the targets above made.
-	rm -rf .venv .venv-tools .venv-peers .venv-pb6 .venv-bench-* .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage .coverage.* build dist *.egg-info
+	rm -rf .venv .venv-tools .venv-peers .venv-pb6 .venv-kserve .venv-node .venv-bench-* .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage .coverage.* build dist *.egg-info

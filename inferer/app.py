@@ -8,11 +8,13 @@ import logging
 import signal
 import sys
 from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 
-from inferer.batcher import Limits
+from inferer import model_config
 from inferer.engine import Engine
 from inferer.health import Health
-from inferer.loading import Loader, load_lane
+from inferer.loading import Loader, load_lane, measure
+from inferer.memory import Memory
 from inferer.metrics import MetricsPage
 from inferer.models import Models
 from inferer.reflection import Reflection
@@ -21,6 +23,7 @@ from inferer.transport import Server, native
 from inferer.transport.grpcio import GrpcioServer
 from inferer.transport.tls import tls_of
 from inferer.watcher import StoreReader, Watcher
+from twofold import private_folder
 from twofold.config import InfererSettings, UnusableSettings
 from twofold.principal import LOCAL
 from twofold.queue import follow_versions
@@ -40,7 +43,10 @@ _log = logging.getLogger(__name__)
 
 
 class App:
-    """One inferer. `run` serves until `stop` is called."""
+    """One inferer. `run` serves until `stop` is called.
+
+    Raises UnusableSettings where the file of the models' settings cannot be used.
+    """
 
     def __init__(self, settings: InfererSettings, clock: Clock | None = None) -> None:
         self._settings = settings
@@ -51,11 +57,7 @@ class App:
         self.listening = asyncio.Event()
         self.address = ""
         self.metrics_address = ""
-        self._limits = Limits(
-            max_batch_size=settings.max_batch_size,
-            max_queue_size=settings.max_queue_size,
-            max_queue_delay_s=settings.max_queue_delay_microseconds / 1e6,
-        )
+        self._config = model_config.read(settings)
 
     def stop(self) -> None:
         """Begins to drain."""
@@ -65,10 +67,11 @@ class App:
         """Serves, then drains; raises OSError where an address cannot be listened on."""
         store = LocalStore(self._settings.store, read_only=True)
         with self._engine() as engine:
-            settings = self._settings
-            loader = Loader(store, engine, settings.max_batch_size, settings.max_message_bytes)
-            load = functools.partial(load_lane, loader, LOCAL.tenant, self._limits, self._clock)
-            models = Models(load, self._clock)
+            config, message_bytes = self._config, self._settings.max_message_bytes
+            loader = Loader(store, engine, config.max_batch_size, message_bytes)
+            load = functools.partial(load_lane, loader, LOCAL.tenant, config.limits, self._clock)
+            memory = self._memory(loader)
+            models = Models(load, self._clock, policies=config.policies, memory=memory)
             watcher = Watcher(
                 StoreReader(store, LOCAL.tenant),
                 models,
@@ -83,10 +86,21 @@ class App:
     def _engine(self) -> Engine:
         device = self._settings.infer_device
         try:
-            return Engine(threads=self._settings.infer_threads, device=device)
+            return Engine(
+                threads=self._settings.infer_threads,
+                device=device,
+                cache=_cache(),
+                is_compiling=self._settings.infer_compile,
+            )
         except ValueError as error:
             text = f"TWOFOLD_INFER_DEVICE is {device!r}, but {error}; use cpu"
             raise UnusableSettings(text) from error
+
+    def _memory(self, loader: Loader) -> Memory | None:
+        budget_bytes = self._settings.memory_budget_bytes
+        if not budget_bytes:
+            return None
+        return Memory(budget_bytes, functools.partial(measure, loader, LOCAL.tenant))
 
     def _events(self) -> Callable[[], AsyncIterator[None]] | None:
         url = self._settings.redis_url
@@ -100,9 +114,7 @@ class App:
     async def _serve(self, models: Models, watcher: Watcher) -> None:
         tenants = {LOCAL.tenant: models}
         reflection = Reflection() if self._settings.reflection else None
-        service = InferenceService(
-            tenants, watcher.missed, self.health, self._limits, self._clock, reflection
-        )
+        service = InferenceService(tenants, watcher.missed, self.health, reflection)
         server = self._server(service)
         self.address = await server.start(self._settings.infer_address)
         _log.info("listening", extra={"address": self.address, "metrics": self.metrics_address})
@@ -147,6 +159,15 @@ class App:
         await self._clock.sleep(notice_s)
         self.health.close()
         await server.stop(drain_s - notice_s)
+
+
+def _cache() -> Path | None:
+    """This user's cache; none for a user who has no home, as in a container."""
+    try:
+        return private_folder.cache_root()
+    except RuntimeError:
+        _log.warning("this user has no home; set TWOFOLD_CACHE to keep what is measured")
+        return None
 
 
 async def serve(settings: InfererSettings) -> None:

@@ -4,6 +4,7 @@ The server never casts: datatype and shape must be the signature's. Answers are 
 clients look nowhere else.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, TypeVar
@@ -11,6 +12,7 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 from google.protobuf.message import DecodeError, Message
 
+from inferer.batcher import NO_WISHES, Wishes
 from twofold import tensors
 from twofold.errors import InvalidField, InvalidTensor, Unimplemented
 from twofold.oip import inference_pb2 as oip
@@ -134,15 +136,29 @@ def check_request(request: oip.ModelInferRequest) -> None:
             raise InvalidField.of("parameters", name, allowed)
 
 
-def timeout_s(request: oip.ModelInferRequest) -> float | None:
-    """The parameter `timeout`, sent in microseconds; None where it is absent or 0."""
-    if "timeout" not in request.parameters:
-        return None
-    parameter = request.parameters["timeout"]
-    if parameter.WhichOneof("parameter_choice") != "int64_param" or parameter.int64_param < 0:
-        allowed = "microseconds, an int64 of at least 0"
-        raise InvalidField.of("parameters.timeout", str(parameter).strip(), allowed)
-    return parameter.int64_param / 1e6 or None
+def wishes(request: oip.ModelInferRequest) -> Wishes:
+    """The parameters `priority` and `timeout`, which is sent in microseconds."""
+    parameters = request.parameters
+    if not parameters:
+        return NO_WISHES
+    priority = timeout_us = 0
+    if "priority" in parameters:
+        priority = _whole("priority", parameters["priority"], "a uint64, 1 for the highest")
+    if "timeout" in parameters:
+        timeout_us = _whole("timeout", parameters["timeout"], "microseconds, an int64 of 0 or more")
+    if not priority and not timeout_us:
+        return NO_WISHES
+    return Wishes(priority, timeout_us / 1e6 or math.inf)
+
+
+def _whole(name: str, parameter: oip.InferParameter, allowed: str) -> int:
+    """A whole number, of either kind: some clients' protos lack uint64."""
+    kind = parameter.WhichOneof("parameter_choice")
+    if kind == "uint64_param":
+        return parameter.uint64_param
+    if kind != "int64_param" or parameter.int64_param < 0:
+        raise InvalidField.of(f"parameters.{name}", str(parameter).strip(), allowed)
+    return parameter.int64_param
 
 
 class SoleInput:

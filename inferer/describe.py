@@ -1,9 +1,11 @@
 """What the server and its models say of themselves: metadata, configuration, statistics."""
 
 import json
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Mapping
+from typing import Protocol, runtime_checkable
 
-from inferer.batcher import Limits
+from inferer.batcher import Limits, QueuePolicy
 from inferer.models import Served
 from inferer.statistics import Duration, Parts, VersionStatistics
 from twofold.oip import config_pb2, inference_pb2
@@ -61,7 +63,7 @@ def _properties(served: Served) -> dict[str, str]:
     }
 
 
-def config(served: Served, limits: Limits) -> config_pb2.ModelConfig:
+def config(served: Served) -> config_pb2.ModelConfig:
     """A version's configuration in Triton's words; dimensions stand without the batch."""
     return config_pb2.ModelConfig(
         name=served.model,
@@ -80,11 +82,53 @@ def config(served: Served, limits: Limits) -> config_pb2.ModelConfig:
             )
             for spec in served.signature.outputs.values()
         ],
-        dynamic_batching=config_pb2.ModelDynamicBatching(
-            max_queue_delay_microseconds=round(limits.max_queue_delay_s * 1e6)
-        ),
+        dynamic_batching=_batching(served.lane.limits),
         model_transaction_policy=config_pb2.ModelTransactionPolicy(decoupled=False),
         response_cache=config_pb2.ModelResponseCache(enable=False),
+        parameters={
+            name: config_pb2.ModelParameter(string_value=value)
+            for name, value in _told(served).items()
+        },
+    )
+
+
+@runtime_checkable
+class _Telling(Protocol):
+    """A program that says what runs it."""
+
+    #: For people, by what it is.
+    told: Mapping[str, str]
+
+
+def _told(served: Served) -> Mapping[str, str]:
+    """Which form of the network runs which batch sizes, and why."""
+    program = served.lane.program
+    return program.told if isinstance(program, _Telling) else {}
+
+
+def _batching(limits: Limits) -> config_pb2.ModelDynamicBatching:
+    policies = [_policy(policy) for policy in limits.policies]
+    has_levels = len(policies) > 1
+    default = limits.default_priority_level
+    return config_pb2.ModelDynamicBatching(
+        preferred_batch_size=limits.preferred_batch_size,
+        max_queue_delay_microseconds=round(limits.max_queue_delay_s * 1e6),
+        # One batch of a version at a time: what nobody passes in the queue is answered in order.
+        preserve_ordering=not has_levels and limits.policies[0].timeout_action == "REJECT",
+        priority_levels=len(policies) if has_levels else 0,
+        default_priority_level=default if has_levels else 0,
+        default_queue_policy=policies[default - 1],
+        priority_queue_policy=dict(enumerate(policies, start=1)) if has_levels else {},
+    )
+
+
+def _policy(policy: QueuePolicy) -> config_pb2.ModelQueuePolicy:
+    timeout_s = policy.default_timeout_s
+    return config_pb2.ModelQueuePolicy(
+        timeout_action=policy.timeout_action,
+        default_timeout_microseconds=round(timeout_s * 1e6) if timeout_s < math.inf else 0,
+        allow_timeout_override=policy.allow_timeout_override,
+        max_queue_size=policy.max_queue_size,
     )
 
 

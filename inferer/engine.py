@@ -1,150 +1,74 @@
-"""The engine: the one part that knows torch. It owns the device and the threads that compute.
+"""The engine: with inferer.forms the one part that knows torch. It owns the device and the threads.
 
 Two threads beside the event loop's: `loader` loads, replays and warms versions up; `slow` runs
 batches that are too long for the loop. Loading never runs on a thread that answers.
 """
 # pyright: reportUnknownMemberType=false
 
+import hashlib
+import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections import OrderedDict
+from collections.abc import Mapping
 from concurrent.futures import Executor, ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
 from typing import Self
 
 import numpy as np
 import torch
 
-from inferer.lane import Executed, Turns
-from inferer.statistics import Timing
-from twofold import golden
-from twofold.errors import Corrupt
-from twofold.features import Features, Scores, raw_outputs
+from inferer.aside import Aside
+from inferer.forms.compiled import Compiler, inductor
+from inferer.forms.eager import EagerForm
+from inferer.forms.offers import CpuOffers, CudaOffers
+from inferer.forms.remembered import Choices, machine_of
+from inferer.lane import Turns
+from inferer.preparation import Offers, Preparation, Structure
+from inferer.program import NetProgram
+from twofold.artifact import GRAPH
+from twofold.errors import Corrupt, InvalidField
+from twofold.features import Features, raw_outputs
 from twofold.features import signature as wire_signature
-from twofold.nets import pieces, registry
+from twofold.nets import registry
+from twofold.nets.meta import Measured
 from twofold.nets.net import Net
-from twofold.tensors import Array
 from twofold.v1 import graph_pb2, model_pb2
 
-#: Warm-up: the larger batch size, how long such a batch may take, and how often each is run. The
-#: fastest run counts: anything slower was a core taken away.
-_WARM_UP_ROWS = 64
-_WARM_UP_S = 0.1
-_WARM_UP_RUNS = 5
+#: Graphs of which is known what was measured; the one that was loaded longest ago is forgotten.
+_STRUCTURES = 256
 
-
-class TorchProgram:
-    """A loaded network with its preprocessing. Runs one batch at a time, on any one thread."""
-
-    def __init__(self, net: Net, spec: model_pb2.FeatureSpec, device: torch.device) -> None:
-        self._net = net
-        self._features = Features(spec, net.graph)
-        self._device = device
-        self._fixed_s = float("inf")
-        self._row_s = 0.0
-
-    def expected_s(self, rows: int) -> float:
-        """See lane.Program; a line through what warm-up measured."""
-        return self._fixed_s + self._row_s * rows
-
-    def run(self, parts: Sequence[Mapping[str, Array]]) -> Executed:
-        """See lane.Program."""
-        try:
-            return self._run(parts)
-        except Exception as error:  # noqa: BLE001 - the top of what the engine's thread runs
-            if len(parts) == 1:
-                return Executed([error], Timing(0, 0, 0))
-        # One of them may be the cause: alone, it fails alone.
-        alone = [self.run([part]) for part in parts]
-        timing = Timing(
-            sum(executed.timing.input_ns for executed in alone),
-            sum(executed.timing.infer_ns for executed in alone),
-            sum(executed.timing.output_ns for executed in alone),
-        )
-        return Executed([executed.results[0] for executed in alone], timing)
-
-    def _run(self, parts: Sequence[Mapping[str, Array]]) -> Executed:
-        start_ns = time.perf_counter_ns()
-        inputs = self._inputs(parts)
-        input_ns = time.perf_counter_ns()
-        scores = self._scores(inputs)
-        infer_ns = time.perf_counter_ns()
-        answers = self._features.answers(scores)
-        results = _split(answers, [len(next(iter(part.values()))) for part in parts])
-        end_ns = time.perf_counter_ns()
-        timing = Timing(input_ns - start_ns, infer_ns - input_ns, end_ns - infer_ns)
-        return Executed(results, timing)
-
-    def _inputs(self, parts: Sequence[Mapping[str, Array]]) -> list[torch.Tensor]:
-        """The arguments of forward(); copies, since torch wants no read-only arrays."""
-        joined = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-        arguments = self._features.inputs(joined)
-        return [torch.from_numpy(rows).to(self._device) for rows in arguments]
-
-    @torch.inference_mode()
-    def _scores(self, inputs: Sequence[torch.Tensor]) -> Scores:
-        return registry.arrays_of(self._net.head(pieces.run(self._net, inputs)))
-
-    def replay(self, examples: golden.Golden, tolerance: model_pb2.Tolerance) -> None:
-        """See loading.Network."""
-        try:
-            answers = self._answer(examples.inputs)
-        except (RuntimeError, ValueError, IndexError) as error:
-            raise Corrupt("golden replay: the network does not run on its own examples") from error
-        examples.check(answers, tolerance)
-
-    def warm_up(self, examples: golden.Golden) -> None:
-        """See loading.Network; the usual batch sizes are one row and _WARM_UP_ROWS.
-
-        Of a network that takes long for one row the larger size is smaller.
-        """
-        one_s = self._fastest_s({name: rows[:1] for name, rows in examples.inputs.items()})
-        count = min(_WARM_UP_ROWS, max(2, int(_WARM_UP_S / one_s)))
-        many = {
-            name: np.resize(rows, (count, *rows.shape[1:]))
-            for name, rows in examples.inputs.items()
-        }
-        self._row_s = max(self._fastest_s(many) - one_s, 0.0) / (count - 1)
-        self._fixed_s = one_s
-        if self._device.type != "cpu":  # a device's answer is waited for, never on the loop
-            self._fixed_s = float("inf")
-
-    def _fastest_s(self, inputs: Mapping[str, Array]) -> float:
-        def timed() -> float:
-            start_s = time.perf_counter()
-            self._answer(inputs)
-            return time.perf_counter() - start_s
-
-        return min(timed() for _ in range(_WARM_UP_RUNS))
-
-    def _answer(self, inputs: Mapping[str, Array]) -> Mapping[str, Array]:
-        (result,) = self._run([inputs]).results
-        if isinstance(result, Exception):  # _run raises instead; for the type checker
-            raise result
-        return result
-
-
-def _split(answers: Mapping[str, Array], rows: Sequence[int]) -> list[Mapping[str, Array]]:
-    """The answers of each request, as views of the batch's."""
-    if len(rows) == 1:
-        return [answers]
-    stops = np.cumsum(rows).tolist()
-    return [
-        {name: array[stop - count : stop] for name, array in answers.items()}
-        for stop, count in zip(stops, rows, strict=True)
-    ]
+_log = logging.getLogger(__name__)
 
 
 class Engine:
     """The device and the threads. A context manager: the threads live within it.
 
+    `cache` is where choices of forms and compiled networks are kept, a folder of this user's;
+    without it choices are not kept.
+
     Raises ValueError for a CUDA device where there is none.
     """
 
-    def __init__(self, *, threads: int = 1, device: str = "cpu") -> None:
+    def __init__(
+        self,
+        *,
+        threads: int = 1,
+        device: str = "cpu",
+        cache: Path | None = None,
+        is_compiling: bool = False,
+    ) -> None:
         if device.startswith("cuda") and not torch.cuda.is_available():
             raise ValueError("torch finds no CUDA device here")
         self._threads = threads
         self._device = torch.device(device)
         self.device_type = self._device.type
+        versions = (f"torch {torch.__version__}", f"numpy {np.__version__}", f"{threads} threads")
+        self._choices = Choices.below(cache, machine_of(device, *versions))
+        self._compiler = _compiler(cache) if is_compiling and self.device_type == "cpu" else None
+        self._aside = Aside("compiler")
+        #: By the digest of graph and preprocessing. The loader's thread.
+        self._known: OrderedDict[str, tuple[Measured, Structure]] = OrderedDict()
 
     def __enter__(self) -> Self:
         # Before the threads start: each takes the number over when it first computes.
@@ -157,9 +81,13 @@ class Engine:
         # What runs now may take long, and nobody waits for it any more.
         self.loader.shutdown(wait=False, cancel_futures=True)
         self.slow.executor.shutdown(wait=False, cancel_futures=True)
+        self._aside.close()
 
-    def load(self, manifest: model_pb2.Manifest, files: Mapping[str, bytes]) -> TorchProgram:
+    def load(self, manifest: model_pb2.Manifest, files: Mapping[str, bytes]) -> NetProgram:
         """A version's program, neither replayed nor warm yet. For the loader's thread.
+
+        Of a version whose graph and preprocessing are those of one that was loaded before only the
+        weights are new: what was checked and measured of it is taken over.
 
         Args:
             manifest: the version's.
@@ -168,9 +96,51 @@ class Engine:
         Raises:
             Corrupt: the files are not a network, or not this manifest's.
         """
-        net = registry.parse(files)
+        preprocessing = manifest.features.SerializeToString(deterministic=True)
+        digest = hashlib.sha256(files.get(GRAPH, b"")).hexdigest()
+        key = digest + hashlib.sha256(preprocessing).hexdigest()
+        measured, structure = self._known.get(key, (None, None))
+        net = registry.parse(files, measured)
         _check_signature(manifest, net.graph)
-        return TorchProgram(net.to(self._device), manifest.features, self._device)
+        if structure is None:
+            structure = self._structure(digest, manifest.features, net)
+        self._remember(key, (net.measured, structure))
+        net = net.to(self._device)
+        eager = EagerForm(net, self._device)
+        preparation = Preparation(structure, eager, self._offers(net), self._aside)
+        is_inline = self.device_type == "cpu"
+        return NetProgram(structure.features, eager, preparation, is_inline=is_inline)
+
+    def _structure(self, digest: str, spec: model_pb2.FeatureSpec, net: Net) -> Structure:
+        features = Features(spec, net.graph)
+        keep = partial(self._choices.keep, digest)
+        # What one thread computes is measured by its own time: others may take its core.
+        is_alone = self.device_type == "cpu" and self._threads == 1
+        clock = time.thread_time if is_alone else time.perf_counter
+        return Structure(features, keep, clock, self._choices.find(digest))
+
+    def _remember(self, key: str, known: tuple[Measured, Structure]) -> None:
+        self._known[key] = known
+        self._known.move_to_end(key)
+        if len(self._known) > _STRUCTURES:
+            self._known.popitem(last=False)
+
+    def _offers(self, net: Net) -> Offers:
+        if self.device_type == "cpu":
+            return CpuOffers(net, self._compiler)
+        return CudaOffers(net, self._device)
+
+
+def _compiler(cache: Path | None) -> Compiler | None:
+    """The compiler of networks; none, with a warning, without a private cache."""
+    if cache is None:
+        _log.warning("networks are not compiled", extra={"why": "there is no cache"})
+        return None
+    try:
+        return inductor(cache)
+    except InvalidField as error:
+        _log.warning("networks are not compiled", extra={"why": error.message})
+        return None
 
 
 def _check_signature(manifest: model_pb2.Manifest, graph: graph_pb2.Graph) -> None:

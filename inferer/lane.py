@@ -7,15 +7,15 @@ the engine's thread. Small batches run inline: a thread hop costs more than they
 import asyncio
 import logging
 import math
-from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
-from inferer.batcher import Batcher, Cut, Entry, Limits
+from inferer.batcher import NO_WISHES, Batcher, Entry, Limits, Wishes
 from inferer.convert import Inputs
+from inferer.outlook import Outlook
 from inferer.statistics import Timing, VersionStatistics
+from inferer.turns import Share, Turns
 from twofold import errors
 from twofold.errors import TwofoldError
 from twofold.seams import Clock
@@ -72,35 +72,10 @@ class _Waiting:
     def end(self, outcome: Answer | TwofoldError) -> None:
         if self.alarm is not None:
             self.alarm.cancel()
-        self.done(outcome)
-
-
-class Turns:
-    """The engine's thread, which versions take in turns, one batch each.
-
-    Who waits for its turn has not cut its batch yet: it grows meanwhile, and what runs out of time
-    or is cancelled never runs.
-    """
-
-    def __init__(self, executor: Executor) -> None:
-        self.executor = executor
-        self.is_taken = False
-        self._waiting: deque[Callable[[], None]] = deque()
-
-    def take(self, act: Callable[[], None]) -> None:
-        """Calls `act` when it is its turn, now if nobody has it; `act` must `leave` in the end."""
-        if self.is_taken:
-            self._waiting.append(act)
-        else:
-            self.is_taken = True
-            act()
-
-    def leave(self) -> None:
-        """Lets the next one have its turn."""
-        if self._waiting:
-            asyncio.get_running_loop().call_soon(self._waiting.popleft())
-        else:
-            self.is_taken = False
+        try:
+            self.done(outcome)
+        except Exception as error:  # noqa: BLE001 - the others of its batch are not to blame
+            _log.error("an answer was not taken", exc_info=error)
 
 
 class Lane:
@@ -111,15 +86,20 @@ class Lane:
     ) -> None:
         self.statistics = VersionStatistics()
         self._resource = resource
-        self._program = program
+        self.program = program
         self._limits = limits
+        self._is_delaying = limits.max_queue_delay_s > 0
         self._slow = slow
         self._clock = clock
         self._batcher = Batcher[_Waiting](limits)
+        self._outlook = Outlook(program.expected_s, limits)
+        self._share = Share()
         # Or waits for its turn to.
         self._is_running = False
-        # The call of _step that is scheduled, and when it is due; None: nothing is.
-        self._scheduled: tuple[float, asyncio.Handle] | None = None
+        # Whether time matters to any that wait.
+        self._has_deadlines = False
+        # When the call of _step that is scheduled is due, and its timer; None: nothing is.
+        self._scheduled: tuple[float, asyncio.TimerHandle | None] | None = None
 
     def __repr__(self) -> str:
         state = "running" if self._is_running else "idle"
@@ -130,28 +110,73 @@ class Lane:
         """Rows that wait."""
         return self._batcher.rows
 
-    def admit(self, inputs: Inputs, deadline_s: float, done: Done) -> int:
+    @property
+    def limits(self) -> Limits:
+        """What its queue may hold and its batches may be."""
+        return self._limits
+
+    def admit(
+        self, inputs: Inputs, deadline_s: float, done: Done, wishes: Wishes = NO_WISHES
+    ) -> int:
         """Queues a request; its ticket, for `withdraw`. Calls `done` later, never within.
 
-        `done` gets the answer, or DeadlineExceeded where `deadline_s` passed before its batch was
-        cut, Internal where the network failed on it, Unavailable where the engine has closed.
+        `done` gets the answer, or DeadlineExceeded where it waited too long or cannot be answered
+        by `deadline_s` any more, Internal where the network failed on it, Unavailable where the
+        engine has closed.
 
         Raises:
             QueueFull: no room; with a hint when to come back.
-            DeadlineExceeded: `deadline_s` has passed.
+            DeadlineExceeded: `deadline_s` has passed, or cannot be kept.
         """
-        now_s = self._clock.monotonic_s()
+        now_s, rows, batcher = self._clock.monotonic_s(), inputs.rows, self._batcher
         if deadline_s <= now_s:
             raise self._too_late()
-        if not self._batcher.has_room(inputs.rows):
-            raise self._full(inputs.rows)
+        if not batcher.has_room(rows, wishes.priority):
+            raise self._full(rows, wishes.priority)
         waiting = _Waiting(inputs, done)
-        ticket = self._batcher.admit(waiting, inputs.rows, now_s, deadline_s)
-        waiting.alarm = self._alarm(ticket, deadline_s - now_s)
+        entry = batcher.admit(waiting, rows, now_s, deadline_s, wishes)
+        if entry.refuse_s < math.inf:
+            self._has_deadlines = True
+            has_time = entry.refuse_s - now_s > self._outlook.longest_s
+            if not has_time or self._is_running or self._slow.is_taken or self._is_delaying:
+                waiting.alarm = self._watch(entry, wishes.priority)
         self._schedule()
-        return ticket
+        return entry.ticket
 
-    async def submit(self, inputs: Inputs, deadline_s: float) -> Answer:
+    def _watch(self, entry: Entry[_Waiting], priority: int) -> asyncio.TimerHandle | None:
+        """An alarm that tells a request in time that it is late, where no cut is near.
+
+        Raises DeadlineExceeded, and takes it out again, where it is too late already.
+        """
+        self._check_time(entry, self._batcher.rows_before(priority) - entry.rows)
+        if not (self._is_running or self._slow.is_taken or self._is_delaying):
+            return None
+        left_s = entry.refuse_s - entry.arrival_s
+        return asyncio.get_running_loop().call_later(left_s, self._expire, entry.ticket)
+
+    def _check_time(self, entry: Entry[_Waiting], rows_before: int) -> None:
+        begin_s, end_s = self._outlook.earliest(rows_before, entry.rows)
+        # Not before the running batch ends, whose version it is, where it will run on that thread.
+        if self._is_running or (self._slow.is_taken and not self._is_inline(entry.rows)):
+            free_s = max(self._slow.busy_until_s, entry.arrival_s)
+        else:
+            free_s = entry.arrival_s
+        if free_s + begin_s >= entry.refuse_s or free_s + end_s > entry.deadline_s:
+            self._batcher.withdraw(entry.ticket)
+            self._outlook.refused()
+            least_s, left_s = free_s + end_s - entry.arrival_s, entry.refuse_s - entry.arrival_s
+            raise errors.DeadlineExceeded(
+                f"{self._resource} needs at least {least_s * 1000:.3g} ms for what waits and this "
+                f"request, of which {left_s * 1000:.3g} ms are left; allow more time or come later",
+                resource=self._resource,
+            )
+
+    def _is_inline(self, rows: int) -> bool:
+        """Whether a batch of so many rows is short enough for the event loop."""
+        expected_s = self.program.expected_s(rows)
+        return expected_s <= INLINE_LIMIT_S and expected_s * self._outlook.pace <= INLINE_LIMIT_S
+
+    async def submit(self, inputs: Inputs, deadline_s: float, wishes: Wishes = NO_WISHES) -> Answer:
         """The answer; cancelling the caller takes the request out. Raises what `admit` tells."""
         future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
 
@@ -163,7 +188,7 @@ class Lane:
             else:
                 future.set_exception(outcome)
 
-        ticket = self.admit(inputs, deadline_s, done)
+        ticket = self.admit(inputs, deadline_s, done, wishes)
         try:
             return await future
         finally:
@@ -177,14 +202,6 @@ class Lane:
                 entry.payload.alarm.cancel()
             self._count_unanswered(entry)
 
-    def _alarm(self, ticket: int, delay_s: float) -> asyncio.TimerHandle | None:
-        """Tells a request in time that it is late, where the next cut may be far away."""
-        is_busy = self._is_running or self._slow.is_taken
-        is_cut_near = not is_busy and not self._limits.max_queue_delay_s
-        if is_cut_near or delay_s == math.inf:
-            return None
-        return asyncio.get_running_loop().call_later(delay_s, self._expire, ticket)
-
     def _expire(self, ticket: int) -> None:
         if (entry := self._batcher.withdraw(ticket)) is not None:
             self._refuse_late(entry)
@@ -195,55 +212,77 @@ class Lane:
         if due_s is None or self._is_running:
             return
         if self._scheduled is not None:
-            scheduled_s, handle = self._scheduled
+            scheduled_s, timer = self._scheduled
             if scheduled_s <= due_s:
                 return
-            handle.cancel()
-        loop = asyncio.get_running_loop()
+            if timer is not None:
+                timer.cancel()
         delay_s = due_s - self._clock.monotonic_s()
-        # call_soon, not now: every request that is readable in this turn of the loop joins.
-        soon = delay_s <= 0
-        handle = loop.call_soon(self._step) if soon else loop.call_later(delay_s, self._step)
-        self._scheduled = (-math.inf if soon else due_s, handle)
+        if delay_s <= 0:
+            self._scheduled = (-math.inf, None)
+            self._slow.inline.soon(self._step)
+        else:
+            timer = asyncio.get_running_loop().call_later(delay_s, self._step)
+            self._scheduled = (due_s, timer)
 
-    def _step(self) -> None:
-        """Cuts a batch and runs it: here, or on the engine's thread when that is free."""
+    def _step(self) -> float:
+        """Runs the batch that is due: here, or on the engine's thread; the seconds it took here."""
         self._scheduled = None
         rows = min(self._batcher.rows, self._limits.max_batch_size)
-        if self._program.expected_s(rows) > INLINE_LIMIT_S:
+        if self._is_delaying and not self._is_due():
+            self._schedule()
+            return 0.0
+        if not self._is_inline(rows):
             self._is_running = True
-            self._slow.take(self._run_slow)
-            return
-        batch = self._cut()
+            self._slow.take(self._share, self._run_slow)
+            return 0.0
+        batch, started_s = self._cut(rows)
         if batch:
-            started_s = self._clock.monotonic_s()
-            self._finish(batch, self._program.run(_parts(batch)), started_s)
+            self._finish(batch, self.program.run(_parts(batch)), started_s)
         self._schedule()
+        return self._clock.monotonic_s() - started_s
 
-    def _cut(self) -> Sequence[Entry[_Waiting]]:
-        """The next batch; tells the requests that are late."""
-        cut = self._batcher.cut(self._clock.monotonic_s())
-        self._refuse_expired(cut)
-        return cut.batch
+    def _is_due(self) -> bool:
+        """Whether a batch still is: those that made it so may have left."""
+        due_s = self._batcher.due_s()
+        return due_s is not None and due_s <= self._clock.monotonic_s()
+
+    def _cut(self, rows: int) -> tuple[Sequence[Entry[_Waiting]], float]:
+        """The next batch, of about so many rows, and when it begins; tells who is late."""
+        outlook, now_s = self._outlook, self._clock.monotonic_s()
+        if not self._has_deadlines:
+            return self._batcher.cut(now_s).batch, now_s
+        cut = self._batcher.cut(now_s, outlook.least_s(1), outlook.least_s(rows))
+        for entry in cut.expired:
+            if entry.refuse_s > now_s:
+                outlook.refused()
+            self._refuse_late(entry)
+        self._has_deadlines = bool(self._batcher.rows)
+        return cut.batch, now_s
 
     def _run_slow(self) -> None:
         """Runs a batch on the engine's thread; it is this lane's turn."""
-        batch = self._cut()
+        batch, started_s = self._cut(min(self._batcher.rows, self._limits.max_batch_size))
         if not batch:
-            self._end_turn()
+            self._end_turn(0.0)
             return
-        started_s, loop = self._clock.monotonic_s(), asyncio.get_running_loop()
+        loop, slow = asyncio.get_running_loop(), self._slow
         try:
-            running = loop.run_in_executor(self._slow.executor, self._program.run, _parts(batch))
+            running = loop.run_in_executor(slow.executor, self.program.run, _parts(batch))
         except RuntimeError:  # the engine is closed
             _refuse_shutdown(batch)
-            self._end_turn()
+            self._end_turn(0.0)
             return
+        rows = sum(entry.rows for entry in batch)
+        slow.busy_until_s = started_s + self._outlook.least_s(rows)
         running.add_done_callback(lambda done: self._finish_slow(batch, done, started_s))
 
-    def _end_turn(self) -> None:
-        self._is_running = False
-        self._slow.leave()
+    def _end_turn(self, spent_s: float) -> None:
+        rows = min(self._batcher.rows, self._limits.max_batch_size)
+        self._is_running = self._is_due() and not self._is_inline(rows)
+        # Who has more for the thread says so now: later, others would pass who had less of it.
+        again = self._run_slow if self._is_running else None
+        self._slow.leave(self._share, spent_s, again)
         self._schedule()
 
     def _finish_slow(
@@ -252,17 +291,20 @@ class Lane:
         done: "asyncio.Future[Executed]",
         started_s: float,
     ) -> None:
-        if done.cancelled():  # the engine closed before the batch began
-            _refuse_shutdown(batch)
-        else:
-            self._finish(batch, done.result(), started_s)
-        self._end_turn()
+        try:
+            if done.cancelled():  # the engine closed before the batch began
+                _refuse_shutdown(batch)
+            else:
+                self._finish(batch, done.result(), started_s)
+        finally:
+            self._end_turn(self._clock.monotonic_s() - started_s)
 
     def _finish(
         self, batch: Sequence[Entry[_Waiting]], executed: Executed, started_s: float
     ) -> None:
         rows = sum(entry.rows for entry in batch)
         self.statistics.count_batch(rows, len(batch), executed.timing)
+        self._outlook.learn(rows, executed.timing.compute_ns / 1e9)
         for entry, result in zip(batch, executed.results, strict=True):
             queue_ns = int((started_s - entry.arrival_s) * 1e9)
             self.statistics.count_queue(queue_ns)
@@ -273,10 +315,6 @@ class Lane:
             else:
                 answer = Answer(result, queue_ns, executed.timing.compute_ns, rows)
                 entry.payload.end(answer)
-
-    def _refuse_expired(self, cut: Cut[_Waiting]) -> None:
-        for entry in cut.expired:
-            self._refuse_late(entry)
 
     def _refuse_late(self, entry: Entry[_Waiting]) -> None:
         self._count_unanswered(entry)
@@ -292,15 +330,16 @@ class Lane:
         self.statistics.count_request(duration_ns, self._clock.time_ms(), is_success=is_success)
 
     def _too_late(self) -> errors.DeadlineExceeded:
-        return errors.DeadlineExceeded(f"the deadline passed before {self._resource} ran it")
+        text = f"{self._resource} could not run it before its deadline or the end of its timeout"
+        return errors.DeadlineExceeded(text)
 
-    def _full(self, rows: int) -> errors.QueueFull:
-        waiting = self._batcher.rows
+    def _full(self, rows: int, priority: int) -> errors.QueueFull:
+        waiting, policy = self._batcher.queue_of(priority)
         low_s, high_s = _RETRY_AFTER_S
-        expected_s = self._program.expected_s(waiting)
+        expected_s = self.program.expected_s(waiting)
         return errors.QueueFull(
             f"{waiting} rows wait for {self._resource} and {rows} more exceed "
-            f"{self._limits.max_queue_size}; come back later",
+            f"{policy.max_queue_size}; come back later",
             retry_after_s=min(max(expected_s, low_s), high_s),
             resource=self._resource,
         )

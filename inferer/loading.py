@@ -1,15 +1,17 @@
 """From the store to a program: read once, verify, load those very bytes, replay, warm up."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from typing import Protocol
 
 from inferer.batcher import Limits
 from inferer.convert import MESSAGE_BYTES, Signature, signature_of
+from inferer.holdings import Served
 from inferer.lane import Lane, Program, Turns
-from inferer.models import Refused, Served
+from inferer.memory import Measured, size_of
+from inferer.refusals import Refused
 from twofold import keys
 from twofold.artifact import FILES, GOLDEN
 from twofold.errors import Corrupt, TwofoldError, Unavailable
@@ -68,8 +70,17 @@ class Loader:
 
     store: Store
     engine: Engine
+    #: Of any model; see `load_lane`.
     max_batch_size: int
     max_message_bytes: int = MESSAGE_BYTES
+
+    def measure(self, tenant: str, model: str, number: int) -> Measured:
+        """What the version would take in memory, by its manifest. Raises as `load` does."""
+        data, digest = self._manifest(tenant, model, number)
+        try:
+            return Measured(size_of(decode(data)), digest)
+        except TwofoldError as error:
+            raise Refused(error.message, digest) from error
 
     def load(self, tenant: str, model: str, number: int) -> Loaded:
         """The version, verified, replayed and warm. For the loader's thread.
@@ -78,10 +89,7 @@ class Loader:
             Refused: it is corrupt or answers wrongly; trying again is useless.
             Unavailable: the store cannot be read now; try again later.
         """
-        data = self.store.read(keys.version_manifest(tenant, model, number), LIMIT_BYTES)
-        if data is None:
-            raise Unavailable(f"models/{model}/versions/{number} has no manifest")
-        digest = sha256_hex(data)
+        data, digest = self._manifest(tenant, model, number)
         try:
             return self._load(tenant, (model, number), data, digest)
         except Unavailable:
@@ -90,6 +98,13 @@ class Loader:
             raise Refused(error.message, digest) from error
         except Exception as error:  # the top of what the loader's thread runs
             raise Refused("it could not be loaded", digest) from error
+
+    def _manifest(self, tenant: str, model: str, number: int) -> tuple[bytes, str]:
+        """Its bytes and their digest."""
+        data = self.store.read(keys.version_manifest(tenant, model, number), LIMIT_BYTES)
+        if data is None:
+            raise Unavailable(f"models/{model}/versions/{number} has no manifest")
+        return data, sha256_hex(data)
 
     def _load(self, tenant: str, version: tuple[str, int], data: bytes, digest: str) -> Loaded:
         manifest = decode(data)
@@ -118,21 +133,41 @@ class Loader:
 
 def narrow(limits: Limits, signature: Signature) -> Limits:
     """The limits of one version's lane: what waits has a bound in bytes, too."""
+    largest = min(limits.max_batch_size, signature.max_batch_size)
     rows = QUEUE_BYTES // max(row_bytes(signature.inputs.values()), 1)
+    most = max(rows // len(limits.policies), largest)
     return replace(
         limits,
-        max_batch_size=min(limits.max_batch_size, signature.max_batch_size),
-        max_queue_size=min(limits.max_queue_size, max(rows, signature.max_batch_size)),
+        max_batch_size=largest,
+        max_queue_size=min(limits.max_queue_size, most),
+        preferred_batch_size=tuple(size for size in limits.preferred_batch_size if size <= largest),
+        queues=tuple(
+            replace(policy, max_queue_size=min(policy.max_queue_size, most))
+            for policy in limits.queues
+        ),
     )
 
 
+async def measure(loader: Loader, tenant: str, model: str, number: int) -> Measured:
+    """Measures on the loader's thread."""
+    loop = asyncio.get_running_loop()
+    work = loader.measure
+    return await loop.run_in_executor(loader.engine.loader, work, tenant, model, number)
+
+
 async def load_lane(
-    loader: Loader, tenant: str, limits: Limits, clock: Clock, model: str, number: int
+    loader: Loader,
+    tenant: str,
+    limits_of: Callable[[str], Limits],
+    clock: Clock,
+    model: str,
+    number: int,
 ) -> Served:
     """Loads on the loader's thread; the lane is made where it will live, on the loop."""
     engine = loader.engine
     loop = asyncio.get_running_loop()
     loaded = await loop.run_in_executor(engine.loader, loader.load, tenant, model, number)
-    narrowed = narrow(limits, loaded.signature)
-    lane = Lane(loaded.signature.resource, loaded.program, narrowed, engine.slow, clock)
-    return Served(loaded.manifest, loaded.manifest_sha256, loaded.signature, lane)
+    limits = narrow(limits_of(model), loaded.signature)
+    signature = replace(loaded.signature, max_batch_size=limits.max_batch_size)
+    lane = Lane(signature.resource, loaded.program, limits, engine.slow, clock)
+    return Served(loaded.manifest, loaded.manifest_sha256, signature, lane)

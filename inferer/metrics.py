@@ -99,6 +99,18 @@ class InfererCollector(Collector):
         yield CounterMetricFamily(
             "twofold_inferer_load_failures", "Loads that failed", value=counted.failures
         )
+        for name, meaning, value in (
+            ("refused_versions", "Versions refused: damaged, wrong or too large", counted.refusals),
+            ("evictions", "Versions unloaded to make room for others", counted.evictions),
+            ("thrashes", "Versions loaded again soon after an eviction", counted.thrashes),
+            ("no_room", "Times that a version found no room", counted.full),
+        ):
+            yield CounterMetricFamily(f"twofold_inferer_{name}", meaning, value=value)
+        for name, meaning, size_bytes in (
+            ("memory_bytes", "What the loaded versions take", self._models.used_bytes),
+            ("memory_budget_bytes", "What they may take; 0: no limit", self._models.budget_bytes),
+        ):
+            yield GaugeMetricFamily(f"twofold_inferer_{name}", meaning, value=size_bytes)
         duration = HistogramMetricFamily(
             "twofold_inferer_load_seconds", "From reading the manifest to ready or refused"
         )

@@ -7,126 +7,33 @@ for by number); `update` says what the store holds; `run` loads, one version at 
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import replace
 
-from inferer.convert import Inputs, Signature, SoleInput, decode_inputs
-from inferer.lane import Lane
+from inferer.holdings import Hold, Model, Served, Status
+from inferer.memory import Memory, Resident, make_room, stay_s
+from inferer.policies import Policies
 from inferer.reference import Reference
+from inferer.refusals import Refused, TooLarge, check_will_come, unknown_model
 from inferer.statistics import LoadStatistics
-from inferer.versions import DEFAULT, Plan, Retention, Serving, Stored, plan
-from inferer.wire import AnswerEncoder
-from twofold.errors import Corrupt, DeadlineExceeded, NotFound, TwofoldError, Unavailable
-from twofold.oip import inference_pb2
+from inferer.versions import Need, Plan, Retention, Stored, plan
+from twofold.errors import DeadlineExceeded, TwofoldError, Unavailable
 from twofold.seams import Clock
-from twofold.v1 import model_pb2
 
 #: The longest a request waits for a version that is being loaded.
 LOAD_WAIT_S = 10.0
 #: The first pause after the store failed, and the longest; it doubles in between.
 _HOLD_S = (0.5, 60.0)
-#: Names listed in "does not exist" messages.
-_LISTED = 20
+#: The pause after a version found no room; looking for it costs little.
+_FULL_S = 1.0
+#: A version that is loaded again so soon after it was unloaded for another's sake should have
+#: stayed; who runs the inferer is told no more often than this.
+_THRASH_S = 60.0
 
 _log = logging.getLogger(__name__)
 
 
 class NotLoaded(Exception):
     """A version that may come, or is unknown: `find` knows."""
-
-
-class Refused(Exception):
-    """A version that must not serve; its text tells why and names no path."""
-
-    def __init__(self, reason: str, manifest_sha256: str) -> None:
-        super().__init__(reason)
-        self.reason = reason
-        #: What was refused: another manifest under the same number may be tried again.
-        self.manifest_sha256 = manifest_sha256
-
-
-@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
-class Served:
-    """A loaded version. Freed when no channel, pin or running request holds it."""
-
-    manifest: model_pb2.Manifest
-    manifest_sha256: str
-    signature: Signature
-    lane: Lane
-    encoder: AnswerEncoder = field(init=False, repr=False)
-    #: Decodes most requests; None where the signature has another form.
-    sole: SoleInput | None = field(init=False, repr=False)
-
-    def __post_init__(self) -> None:
-        """Makes what every answer has in common."""
-        constants = {"twofold_job": self.manifest.lineage.job}
-        encoder = AnswerEncoder(self.model, self.number, constants, self.signature)
-        object.__setattr__(self, "encoder", encoder)
-        spec = self.signature.sole
-        sole = None if spec is None else SoleInput(spec, self.signature.max_batch_size)
-        object.__setattr__(self, "sole", sole)
-
-    def decode(self, request: inference_pb2.ModelInferRequest) -> Inputs:
-        """The request's tensors; see convert.decode_inputs."""
-        found = None if self.sole is None else self.sole.decode(request)
-        return decode_inputs(request, self.signature) if found is None else found
-
-    @property
-    def model(self) -> str:
-        """The model's name."""
-        return self.manifest.model
-
-    @property
-    def number(self) -> int:
-        """The version."""
-        return self.manifest.version
-
-
-@dataclass(frozen=True, slots=True)
-class Status:
-    """A version of the repository's index."""
-
-    model: str
-    number: int
-    state: str
-    reason: str = ""
-
-
-@dataclass(slots=True)
-class _Model:
-    """One model. Times are those of Clock.monotonic_s."""
-
-    stored: Stored = field(default_factory=Stored)
-    loaded: dict[int, Served] = field(default_factory=dict[int, Served])
-    #: Why each refused version was refused.
-    bad: dict[int, Refused] = field(default_factory=dict[int, Refused])
-    #: Until when a version is not tried, and how often it failed.
-    held: dict[int, tuple[float, int]] = field(default_factory=dict[int, tuple[float, int]])
-    channels: dict[str, int] = field(default_factory=dict[str, int])
-    pinned: dict[int, float] = field(default_factory=dict[int, float])
-    replaced: dict[int, float] = field(default_factory=dict[int, float])
-
-    def serving(self, now_s: float) -> Serving:
-        """The state as the policy takes it."""
-        return Serving(
-            loaded=self.loaded.keys(),
-            bad=self.bad.keys(),
-            held={number for number, (until_s, _) in self.held.items() if now_s < until_s},
-            channels=self.channels,
-            pinned=self.pinned,
-            replaced=self.replaced,
-        )
-
-    @property
-    def is_ageing(self) -> bool:
-        """Whether time alone may change the plan."""
-        return bool(self.held or self.replaced)
-
-    def ready(self, reference: Reference) -> Served | None:
-        """The loaded version that a reference means now."""
-        if reference.number is not None:
-            return self.loaded.get(reference.number)
-        number = self.channels.get(reference.channel)
-        return None if number is None else self.loaded[number]
 
 
 class Models:
@@ -137,16 +44,21 @@ class Models:
         load: Callable[[str, int], Awaitable[Served]],
         clock: Clock,
         retention: Retention | None = None,
+        policies: Policies | None = None,
+        memory: Memory | None = None,
     ) -> None:
         self.load_statistics = LoadStatistics()
-        #: Set once everything that the first `update` told of was loaded or refused.
+        #: Set once everything that the first `update` told of was loaded or refused, but spares.
         self.settled = asyncio.Event()
         self._load = load
         self._clock = clock
         self._retention = retention or Retention()
-        self._models: dict[str, _Model] = {}
-        # Names with a version to load, in order.
-        self._to_load: dict[str, int] = {}
+        self._policies = policies
+        self._memory = memory
+        self._warned_s = float("-inf")
+        self._models: dict[str, Model] = {}
+        # Names with a version to load and what for, in order.
+        self._to_load: dict[str, tuple[int, Need]] = {}
         # What the loading task is at.
         self._loading: tuple[str, int] | None = None
         self._wake = asyncio.Event()
@@ -161,6 +73,16 @@ class Models:
         """Every loaded version; safe while another thread reads the metrics."""
         for model in list(self._models.values()):
             yield from list(model.loaded.values())
+
+    @property
+    def budget_bytes(self) -> int:
+        """What all of them together may take; 0: as much as there is."""
+        return 0 if self._memory is None else self._memory.budget_bytes
+
+    @property
+    def used_bytes(self) -> int:
+        """What all of them together take."""
+        return sum(served.size_bytes for served in self)
 
     def versions(self, name: str) -> list[int]:
         """The loaded versions of a model, ascending."""
@@ -216,13 +138,16 @@ class Models:
         """The version, or None if it will come; raises where it will not."""
         model = self._models.get(name)
         if model is None:
-            raise self._unknown(name)
-        number = reference.number
+            stored = (name for name, model in self._models.items() if model.stored.versions)
+            raise unknown_model(name, stored)
+        number, now_s = reference.number, self._clock.monotonic_s()
         if number is not None and (number in model.loaded or number in model.stored.numbers):
-            model.pinned[number] = self._clock.monotonic_s()
+            model.pinned[number] = now_s
         if (found := model.ready(reference)) is not None:
             return found
-        _check_will_come(name, model, reference)
+        full = {each for each, hold in model.held.items() if hold.is_full and now_s < hold.until_s}
+        policy = model.retention.policy
+        check_will_come(reference.of(name), reference, model.stored, policy, model.bad, full)
         self._settle(name)
         return None
 
@@ -230,7 +155,7 @@ class Models:
         """Takes in what the store holds now. A model that is missing there stays as it is."""
         changed = {name for name, model in self._models.items() if model.is_ageing}
         for name, found in stored.items():
-            model = self._models.setdefault(name, _Model())
+            model = self._models.get(name) or self._new(name)
             if found != model.stored:
                 model.stored = found
                 changed.add(name)
@@ -239,23 +164,40 @@ class Models:
         self._wake.set()  # also for an empty store: it is settled at once
         self._announce()
 
+    def _new(self, name: str) -> Model:
+        retention = self._retention
+        if self._policies is not None:
+            retention = replace(retention, policy=self._policies.of(name))
+        model = self._models[name] = Model(retention)
+        return model
+
     def forgive(self, name: str, number: int) -> None:
         """Lets a refused version be tried again: another manifest stands there now."""
         self._models[name].bad.pop(number, None)
+        self._models[name].sizes.pop(number, None)
         self._settle(name)
 
     def _settle(self, name: str) -> None:
         """Flips and unloads what can be at once; queues what is to be loaded."""
         model, now_s = self._models[name], self._clock.monotonic_s()
-        step = plan(model.stored, model.serving(now_s), now_s, self._retention)
+        step = plan(model.stored, model.serving(now_s), now_s, model.retention)
         self._apply(name, model, step, now_s)
-        if step.load is None:
+        model.is_short = self._is_short(model, step)
+        if step.load is None or model.is_short:
             self._to_load.pop(name, None)
         else:
-            self._to_load[name] = step.load
+            self._to_load[name] = (step.load, step.need)
         self._wake.set()
 
-    def _apply(self, name: str, model: _Model, step: Plan, now_s: float) -> None:
+    def _is_short(self, model: Model, step: Plan) -> bool:
+        """Whether what is to be loaded is a spare that is known to find no room."""
+        if self._memory is None or step.load is None or step.need is not Need.SPARE:
+            return False
+        size_bytes = model.sizes.get(step.load)
+        left_bytes = self._memory.budget_bytes - self.used_bytes
+        return size_bytes is not None and size_bytes > left_bytes
+
+    def _apply(self, name: str, model: Model, step: Plan, now_s: float) -> None:
         for channel, number in step.channels.items():
             previous = model.channels.get(channel)
             if previous != number:
@@ -268,9 +210,7 @@ class Models:
             model.replaced.pop(number, None)
             model.pinned.pop(number, None)
             _log.info("version unloaded", extra={"model": name, "version": number})
-        # Wishes for versions that were never loaded must not pile up.
-        known = model.stored.numbers | model.loaded.keys()
-        model.pinned = {number: at_s for number, at_s in model.pinned.items() if number in known}
+        model.forget()
 
     async def run(self) -> None:
         """Loads what is to be loaded, one version after the other, until cancelled."""
@@ -278,26 +218,31 @@ class Models:
             await self._wake.wait()
             self._wake.clear()
             while self._to_load:
-                name, number = next(iter(self._to_load.items()))
-                del self._to_load[name]  # what is left of this model goes to the end
+                # Of equally urgent ones the first that came.
+                name = min(self._to_load, key=lambda name: self._to_load[name][1].turn)
+                number, need = self._to_load.pop(name)  # what else it needs goes to the end
+                if need is Need.SPARE:  # all that serves is there
+                    self.settled.set()
                 self._loading = (name, number)
-                await self._load_one(name, number)
+                await self._load_one(name, number, need)
                 self._loading = None
                 self._settle(name)
                 self._announce()
             self.settled.set()
 
-    async def _load_one(self, name: str, number: int) -> None:
+    async def _load_one(self, name: str, number: int, need: Need) -> None:
         model, start_s = self._models[name], self._clock.monotonic_s()
         extra: dict[str, object] = {"model": name, "version": number}
         is_loaded = False
         try:
-            model.loaded[number] = await self._load(name, number)
-            model.held.pop(number, None)
+            if not await self._has_room(name, number, need):
+                return
+            served = await self._load(name, number)
+            self._take_in(model, served, self._clock.monotonic_s() - start_s)
             is_loaded = True
         except Refused as error:
-            # A new one: the traceback of the old one holds the files and the network.
-            model.bad[number] = Refused(error.reason, error.manifest_sha256)
+            model.bad[number] = error.alone()
+            self.load_statistics.refusals += 1
             _log.error("version refused", extra=extra | {"reason": error.reason}, exc_info=error)
         except TwofoldError as error:
             self._hold(model, number)
@@ -308,11 +253,89 @@ class Models:
             extra["duration_ms"] = round(duration_s * 1e3, 1)
             _log.info("version loaded", extra=extra)
 
-    def _hold(self, model: _Model, number: int) -> None:
+    def _take_in(self, model: Model, served: Served, load_s: float) -> None:
+        number, now_s = served.number, self._clock.monotonic_s()
+        model.loaded[number] = served
+        model.came[number] = (now_s, stay_s(load_s))
+        model.held.pop(number, None)
+        evicted_s = model.evicted.pop(number, None)
+        if evicted_s is None or now_s - evicted_s >= _THRASH_S:
+            return
+        self.load_statistics.thrashes += 1
+        if now_s - self._warned_s >= _THRASH_S:
+            self._warned_s = now_s
+            extra = {"model": served.model, "version": number}
+            _log.warning("versions push each other out; the memory budget is small", extra=extra)
+
+    def _hold(self, model: Model, number: int) -> None:
         first_s, longest_s = _HOLD_S
-        failures = model.held.get(number, (0.0, 0))[1] + 1
+        hold = model.held.get(number)
+        failures = (0 if hold is None else hold.failures) + 1
         pause_s = min(first_s * 2 ** (failures - 1), longest_s)
-        model.held[number] = (self._clock.monotonic_s() + pause_s, failures)
+        model.held[number] = Hold(self._clock.monotonic_s() + pause_s, failures)
+
+    async def _has_room(self, name: str, number: int, need: Need) -> bool:
+        """Whether a version may be loaded now; unloads others for it, or puts it off.
+
+        Raises what reading its size does, and TooLarge.
+        """
+        if self._memory is None:
+            return True
+        model, budget_bytes = self._models[name], self._memory.budget_bytes
+        if number not in model.sizes:
+            found = await self._memory.measure(name, number)
+            if found.size_bytes > budget_bytes:
+                raise TooLarge.of(found.size_bytes, budget_bytes, found.manifest_sha256)
+            model.sizes[number] = found.size_bytes
+        now_s = self._clock.monotonic_s()
+        room = make_room(self._residents(now_s), model.sizes[number], need, budget_bytes, now_s)
+        if room is not None and room.wait_until_s is None:
+            for resident in room.unload:
+                self._evict(resident, now_s)
+            return True
+        if room is not None and room.wait_until_s is not None:
+            self._put_off(name, number, Hold(room.wait_until_s), now_s)
+        elif need is not Need.SPARE:
+            self._refuse_room(name, number, now_s)
+        return False
+
+    def _residents(self, now_s: float) -> list[Resident]:
+        return [
+            resident
+            for name, model in self._models.items()
+            for resident in model.residents(name, now_s)
+        ]
+
+    def _evict(self, resident: Resident, now_s: float) -> None:
+        model, number = self._models[resident.model], resident.number
+        del model.loaded[number]  # freed with the last request that runs on it
+        model.replaced.pop(number, None)
+        model.pinned.pop(number, None)  # or it would be loaded again, unasked
+        model.evicted[number] = now_s
+        self.load_statistics.evictions += 1
+        extra = {"model": resident.model, "version": number}
+        _log.info("version unloaded to make room", extra=extra)
+
+    def _put_off(self, name: str, number: int, hold: Hold, now_s: float) -> None:
+        """Tries a version again when what is in its way may go."""
+        model = self._models[name]
+        model.held[number] = hold
+
+        def release() -> None:
+            if model.held.get(number) is hold:
+                del model.held[number]
+                self._settle(name)
+
+        asyncio.get_running_loop().call_later(hold.until_s - now_s, release)
+
+    def _refuse_room(self, name: str, number: int, now_s: float) -> None:
+        """There is none to be had: not until something else is no more needed."""
+        model, hold = self._models[name], self._models[name].held.get(number)
+        self.load_statistics.full += 1
+        if hold is None or not hold.is_full:  # one line, however often it is tried
+            extra = {"model": name, "version": number, "size_bytes": model.sizes[number]}
+            _log.error("version finds no room in the memory budget", extra=extra)
+        model.held[number] = Hold(now_s + _FULL_S, is_full=True)
 
     def _announce(self) -> None:
         """Wakes the requests that wait for a version."""
@@ -327,40 +350,15 @@ class Models:
             for number in sorted(model.stored.numbers | model.loaded.keys())
         ]
 
-    def _status(self, name: str, model: _Model, number: int) -> Status:
+    def _status(self, name: str, model: Model, number: int) -> Status:
         if number in model.loaded:
             return Status(name, number, "READY")
-        if (name, number) == self._loading or self._to_load.get(name) == number:
+        if (name, number) == self._loading or self._to_load.get(name, (0,))[0] == number:
             return Status(name, number, "LOADING")
         if number in model.bad:
             return Status(name, number, "UNAVAILABLE", model.bad[number].reason)
-        if number in model.held:
+        if (hold := model.held.get(number)) is not None and hold.failures:
             return Status(name, number, "UNAVAILABLE", "the store cannot be read now")
+        if hold is not None:
+            return Status(name, number, "UNAVAILABLE", "there is no room in the memory budget now")
         return Status(name, number, "UNAVAILABLE", "not loaded; asking for it by number loads it")
-
-    def _unknown(self, name: str) -> NotFound:
-        names = sorted(name for name, model in self._models.items() if model.stored.versions)
-        listed = ", ".join(names[:_LISTED]) + (", ..." if len(names) > _LISTED else "")
-        exist = f"there are: {listed}" if listed else "there are none yet"
-        text = f"model {name} does not exist; {exist}"
-        return NotFound(text, resource=f"models/{name}", available=listed)
-
-
-def _check_will_come(name: str, model: _Model, reference: Reference) -> None:
-    """Raises where waiting for a version is useless."""
-    stored = model.stored
-    resource = reference.of(name)
-    number = reference.number
-    if number is None and reference.channel != DEFAULT:
-        number = stored.aliases.get(reference.channel, 0)
-    if number is None:
-        candidates = {found.number for found in stored.versions if not found.withdrawn}
-    else:
-        candidates = stored.numbers & {number}
-    if not candidates:
-        listed = ", ".join(map(str, sorted(stored.numbers)[-_LISTED:])) or "none"
-        aliases = ", ".join(sorted(stored.aliases)[:_LISTED]) or "none"
-        text = f"{resource} does not exist; versions: {listed}; aliases: {aliases}"
-        raise NotFound(text, resource=resource, available=listed)
-    if not candidates - model.bad.keys():
-        raise Corrupt(f"{resource} was refused: it is damaged", resource=resource)

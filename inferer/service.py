@@ -8,7 +8,6 @@ from typing import Literal, TypeVar
 from google.protobuf.message import Message
 
 from inferer import convert, describe, health, stream
-from inferer.batcher import Limits
 from inferer.health import Health
 from inferer.lane import Answer
 from inferer.models import Models, NotLoaded, Served
@@ -21,7 +20,6 @@ from twofold.errors import NotFound, TwofoldError, Unimplemented
 from twofold.names import check_name
 from twofold.oip import inference_pb2 as pb
 from twofold.principal import LOCAL, Principal
-from twofold.seams import Clock
 
 SERVICE = "/inference.GRPCInferenceService/"
 #: Names and versions that callers use, as they are kept.
@@ -45,8 +43,6 @@ class InferenceService:
         models: Mapping[str, Models],
         missed: Callable[[str], Awaitable[bool]],
         health: Health,
-        limits: Limits,
-        clock: Clock,
         reflection: Reflection | None = None,
     ) -> None:
         self._reflection = reflection
@@ -54,8 +50,6 @@ class InferenceService:
         self._models = models
         self._missed = missed
         self._health = health
-        self._limits = limits
-        self._clock = clock
         self._unary = self._handlers()
         self._tasks = Tasks()
 
@@ -102,13 +96,14 @@ class InferenceService:
     ) -> Callable[[], object]:
         """Raises NotLoaded where the version is not there now, and as ModelInfer does."""
         convert.check_request(request)
-        deadline_s = self._deadline_s(call, convert.timeout_s(request))
+        wishes = convert.wishes(request)
         reference = _reference(request.model_name, request.model_version)
         served = self._of(self._principal(call)).ready(request.model_name, reference)
         wanted = _wanted(request, served)
         inputs = served.decode(request)
         done = partial(_reply, reply, served, request.id, wanted)
-        return partial(served.lane.withdraw, served.lane.admit(inputs, deadline_s, done))
+        ticket = served.lane.admit(inputs, call.deadline_s, done, wishes)
+        return partial(served.lane.withdraw, ticket)
 
     async def stream(self, call: Call, messages: AsyncIterator[bytes]) -> AsyncGenerator[bytes]:
         """See Application."""
@@ -178,7 +173,7 @@ class InferenceService:
     ) -> pb.ModelConfigResponse:
         """The configuration of a version."""
         served = await self._find(principal, call, request.name, request.version)
-        return pb.ModelConfigResponse(config=describe.config(served, self._limits))
+        return pb.ModelConfigResponse(config=describe.config(served))
 
     async def ModelStatistics(
         self, principal: Principal, call: Call, request: pb.ModelStatisticsRequest
@@ -219,17 +214,12 @@ class InferenceService:
     ) -> bytes:
         """Runs one request, together with whatever else waits for the same version."""
         convert.check_request(request)
-        deadline_s = self._deadline_s(call, convert.timeout_s(request))
+        wishes = convert.wishes(request)
         served = await self._find(principal, call, request.model_name, request.model_version)
         wanted = _wanted(request, served)
         inputs = served.decode(request)
-        answer = await served.lane.submit(inputs, deadline_s)
+        answer = await served.lane.submit(inputs, call.deadline_s, wishes)
         return _encoded(served, request.id, wanted, answer)
-
-    def _deadline_s(self, call: Call, timeout_s: float | None) -> float:
-        if timeout_s is None:
-            return call.deadline_s
-        return min(call.deadline_s, self._clock.monotonic_s() + timeout_s)
 
     def _of(self, principal: Principal) -> Models:
         return self._models[principal.tenant]

@@ -6,6 +6,7 @@ Counted on the event loop only, read from any thread: a reader may see one reque
 import bisect
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 #: Upper bounds of latency buckets in seconds: from an inline answer (100 us) to a stuck one (10 s).
 LATENCY_BUCKETS_S = (
@@ -57,8 +58,7 @@ class Histogram:
         return pairs
 
 
-@dataclass(frozen=True, slots=True)
-class Timing:
+class Timing(NamedTuple):
     """Nanoseconds of the parts of one batch."""
 
     input_ns: int
@@ -132,6 +132,13 @@ class LoadStatistics:
     def __init__(self) -> None:
         self.loads = 0
         self.failures = 0
+        #: Versions that must not serve here: damaged, wrong answers, too large.
+        self.refusals = 0
+        #: Versions unloaded to make room for others, and loaded again soon after that.
+        self.evictions = 0
+        self.thrashes = 0
+        #: Times that a version found no room.
+        self.full = 0
         self.duration = Histogram(LOAD_BUCKETS_S)
 
     def count(self, duration_s: float, *, is_success: bool) -> None:

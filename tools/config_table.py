@@ -20,9 +20,17 @@ def allowed(field: FieldInfo) -> str:
     """The range or the choices of a setting, as text."""
     if get_origin(field.annotation) is Literal:
         return ", ".join(f"`{choice}`" for choice in get_args(field.annotation))
+    if field.annotation is bool:
+        return "`true`, `false`"
     low = next((bound.ge for bound in field.metadata if isinstance(bound, Ge)), None)
     high = next((bound.le for bound in field.metadata if isinstance(bound, Le)), None)
     return f"{low} to {high}" if low is not None else "text"
+
+
+def variable(name: str, field: FieldInfo) -> str:
+    """The environment variable of a setting."""
+    alias = field.validation_alias
+    return alias if isinstance(alias, str) else f"TWOFOLD_{name.upper()}"
 
 
 def rows(owner: str, kind: type[CommonSettings], *, inherited: bool) -> list[str]:
@@ -33,7 +41,7 @@ def rows(owner: str, kind: type[CommonSettings], *, inherited: bool) -> list[str
         if (name in CommonSettings.model_fields) == inherited
     }
     return [
-        f"| `TWOFOLD_{name.upper()}` | {owner} | `{field.default}` | {allowed(field)} "
+        f"| `{variable(name, field)}` | {owner} | `{field.default}` | {allowed(field)} "
         f"| {field.description} |"
         for name, field in own.items()
     ]

@@ -181,6 +181,7 @@ class InfererSettings(CommonSettings):
     poll_interval_s: float = Field(
         2.0, ge=0.05, le=3600, description="seconds between looks at the store without Redis"
     )
+    # Not model_config: pydantic has that name for itself.
     max_batch_size: int = Field(
         1024, ge=1, le=1_000_000, description="most rows of a batch and of a request"
     )
@@ -190,6 +191,9 @@ class InfererSettings(CommonSettings):
     max_queue_delay_microseconds: int = Field(
         0, ge=0, le=10_000_000, description="how long a request may wait for others"
     )
+    models_file: str = Field(
+        "", description="TOML file with settings of single models (docs/serving.md); empty: none"
+    )
     max_message_bytes: int = Field(
         64 << 20, ge=1024, le=(1 << 31) - 1, description="largest request, in bytes"
     )
@@ -197,6 +201,12 @@ class InfererSettings(CommonSettings):
         "cpu", description="where networks are served; small ones are fastest on the CPU"
     )
     infer_threads: int = Field(1, ge=1, le=256, description="CPU threads of one forward pass")
+    memory_budget_bytes: int = Field(
+        0, ge=0, le=1 << 50, description="what all loaded versions together may take; 0: no limit"
+    )
+    infer_compile: bool = Field(
+        default=False, description="whether networks are compiled too, while they serve already"
+    )
 
 
 Settings = TypeVar("Settings", bound=CommonSettings)

@@ -4,6 +4,7 @@ Used by both sides: training fits a FeatureSpec and encodes with it, the inferer
 and decodes answers with the same one. Every function treats rows independently.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -53,6 +54,9 @@ class Features:
             )
             for name in names
         ]
+        #: Of the net's inputs, which are those of the signature, in the net's order.
+        self.names = tuple(names)
+        self._has_text = any(element is None for _, element in self._arguments)
         #: Beside the message, which is slow to look into for each batch.
         self._task = spec.task
         #: Names of the outputs that are served as they are.
@@ -61,9 +65,9 @@ class Features:
             {value.encode(): index for index, value in enumerate(column.vocabulary)}
             for column in spec.category_columns
         ]
-        #: The labels, and b"" for rows that have none.
-        self._labels: Strings = np.empty(len(spec.labels) + 1, dtype=np.object_)
-        self._labels[:] = [*(label.encode() for label in spec.labels), b""]
+        #: The labels, and b"" for rows that have none; [labels + 1, 1].
+        self._labels: Strings = np.empty((len(spec.labels) + 1, 1), dtype=np.object_)
+        self._labels[:, 0] = [*(label.encode() for label in spec.labels), b""]
 
     def category_indices(self, category: Strings) -> Integers:
         """Indices int64 [B, k] of values [B, k] in their columns' vocabularies, or UNKNOWN."""
@@ -84,6 +88,17 @@ class Features:
                 arguments.append(tensors[name].astype(element, copy=False))
         return arguments
 
+    def columns(self, parts: Sequence[Mapping[str, NDArray[Any]]]) -> list[list[NDArray[Any]]]:
+        """Per argument of the net's forward() the rows of each request of a batch.
+
+        Numbers are those of the requests, which have the signature's types; text becomes numbers
+        for all requests together.
+        """
+        if not self._has_text:
+            return [[part[name] for part in parts] for name in self.names]
+        joined = {name: np.concatenate([part[name] for part in parts]) for name in self.names}
+        return [[rows] for rows in self.inputs(joined)]
+
     def answers(self, scores: Scores) -> dict[str, NDArray[np.generic]]:
         """The output tensors for the head's scores, raw ones by their own names.
 
@@ -102,9 +117,10 @@ class Features:
         if scores.shape[1] == 2:  # noqa: PLR2004 - two classes
             best = (scores[:, 1] >= scores[:, 0]).astype(np.int64)
         else:
-            best = np.argmax(scores, axis=1)
-        best[np.isnan(scores).any(axis=1)] = len(self._labels) - 1
-        return {"probabilities": scores, "label": self._labels[best][:, np.newaxis]}
+            best = scores.argmax(1)
+        if has_nan(scores):
+            best[np.isnan(scores).any(axis=1)] = len(self._labels) - 1
+        return {"probabilities": scores, "label": self._labels[best]}
 
 
 def category_indices(spec: model_pb2.FeatureSpec, category: Strings) -> Integers:
@@ -122,6 +138,12 @@ def raw_outputs(graph: graph_pb2.Graph | None) -> list[graph_pb2.TensorSpec]:
     if graph is None or graph.head != graph_pb2.HEAD_RAW:
         return []
     return list(graph.outputs)
+
+
+def has_nan(scores: Floats) -> bool:
+    """Whether any score is not a number: then the sum of squares is none, and only then."""
+    flat = scores.ravel()
+    return math.isnan(flat.dot(flat))
 
 
 def has_label(probabilities: Floats) -> NDArray[np.bool_]:

@@ -21,7 +21,7 @@ from twofold import (
 from twofold.errors import InvalidField
 from twofold.nets import bounds as graph_bounds
 from twofold.nets import catalogue, catalogue_options, tables
-from twofold.spec_training import family_of, word
+from twofold.spec_training import family_of
 from twofold.truth_tables import TruthTable, truth_table
 from twofold.v1 import dataset_pb2, graph_pb2, spec_pb2
 
@@ -127,8 +127,9 @@ def _complete_network(network: spec_pb2.NetworkSpec) -> None:
 def _complete_family(network: spec_pb2.NetworkSpec) -> None:
     spec_module.refuse_fields(network)
     if network.family == spec_pb2.FAMILY_UNSPECIFIED:
-        words = [word(name, "FAMILY_") for name in spec_pb2.Family.keys()[1:]]
-        raise InvalidField.of("network.family", "unset", ", ".join(words))
+        words = ", ".join(map(catalogue_options.family_word, catalogue_options.FAMILIES))
+        allowed = f"{words}; or a module of yours: twofold train SPEC --module FILE.py:NAME"
+        raise InvalidField.of("network.family", "unset", allowed)
     catalogue_options.check(network)
     catalogue_options.fill(network)
 

@@ -122,7 +122,9 @@ FIELDS: Mapping[str, Field] = {
         "real", "Largest loss, rmse, mae or hamming_loss.", 0, 10**6, default_rule="any"
     ),
     "gates.not_worse_than": Field(
-        "text", "Alias or number of the version to compare with.", default_rule="none"
+        "text",
+        "Alias or number of the version to compare with; without such an alias all pass.",
+        default_rule="none",
     ),
     "gates.margin": Field("real", "By how much it may be worse.", 0, 10**6, default_rule="0"),
 }

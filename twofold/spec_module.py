@@ -43,10 +43,10 @@ def is_module(network: spec_pb2.NetworkSpec) -> bool:
 
 def complete_network(network: spec_pb2.NetworkSpec) -> None:
     """Fills the family in; raises InvalidField for what a module has not, or lacks."""
-    catalogue_options.refuse_all(network)
     if network.family not in (spec_pb2.FAMILY_UNSPECIFIED, _MODULE):
         name = spec_pb2.Family.Name(network.family).removeprefix("FAMILY_").lower()
         raise InvalidField.of("network.family", name, "module, or nothing, for a module")
+    catalogue_options.refuse_all(network)
     if not network.HasField("graph"):
         allowed = "a graph; twofold train SPEC --module FILE.py:CLASS makes one of a torch module"
         raise InvalidField.of("network.graph", "unset", allowed)

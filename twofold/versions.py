@@ -101,11 +101,14 @@ def set_alias(
         raise
 
 
-def withdraw(store: Store, clock: Clock, principal: Principal, model: str, version: int) -> None:
-    """Takes a visible version out of default serving, durably; idempotent; raises NotFound."""
+def withdraw(store: Store, clock: Clock, principal: Principal, model: str, version: int) -> bool:
+    """Takes a visible version out of default serving, durably; idempotent; raises NotFound.
+
+    Returns whether it was this call that did it.
+    """
     _require_visible(store, principal.tenant, model, version)
     key = keys.version_withdrawn(principal.tenant, model, version)
-    store.create(key, _stamp(clock, principal, version))
+    return store.create(key, _stamp(clock, principal, version))
 
 
 def read_withdrawal(

@@ -93,7 +93,7 @@ class GrpcioServer:
             if self._tls is None:
                 port = server.add_insecure_port(address)
             else:
-                port = server.add_secure_port(address, self._tls.credentials())
+                port = server.add_secure_port(address, _credentials(self._tls))
         except RuntimeError as error:
             raise OSError(f"cannot listen on {address}: is it in use?") from error
         await server.start()
@@ -165,6 +165,14 @@ class _Calls:
         deadline_s = math.inf if left_s is None else self._clock.monotonic_s() + left_s
         metadata = tuple((name, value) for name, value in context.invocation_metadata() or ())
         return Call(path, metadata, context.peer(), deadline_s)
+
+
+def _credentials(tls: Tls) -> grpc.ServerCredentials:
+    pair = (tls.key.read_bytes(), tls.certificate.read_bytes())
+    if tls.client_ca is None:
+        return grpc.ssl_server_credentials([pair])
+    ca = tls.client_ca.read_bytes()
+    return grpc.ssl_server_credentials([pair], ca, require_client_auth=True)
 
 
 async def _abort(context: _Context, path: str, error: Exception) -> None:

@@ -4,8 +4,6 @@ import ssl
 from dataclasses import dataclass
 from pathlib import Path
 
-import grpc
-
 from twofold.config import InfererSettings, UnusableSettings
 
 
@@ -18,7 +16,7 @@ class Tls:
     client_ca: Path | None = None
 
     def context(self) -> ssl.SSLContext:
-        """For the native transport: TLS 1.2 at least, "h2" by ALPN (RFC 9113, 9.2)."""
+        """TLS 1.2 at least, "h2" by ALPN (RFC 9113, 9.2)."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         context.set_alpn_protocols(["h2"])
@@ -27,14 +25,6 @@ class Tls:
             context.load_verify_locations(self.client_ca)
             context.verify_mode = ssl.CERT_REQUIRED
         return context
-
-    def credentials(self) -> grpc.ServerCredentials:
-        """The same for grpcio."""
-        pair = (self.key.read_bytes(), self.certificate.read_bytes())
-        if self.client_ca is None:
-            return grpc.ssl_server_credentials([pair])
-        ca = self.client_ca.read_bytes()
-        return grpc.ssl_server_credentials([pair], ca, require_client_auth=True)
 
 
 def tls_of(settings: InfererSettings) -> Tls | None:

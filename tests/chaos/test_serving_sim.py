@@ -66,6 +66,16 @@ def test_a_request_that_is_lost_is_found(monkeypatch: pytest.MonkeyPatch) -> Non
     assert "J5" in found(monkeypatch)
 
 
+def test_priorities_that_are_mixed_up_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = Waiting._level
+
+    def level(self: Waiting, priority: int) -> object:
+        return real(self, 3 - priority if priority in (1, 2) else priority)
+
+    monkeypatch.setattr(batcher.Batcher, "_level", level)
+    assert {"J9", "ORDER"} <= found(monkeypatch)
+
+
 def nothing_serves(step: Plan) -> Plan:
     return replace(step, channels={})
 

@@ -9,8 +9,8 @@ import numpy as np
 
 from inferer.batcher import Limits
 from inferer.convert import Signature
+from inferer.holdings import Served
 from inferer.lane import Executed, Lane, Turns
-from inferer.models import Served
 from inferer.statistics import Timing
 from twofold.signature import TensorSpec
 from twofold.tensors import Array
@@ -37,11 +37,18 @@ class FakeClock:
         await asyncio.sleep(0)
 
 
+def never(*_: object) -> None:
+    """Stands for what must not be called."""
+    raise AssertionError("called")
+
+
 class FakeProgram:
     """Doubles x; fails on a negative first element; records the rows of every batch."""
 
     def __init__(self, seconds: float = 0.0) -> None:
         self.seconds = seconds
+        #: How long batches really take, of what is expected; 0: as good as nothing.
+        self.pace = 0.0
         self.batches: list[list[int]] = []
 
     def expected_s(self, rows: int) -> float:
@@ -53,7 +60,8 @@ class FakeProgram:
             RuntimeError("negative") if part["x"][0, 0] < 0 else {"value": part["x"] * 2}
             for part in parts
         ]
-        return Executed(results, Timing(1, 2, 3))
+        took_ns = int(self.pace * self.expected_s(sum(self.batches[-1])) * 1e9)
+        return Executed(results, Timing(1, 2 + took_ns, 3))
 
 
 class FakeThread(Executor):
@@ -92,27 +100,35 @@ def signature(number: int = 1, model: str = "m", max_batch_size: int = 8) -> Sig
     )
 
 
-def served(
-    model: str,
-    number: int,
-    clock: FakeClock,
-    program: FakeProgram | None = None,
-    thread: Executor | None = None,
-) -> Served:
-    """A loaded version over a fake program."""
-    manifest = model_pb2.Manifest(
+def manifest_of(model: str, number: int, weights_bytes: int = 0) -> model_pb2.Manifest:
+    """A manifest that lists weights of so many bytes."""
+    return model_pb2.Manifest(
         model=model,
         version=number,
+        files=[model_pb2.File(name="weights.safetensors", size_bytes=weights_bytes)],
         features=model_pb2.FeatureSpec(
             numeric_columns=["a"], target="y", task=spec_pb2.TASK_REGRESSION
         ),
         lineage=model_pb2.Lineage(job="jobs/J", dataset="builtin/xor"),
     )
-    limits = Limits(max_batch_size=8, max_queue_size=16)
+
+
+def served(  # noqa: PLR0913 - each test has its own side of a version
+    model: str,
+    number: int,
+    clock: FakeClock,
+    program: FakeProgram | None = None,
+    thread: Executor | None = None,
+    *,
+    weights_bytes: int = 0,
+    limits: Limits | None = None,
+) -> Served:
+    """A loaded version over a fake program."""
+    manifest = manifest_of(model, number, weights_bytes)
     lane = Lane(
         f"models/{model}/versions/{number}",
         program or FakeProgram(),
-        limits,
+        limits or Limits(max_batch_size=8, max_queue_size=16),
         Turns(thread or FakeThread()),
         clock,
     )

@@ -9,6 +9,7 @@ import grpc.aio
 import numpy as np
 import pytest
 
+from inferer import app
 from tests.inferer import artifacts
 from tests.inferer.server import Running, outputs_of, running, settings_for
 from tests.twofold import arrays
@@ -95,6 +96,8 @@ async def test_images_and_identifiers_are_answered_raw(
     ]
     assert metadata.properties["array_columns"] == '["image"]'
     assert [list(one.dims) for one in config.config.input] == [[3, 6, 6]]
+    assert config.config.parameters["form"].string_value
+    assert "eager" in config.config.parameters["form_reason"].string_value
     assert [list(one.dims) for one in config.config.output] == [[2], [4, 6, 6], []]
 
 
@@ -188,17 +191,17 @@ async def test_a_repaired_version_is_tried_again(
 async def test_old_versions_load_when_asked_for_by_number(
     store: LocalStore, settings: InfererSettings
 ) -> None:
-    for value in (1, 2, 3):
+    for value in (1, 2, 3, 4):
         await put(store, value)
     async with running(settings) as server:
-        await until_serves(server, 3)
+        await until_serves(server, 4)
         was_ready = await server.is_ready("m", "1")
 
         assert await value_of(server, "1") == ("1", 1.0)
         assert not was_ready
         assert await server.is_ready("m", "1")
         assert not await server.is_ready("m", "2")
-        assert await value_of(server) == ("3", 3.0)
+        assert await value_of(server) == ("4", 4.0)
 
 
 async def test_aliases_and_withdrawals_move_traffic(
@@ -354,3 +357,19 @@ async def test_errors_tell_code_reason_and_input(
         "expected": "FP32 [-1, 2]",
         "got": "FP32 [1, 3]",
     }
+
+
+def test_a_user_without_a_home_keeps_nothing(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As in a container that runs as any user."""
+    monkeypatch.delenv("TWOFOLD_CACHE")
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+
+    def no_home() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "home", no_home)
+
+    assert app._cache() is None
+    assert "TWOFOLD_CACHE" in caplog.text

@@ -1,82 +1,26 @@
+"""Cases of the queue; test_batcher_account.py holds it against a plain account."""
+
 import math
+from collections.abc import Sequence
 
-from hypothesis import given, settings
+import pytest
+from hypothesis import given
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from inferer.batcher import Batcher, Entry, Limits
-
-MAX_BATCH, MAX_QUEUE = 8, 20
+from inferer.batcher import Batcher, Entry, Limits, QueuePolicy, Wishes
 
 
-class Requests(RuleBasedStateMachine):
-    """No request is lost, answered twice or overtaken; rows stay bounded."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.batcher = Batcher[int](Limits(MAX_BATCH, MAX_QUEUE))
-        self.now_s = 0.0
-        # ticket -> (rows, deadline), in order of arrival.
-        self.waiting: dict[int, tuple[int, float]] = {}
-        self.left: list[int] = []
-
-    def _leave(self, entries: list[Entry[int]]) -> None:
-        for entry in entries:
-            assert entry.ticket not in self.left
-            self.left.append(entry.ticket)
-            assert self.waiting.pop(entry.ticket)[0] == entry.rows
-
-    @rule(rows=st.integers(1, MAX_BATCH), patience_s=st.sampled_from([1.0, 3.0, math.inf]))
-    def arrive(self, rows: int, patience_s: float) -> None:
-        has_room = self.batcher.has_room(rows)
-        queued = sum(waiting for waiting, _ in self.waiting.values())
-        assert has_room == (not self.waiting or queued + rows <= MAX_QUEUE)
-        if has_room:
-            deadline_s = self.now_s + patience_s
-            ticket = self.batcher.admit(rows, rows, self.now_s, deadline_s)
-            assert ticket not in self.waiting
-            assert ticket not in self.left
-            self.waiting[ticket] = (rows, deadline_s)
-
-    @rule(delay_s=st.sampled_from([0.5, 2.0]))
-    def wait(self, delay_s: float) -> None:
-        self.now_s += delay_s
-
-    @precondition(lambda self: self.waiting)
-    @rule(data=st.data())
-    def cancel(self, data: st.DataObject) -> None:
-        ticket = data.draw(st.sampled_from(sorted(self.waiting)))
-        entry = self.batcher.withdraw(ticket)
-        assert entry is not None
-        self._leave([entry])
-        assert self.batcher.withdraw(ticket) is None
-
-    @rule()
-    def run(self) -> None:
-        order = list(self.waiting)
-        cut = self.batcher.cut(self.now_s)
-        tickets = [entry.ticket for entry in cut.batch]
-        live = [ticket for ticket in order if self.waiting[ticket][1] > self.now_s]
-        assert sum(entry.rows for entry in cut.batch) <= MAX_BATCH
-        assert tickets == live[: len(tickets)]
-        assert not live or tickets
-        assert all(entry.deadline_s <= self.now_s for entry in cut.expired)
-        self._leave([*cut.batch, *cut.expired])
-
-    @invariant()
-    def counts_add_up(self) -> None:
-        assert len(self.batcher) == len(self.waiting)
-        assert self.batcher.rows == sum(rows for rows, _ in self.waiting.values())
-        assert (self.batcher.due_s() is None) == (not self.waiting)
-
-    def teardown(self) -> None:
-        while self.waiting:
-            self.run()
-        assert len(self.batcher) == 0
+def names(entries: Sequence[Entry[str]]) -> str:
+    return "".join(entry.payload for entry in entries)
 
 
-TestRequests = Requests.TestCase
-TestRequests.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+def filled(limits: Limits, rows: Sequence[int], priorities: Sequence[int] = ()) -> Batcher[str]:
+    """Requests "a", "b", ... of so many rows, that came one second after the other."""
+    made = Batcher[str](limits)
+    for number, count in enumerate(rows):
+        wishes = Wishes(priorities[number] if priorities else 0)
+        made.admit("abcdefgh"[number], count, float(number), wishes=wishes)
+    return made
 
 
 def test_a_lone_request_is_due_at_once() -> None:
@@ -128,3 +72,181 @@ def test_an_empty_queue_takes_a_request_of_any_size() -> None:
     assert batcher.has_room(64)
     batcher.admit("large", 64, now_s=0.0)
     assert not batcher.has_room(1)
+
+
+def test_a_higher_priority_goes_first_and_its_order_stays() -> None:
+    levels = (QueuePolicy(100),) * 3
+    batcher = filled(
+        Limits(3, 100, queues=levels, default_priority_level=2), [1] * 6, [3, 0, 1] * 2
+    )
+
+    assert [names(batcher.cut(9.0).batch) for _ in range(2)] == ["cfb", "ead"]
+
+
+def test_a_queue_per_priority_is_bounded_by_itself() -> None:
+    levels = (QueuePolicy(4), QueuePolicy(2))
+    batcher = filled(Limits(8, 100, queues=levels, default_priority_level=2), [2, 3], [2, 1])
+
+    assert not batcher.has_room(1, 2)
+    assert not batcher.has_room(1), "the default"
+    assert not batcher.has_room(1, 7), "there is no such level: the default"
+    assert batcher.has_room(1, 1)
+    assert not batcher.has_room(2, 1)
+    assert (batcher.rows_before(1), batcher.rows_before(2)) == (3, 5)
+
+
+@pytest.mark.parametrize(
+    ("rows", "delay_s", "now_s", "batches"),
+    [
+        ([1] * 7, 0.0, 9.0, ["abcdef", "g"]),  # the largest that can be made; then what there is
+        ([1] * 5, 0.0, 9.0, ["abcd", "e"]),
+        ([3, 3, 2], 0.0, 9.0, ["ab", "c"]),
+        ([5, 2], 0.0, 9.0, ["ab"]),  # no preferred size can be made
+        ([1] * 5, 60.0, 9.0, ["abcd", "e"]),
+        ([1] * 5, 5.0, 9.0, ["abcde"]),  # somebody has waited for the whole delay
+    ],
+)
+def test_preferred_sizes_are_made_where_they_can_be(
+    rows: Sequence[int], delay_s: float, now_s: float, batches: Sequence[str]
+) -> None:
+    batcher = filled(Limits(8, 100, delay_s, (4, 6)), rows)
+
+    assert [names(batcher.cut(now_s).batch) for _ in batches] == batches
+    assert not batcher.rows
+
+
+def test_a_preferred_size_ends_the_delay_and_one_who_leaves_begins_it_again() -> None:
+    batcher = filled(Limits(8, 100, 60.0, (4,)), [1, 1, 1])
+    assert batcher.due_s() == 60.0
+
+    last = batcher.admit("d", 1, 3.0)
+    assert batcher.due_s() == -math.inf
+    batcher.withdraw(last.ticket)
+    assert batcher.due_s() == 60.0
+    batcher.admit("e", 1, 4.0)
+    assert batcher.due_s() == -math.inf
+
+
+def test_who_comes_first_now_is_looked_at_again_after_a_cut() -> None:
+    batcher = filled(Limits(8, 100, 60.0, (3,)), [1, 2, 4])
+    assert batcher.due_s() == -math.inf
+
+    assert names(batcher.cut(9.0).batch) == "ab"
+
+    assert batcher.due_s() == 62.0
+
+
+def test_who_passes_others_makes_or_breaks_a_preferred_size() -> None:
+    levels = (QueuePolicy(100),) * 2
+    batcher = filled(Limits(8, 100, 60.0, (3,), levels), [1, 2], [2, 2])
+    assert batcher.due_s() == -math.inf
+
+    passing = batcher.admit("c", 1, 2.0, wishes=Wishes(1))
+    assert batcher.due_s() == 60.0, "1 + 1 + 2"
+    batcher.admit("d", 2, 2.0, wishes=Wishes(1))
+    assert batcher.due_s() == -math.inf, "1 + 2 + 1 + 2"
+    batcher.withdraw(passing.ticket)
+    assert batcher.due_s() == -math.inf, "2 + 1 + 2"
+
+
+def test_who_waited_too_long_is_refused_or_put_back() -> None:
+    wishes = Wishes(timeout_s=1.0)
+    reject = Batcher[str](Limits(2, 100, queues=(QueuePolicy(100),)))
+    delay = Batcher[str](Limits(2, 100, queues=(QueuePolicy(100, timeout_action="DELAY"),)))
+    for batcher in (reject, delay):
+        batcher.admit("a", 1, 0.0, wishes=wishes)
+        for number, name in enumerate("bcd"):
+            batcher.admit(name, 1, number / 10)
+
+    cut = reject.cut(1.0)
+    assert (names(cut.expired), names(cut.batch)) == ("a", "bc")
+    assert names(delay.cut(1.0).batch) == "bc"
+    assert delay.rows_before() == 1, "who comes now passes who was put back"
+    assert delay.due_s() == -math.inf
+    delay.admit("e", 1, 1.0)
+    assert [names(delay.cut(1.0).batch) for _ in range(2)] == ["de", "a"]
+    assert delay.rows_before() == delay.rows == 0
+    assert delay.due_s() is None
+
+
+def test_who_waited_too_long_is_put_back_also_behind_one_who_is_refused() -> None:
+    policy = QueuePolicy(100, timeout_action="DELAY")
+    batcher = Batcher[str](Limits(2, 100, queues=(policy,)))
+    batcher.admit("a", 2, 0.0, deadline_s=1.0)
+    batcher.admit("b", 1, 0.0, wishes=Wishes(timeout_s=0.5))
+    batcher.admit("c", 1, 0.9)
+
+    cut = batcher.cut(1.0)
+
+    assert (names(cut.expired), names(cut.batch)) == ("a", "cb")
+
+
+def test_who_leaves_after_being_put_back_counts_no_more() -> None:
+    batcher = Batcher[str](Limits(1, 100, queues=(QueuePolicy(100, 1.0, timeout_action="DELAY"),)))
+    entries = [batcher.admit(name, 1, arrival_s) for name, arrival_s in (("a", 0.0), ("b", 2.0))]
+    assert names(batcher.cut(2.0).batch) == "b"
+    batcher.admit("c", 1, 2.0)
+
+    assert batcher.rows_before() == 1
+    batcher.withdraw(entries[0].ticket)
+    assert batcher.rows_before() == 1
+    assert batcher.due_s() == -math.inf, "it is full"
+    assert names(batcher.cut(2.0).batch) == "c"
+
+
+@pytest.mark.parametrize(
+    ("policy", "wish_s", "refuse_s"),
+    [
+        (QueuePolicy(9), math.inf, math.inf),
+        (QueuePolicy(9), 2.0, 12.0),
+        (QueuePolicy(9, 3.0), math.inf, 13.0),
+        (QueuePolicy(9, 3.0), 2.0, 12.0),
+        (QueuePolicy(9, 3.0), 5.0, 13.0),  # never longer
+        (QueuePolicy(9, 3.0, allow_timeout_override=False), 2.0, 13.0),
+        (QueuePolicy(9, allow_timeout_override=False), 2.0, math.inf),
+    ],
+)
+def test_a_request_may_shorten_its_timeout_where_that_is_allowed(
+    policy: QueuePolicy, wish_s: float, refuse_s: float
+) -> None:
+    batcher = Batcher[str](Limits(8, 9, queues=(policy,)))
+
+    assert batcher.admit("a", 1, 10.0, wishes=Wishes(timeout_s=wish_s)).refuse_s == refuse_s
+
+
+def urgent(limits: Limits) -> Batcher[str]:
+    """ "b" has 2 s left, all others have time; three rows each."""
+    batcher = Batcher[str](limits)
+    for name in "abc":
+        batcher.admit(name, 3, 0.0, deadline_s=2.0 if name == "b" else 9.0)
+    return batcher
+
+
+def test_a_batch_ends_behind_who_would_be_late_in_a_longer_one() -> None:
+    batcher = urgent(Limits(9, 100))
+
+    assert [names(batcher.cut(0.0, 1.0, 3.0).batch) for _ in range(2)] == ["ab", "c"]
+
+
+def test_a_preferred_size_does_not_hold_up_who_is_in_a_hurry() -> None:
+    batcher = Batcher[str](Limits(9, 100, preferred_batch_size=(2,)))
+    for name in "abc":
+        batcher.admit(name, 1, 0.0, deadline_s=2.0 if name == "c" else 9.0)
+
+    assert names(batcher.cut(0.0, 1.0, 3.0).batch) == "abc"
+
+
+def test_in_a_backlog_batches_are_full_and_who_would_be_late_is_refused() -> None:
+    batcher = urgent(Limits(6, 100))
+
+    cut = batcher.cut(0.0, 1.0, 3.0)
+
+    assert (names(cut.batch), names(cut.expired)) == ("ac", "b")
+
+
+def test_who_is_too_late_for_any_batch_is_refused() -> None:
+    batcher = urgent(Limits(9, 100))
+
+    cut = batcher.cut(1.5, 1.0, 1.0)
+
+    assert (names(cut.batch), names(cut.expired)) == ("ac", "b")

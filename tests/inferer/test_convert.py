@@ -355,21 +355,6 @@ def test_the_parameters_of_known_clients_are_taken() -> None:
     convert.check_request(made)
 
 
-def test_the_timeout_is_in_microseconds() -> None:
-    assert convert.timeout_s(with_parameters(timeout=1500)) == 0.0015
-    assert convert.timeout_s(with_parameters(timeout=0)) is None
-    assert convert.timeout_s(pb.ModelInferRequest()) is None
-
-
-def test_a_wrong_timeout_is_refused() -> None:
-    text = pb.ModelInferRequest()
-    text.parameters["timeout"].string_param = "soon"
-
-    for made in (text, with_parameters(timeout=-1)):
-        with pytest.raises(InvalidField, match=r"parameters\.timeout is"):
-            convert.timeout_s(made)
-
-
 def test_a_type_of_a_later_release_makes_no_signature_that_fits() -> None:
     manifest = model_pb2.Manifest(
         model="m",

@@ -6,16 +6,20 @@ import pytest
 import torch
 
 from inferer import engine as engines
+from inferer import preparation
 from inferer.app import App
 from inferer.convert import signature_of
-from inferer.engine import Engine, TorchProgram
+from inferer.engine import Engine
+from inferer.forms import choice as choices
 from inferer.lane import Executed
+from inferer.program import NetProgram
 from tests.inferer import artifacts
+from tests.inferer.fakes import never
 from tests.twofold import arrays
 from twofold import config
 from twofold.errors import Corrupt
 from twofold.golden import Golden, tolerance_for
-from twofold.nets import pieces
+from twofold.nets import bounds, meta
 from twofold.nets.net import Net
 from twofold.tensors import Array
 from twofold.v1 import graph_pb2, model_pb2
@@ -23,7 +27,7 @@ from twofold.v1 import graph_pb2, model_pb2
 Made = tuple[model_pb2.FeatureSpec, Net]
 
 
-def load(made: Made, **files: bytes) -> TorchProgram:
+def load(made: Made, **files: bytes) -> NetProgram:
     """Loads an artifact as published, with some of its files replaced; replayed and warm."""
     changed = {name.replace("_", "."): data for name, data in files.items()}
     contents = {**artifacts.files_of(*made), **changed}
@@ -104,35 +108,108 @@ def test_the_batch_of_a_warm_up_is_smaller_where_rows_take_long(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     sizes: list[int] = []
-    run = TorchProgram._run
+    run = NetProgram._run
 
-    def counted(self: TorchProgram, parts: Sequence[Mapping[str, Array]]) -> Executed:
+    def counted(self: NetProgram, parts: Sequence[Mapping[str, Array]]) -> Executed:
         sizes.append(len(next(iter(parts[0].values()))))
         return run(self, parts)
 
-    monkeypatch.setattr(TorchProgram, "_run", counted)
+    monkeypatch.setattr(NetProgram, "_run", counted)
     load(an_image())
     fast = max(sizes)
     sizes.clear()
-    monkeypatch.setattr(engines, "_WARM_UP_S", 0.0)
+    monkeypatch.setattr(preparation, "_WARM_UP_S", 0.0)
     load(an_image())
 
     assert (fast, sizes[0], max(sizes[1:])) == (64, 4, 2)
 
 
-def test_a_large_batch_of_a_large_net_runs_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
-    spec, net = made = artifacts.classifier()
-    program = load(made)
-    whole = artifacts.raw_inputs(spec, 6)
-    seen: list[int] = []
-    program._net.register_forward_hook(lambda _, rows, __: seen.append(len(rows[0])))
-    monkeypatch.setattr(pieces, "PASS_NUMBERS", 4 * net.row_elements)
-    (result,) = program.run([whole]).results
+def known(engine: Engine, made: Made) -> NetProgram:
+    """Loaded by an engine that may know its graph."""
+    contents = artifacts.files_of(*made)
+    manifest = artifacts.manifest_of("m", *made, contents)
+    program = engine.load(manifest, contents)
+    examples = Golden.parse(contents["golden.safetensors"], signature_of(manifest, 64))
+    program.replay(examples, tolerance_for(manifest, engine.device_type))
+    program.warm_up(examples)
+    return program
 
-    assert seen == [4, 2]
-    assert not isinstance(result, Exception)
-    expected = artifacts.answer(spec, net, whole)["probabilities"]
-    np.testing.assert_allclose(result["probabilities"], expected, rtol=1e-5, atol=1e-6)
+
+def test_of_a_known_graph_only_the_weights_are_new(monkeypatch: pytest.MonkeyPatch) -> None:
+    (spec, one), (_, two) = artifacts.classifier(1), artifacts.classifier(2)
+    rows = artifacts.raw_inputs(spec, 3)
+    with Engine() as engine:
+        first = known(engine, (spec, one))
+        for module, name in ((bounds, "check"), (meta, "measure"), (choices, "measure")):
+            monkeypatch.setattr(module, name, never)
+        second = known(engine, (spec, two))
+
+    for program, net in ((first, one), (second, two), (first, one)):
+        (result,) = program.run([rows]).results
+        assert not isinstance(result, Exception)
+        expected = artifacts.answer(spec, net, rows)["probabilities"]
+        np.testing.assert_allclose(result["probabilities"], expected, rtol=1e-5, atol=1e-6)
+    assert second.told == first.told
+
+
+def test_another_preprocessing_of_the_same_graph_is_another_structure() -> None:
+    spec, net = artifacts.classifier()
+    other = model_pb2.FeatureSpec.FromString(spec.SerializeToString())
+    other.labels[0] = "cow"
+    rows = artifacts.raw_inputs(spec, 64)
+    with Engine() as engine:
+        programs = [known(engine, (each, net)) for each in (spec, other)]
+
+    answers = [program.answer(rows)["label"].ravel().tolist() for program in programs]
+
+    assert {b"cat", b"cow"} <= {*answers[0], *answers[1]}
+    assert answers[1] == [b"cow" if label == b"cat" else label for label in answers[0]]
+
+
+def test_weights_of_a_known_graph_are_checked_like_any() -> None:
+    spec, net = artifacts.classifier()
+    contents = artifacts.files_of(spec, net)
+    manifest = artifacts.manifest_of("m", spec, net, contents)
+    other = artifacts.files_of(*artifacts.constant(1))
+    with Engine() as engine:
+        known(engine, (spec, net))
+        contents["weights.safetensors"] = other["weights.safetensors"]
+        with pytest.raises(Corrupt, match="the weights"):
+            engine.load(manifest, contents)
+
+
+def test_structures_are_forgotten_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engines, "_STRUCTURES", 2)
+    with Engine() as engine:
+        for columns in (("a",), ("a", "b"), ("a", "b", "c")):
+            known(engine, artifacts.constant(1, columns))
+
+    assert len(engine._known) == 2
+
+
+def test_a_choice_is_found_by_the_next_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Engine(cache=tmp_path) as engine:
+        first = known(engine, artifacts.classifier())
+    monkeypatch.setattr(choices, "measure", never)
+    with Engine(cache=tmp_path) as engine:
+        second = known(engine, artifacts.classifier(2))
+
+    assert second.told == first.told
+    assert "eager" in second.told["form_reason"]
+
+
+def test_a_compiler_without_a_private_cache_is_not_used(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    tmp_path.chmod(0o777)
+
+    with Engine(cache=tmp_path, is_compiling=True) as engine:
+        program = known(engine, artifacts.constant(2))
+
+    assert program.answer({"x": np.zeros((1, 2), np.float32)})["value"] == 2
+    assert "networks are not compiled" in caplog.text
 
 
 def test_not_a_number_stays_in_its_own_row() -> None:

@@ -25,11 +25,19 @@ def importers(library: str) -> set[str]:
     return found
 
 
+def test_torch_is_known_to_the_engine_and_to_forms() -> None:
+    found = importers("torch")
+
+    assert "engine.py" in found
+    assert {path for path in found if not path.startswith("forms/")} == {"engine.py"}
+    assert "forms/numpy_calls.py" not in found
+
+
 @pytest.mark.parametrize(
     ("library", "module"),
     [
         ("grpc", "transport/grpcio.py"),
-        ("torch", "engine.py"),
+        ("ngh2", "transport/native/connection.py"),
         ("prometheus_client", "metrics.py"),
         ("uvloop", "app.py"),
     ],

@@ -6,40 +6,12 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from inferer.batcher import Limits
+from inferer.batcher import Limits, Wishes
 from inferer.convert import Inputs
-from inferer.lane import Answer, Lane, Turns
-from tests.inferer.fakes import FakeClock, FakeProgram, FakeThread, rows
+from inferer.lane import Answer
+from tests.inferer.fakes import rows
+from tests.inferer.lane_bench import SLOW_S, Bench, turn
 from twofold.errors import DeadlineExceeded, Internal, QueueFull, Unavailable
-
-SLOW_S = 1.0
-
-
-class Bench:
-    """A lane and what it stands on."""
-
-    def __init__(self, seconds: float = 0.0, delay_s: float = 0.0) -> None:
-        self.clock = FakeClock()
-        self.program = FakeProgram(seconds)
-        self.thread = FakeThread()
-        limits = Limits(max_batch_size=8, max_queue_size=10, max_queue_delay_s=delay_s)
-        self.turns = Turns(self.thread)
-        self.lane = self.another(limits)
-
-    def another(self, limits: Limits) -> Lane:
-        """A lane of another version on the same thread."""
-        return Lane("models/m/versions/1", self.program, limits, self.turns, self.clock)
-
-    def ask(self, *values: float, patience_s: float = math.inf) -> "asyncio.Task[Answer]":
-        inputs = Inputs({"x": rows(*values)}, len(values))
-        deadline_s = self.clock.now_s + patience_s
-        return asyncio.create_task(self.lane.submit(inputs, deadline_s))
-
-
-async def turn(count: int = 5) -> None:
-    """Lets the loop run what is ready."""
-    for _ in range(count):
-        await asyncio.sleep(0)
 
 
 async def test_requests_of_one_turn_share_a_batch() -> None:
@@ -227,7 +199,7 @@ async def test_a_late_request_need_not_wait_for_the_running_batch() -> None:
     await turn()
 
     with pytest.raises(DeadlineExceeded):
-        await bench.ask(2.0, patience_s=0.01)
+        await bench.ask(2.0, wishes=Wishes(timeout_s=0.01))
 
     assert not first.done()
     bench.thread.run_next()

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from inferer.batcher import Limits
+from inferer.batcher import Limits, QueuePolicy
 from inferer.engine import Engine
 from inferer.loading import Loaded, Loader, narrow
 from inferer.models import Refused
@@ -65,6 +65,11 @@ def test_large_rows_make_smaller_requests_and_shorter_queues(store: LocalStore) 
     wide = replace(signature, inputs={"a": TensorSpec("a", "FP32", (-1, 1 << 20))})
     assert narrow(Limits(1000, 16_384), replace(wide, max_batch_size=15)) == Limits(15, 256)
     assert narrow(Limits(1000, 16_384), wide).max_queue_size == 1000, "one request has room"
+    queues = (QueuePolicy(9), QueuePolicy(16_384))
+    levels = Limits(1000, 16_384, preferred_batch_size=(8, 16), queues=queues)
+    assert narrow(levels, replace(wide, max_batch_size=15)) == Limits(
+        15, 128, preferred_batch_size=(8,), queues=(QueuePolicy(9), QueuePolicy(128))
+    ), "all levels together have the bytes"
 
 
 def test_every_damaged_byte_is_noticed(published: LocalStore) -> None:

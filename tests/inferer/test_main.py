@@ -79,6 +79,7 @@ async def test_it_serves_until_told_to_stop_and_exits_0(store: LocalStore, tmp_p
         ("TWOFOLD_MAX_BATCH_SIZE", "0"),
         ("TWOFOLD_INFER_ADDRESS", "0.0.0.0:8001"),
         ("TWOFOLD_REDIS_URL", "localhost:6379"),
+        ("TWOFOLD_MODELS_FILE", "none.toml"),
     ],
 )
 def test_unusable_settings_are_named(

@@ -4,15 +4,18 @@ import itertools
 import logging
 import math
 import weakref
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator
 
 import pytest
 import pytest_asyncio
 
-from inferer.models import LOAD_WAIT_S, Models, Refused, Served
+from inferer.holdings import Served
+from inferer.models import LOAD_WAIT_S, Models
+from inferer.policies import VersionPolicy
 from inferer.reference import Reference
-from inferer.versions import Retention, Stored
-from tests.inferer.fakes import FakeClock, served
+from inferer.refusals import Refused
+from inferer.versions import Stored
+from tests.inferer.site import Bench
 from twofold.errors import (
     Corrupt,
     DeadlineExceeded,
@@ -21,57 +24,13 @@ from twofold.errors import (
     TwofoldError,
     Unavailable,
 )
-from twofold.versions import VersionState
 
 DEFAULT = Reference()
 
 
-class Loads:
-    """Loads at once, unless a version is to fail or to wait."""
-
-    def __init__(self, clock: FakeClock) -> None:
-        self.clock = clock
-        self.begun: list[tuple[str, int]] = []
-        self.fail: dict[int, Exception] = {}
-        self.gates: dict[int, asyncio.Event] = {}
-
-    async def load(self, name: str, number: int) -> Served:
-        self.begun.append((name, number))
-        if number in self.gates:
-            await self.gates[number].wait()
-        if number in self.fail:
-            raise self.fail[number]
-        return served(name, number, self.clock)
-
-
-class Bench:
-    def __init__(self) -> None:
-        self.clock = FakeClock()
-        self.loads = Loads(self.clock)
-        self.models = Models(self.loads.load, self.clock, Retention(grace_s=60, max_pinned=2))
-
-    def store(
-        self,
-        *numbers: int,
-        name: str = "m",
-        withdrawn: tuple[int, ...] = (),
-        aliases: Mapping[str, int] | None = None,
-    ) -> None:
-        versions = tuple(VersionState(number, number in withdrawn) for number in numbers)
-        self.models.update({name: Stored(versions, aliases or {})})
-
-    async def number(self, reference: Reference = DEFAULT, patience_s: float = 5.0) -> int:
-        deadline_s = self.clock.now_s + patience_s
-        return (await self.models.find("m", reference, deadline_s)).number
-
-    async def idle(self) -> None:
-        for _ in range(30):
-            await asyncio.sleep(0)
-
-
 @pytest_asyncio.fixture
 async def bench() -> AsyncGenerator[Bench]:
-    made = Bench()
+    made = Bench(VersionPolicy(1))
     task = asyncio.create_task(made.models.run())
     yield made
     task.cancel()

@@ -10,7 +10,6 @@ import pytest_asyncio
 from google.protobuf.message import Message
 from grpc_health.v1 import health_pb2
 
-from inferer.batcher import Limits
 from inferer.health import Health
 from inferer.models import Models, Refused, Served
 from inferer.service import InferenceService
@@ -28,12 +27,12 @@ from twofold.errors import (
     NotFound,
     Unimplemented,
 )
+from twofold.oip import config_pb2
 from twofold.oip import inference_pb2 as pb
 from twofold.principal import LOCAL
 from twofold.versions import VersionState
 
 Response = TypeVar("Response", bound=Message)
-LIMITS = Limits(max_batch_size=8, max_queue_size=16, max_queue_delay_s=0.001)
 
 
 class Bench:
@@ -47,9 +46,7 @@ class Bench:
         self.health = Health()
         self.missed: list[str] = []
         self.appears: dict[str, Stored] = {}
-        self.service = InferenceService(
-            {LOCAL.tenant: self.models}, self._missed, self.health, LIMITS, self.clock
-        )
+        self.service = InferenceService({LOCAL.tenant: self.models}, self._missed, self.health)
 
     async def _load(self, name: str, number: int) -> Served:
         if name == "bad":
@@ -251,8 +248,22 @@ async def test_the_configuration_is_what_load_tools_read(bench: Bench) -> None:
     assert (config.name, config.platform, config.max_batch_size) == ("m", "twofold_torch", 8)
     assert [(i.name, list(i.dims), i.data_type) for i in config.input] == [("x", [1], 11)]
     assert [(o.name, list(o.dims)) for o in config.output] == [("value", [1])]
-    assert config.dynamic_batching.max_queue_delay_microseconds == 1000
     assert not config.model_transaction_policy.decoupled
+    assert not config.parameters  # a stand-in's: it does not say what runs it
+
+
+async def test_the_configuration_tells_how_requests_wait(bench: Bench) -> None:
+    request = pb.ModelConfigRequest(name="m")
+    config = (await bench.call("ModelConfig", request, pb.ModelConfigResponse)).config
+
+    plain = config.dynamic_batching
+    assert (list(plain.preferred_batch_size), plain.max_queue_delay_microseconds) == ([], 0)
+    assert (plain.preserve_ordering, plain.priority_levels) == (True, 0)
+    assert plain.default_priority_level == 0
+    assert plain.default_queue_policy == config_pb2.ModelQueuePolicy(
+        allow_timeout_override=True, max_queue_size=16
+    )
+    assert not plain.priority_queue_policy
 
 
 async def test_statistics_count_the_queue_of_every_request(bench: Bench) -> None:

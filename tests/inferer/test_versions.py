@@ -1,14 +1,19 @@
 from collections.abc import Iterable, Mapping
+from collections.abc import Set as AbstractSet
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from inferer.versions import DEFAULT, Plan, Retention, Serving, Stored, plan
+from inferer.policies import VersionPolicy
+from inferer.versions import DEFAULT, Need, Plan, Retention, Serving, Stored, needs, plan
 from twofold.versions import VersionState
 
-RETENTION = Retention(grace_s=60, max_pinned=2)
+RETENTION = Retention(grace_s=60, max_pinned=2, pin_s=600, policy=VersionPolicy(1))
+ALL = VersionPolicy(count=None)
+TWO_AND_FOUR = VersionPolicy(None, frozenset({2, 4}))
 
 
 def stored(
@@ -18,8 +23,9 @@ def stored(
     return Stored(states, aliases or {})
 
 
-def decide(what: Stored, **serving: object) -> Plan:
-    return plan(what, Serving(**serving), 100.0, RETENTION)  # pyright: ignore[reportArgumentType] - fields by name
+def decide(what: Stored, policy: VersionPolicy | None = None, **serving: object) -> Plan:
+    retention = replace(RETENTION, policy=policy or RETENTION.policy)
+    return plan(what, Serving(**serving), 100.0, retention)  # pyright: ignore[reportArgumentType] - fields by name
 
 
 @pytest.mark.parametrize(
@@ -82,10 +88,121 @@ def test_what_to_do(
     load: int | None,
     unload: tuple[int, ...],
 ) -> None:
-    step = decide(what, **serving)
+    step = decide(what, None, **serving)
 
     assert (dict(step.channels), step.load) == (channels, load)
     assert step.unload == frozenset(unload)
+
+
+@pytest.mark.parametrize(
+    ("policy", "what", "serving", "channels", "load", "unload"),
+    [
+        # The newest serves before the one before it is loaded; what is neither goes.
+        (VersionPolicy(), stored(1, 2, 3), {}, {}, (3, Need.SERVED), ()),
+        (VersionPolicy(), stored(1, 2, 3), {"loaded": {3}}, {"": 3}, (2, Need.SPARE), ()),
+        (VersionPolicy(), stored(1, 2, 3), {"loaded": {1, 2, 3}}, {"": 3}, None, (1,)),
+        # A place is taken by what is loaded: a newer version may turn out to be damaged.
+        (
+            VersionPolicy(),
+            stored(1, 2, 3),
+            {"loaded": {1, 2}, "channels": {"": 2}},
+            {"": 2},
+            (3, Need.SERVED),
+            (),
+        ),
+        # A spare is not one that was withdrawn or refused, and waits while it is held.
+        (
+            VersionPolicy(),
+            stored(1, 2, 3, withdrawn=[2]),
+            {"loaded": {3}},
+            {"": 3},
+            (1, Need.SPARE),
+            (),
+        ),
+        (
+            VersionPolicy(),
+            stored(1, 2, 3),
+            {"loaded": {3}, "bad": {2}},
+            {"": 3},
+            (1, Need.SPARE),
+            (),
+        ),
+        (VersionPolicy(), stored(1, 2), {"loaded": {2}, "held": {1}}, {"": 2}, None, ()),
+        # What was asked for is loaded before a spare.
+        (
+            VersionPolicy(),
+            stored(1, 2, 3),
+            {"loaded": {3}, "pinned": {1: 99.0}},
+            {"": 3},
+            (1, Need.ASKED),
+            (),
+        ),
+        # A rollback is a flip, and then the next spare is loaded.
+        (
+            VersionPolicy(),
+            stored(1, 2, 3, withdrawn=[3]),
+            {"loaded": {2, 3}, "channels": {"": 3}},
+            {"": 2},
+            (1, Need.SPARE),
+            (),
+        ),
+        (ALL, stored(1, 2, 3), {"loaded": {2, 3}}, {"": 3}, (1, Need.SPARE), ()),
+        (ALL, stored(1, 2, 3), {"loaded": {1, 2, 3}}, {"": 3}, None, ()),
+        # Only what is named serves by default; another still answers by number and alias.
+        (TWO_AND_FOUR, stored(1, 2, 3, 4, 5), {}, {}, (4, Need.SERVED), ()),
+        (TWO_AND_FOUR, stored(1, 2, 3), {"loaded": {2, 3}}, {"": 2}, None, (3,)),
+        (TWO_AND_FOUR, stored(1, 2, 4), {"loaded": {4}}, {"": 4}, (2, Need.SERVED), ()),
+        (TWO_AND_FOUR, stored(1, 3), {"loaded": {3}}, {}, None, (3,)),
+        (TWO_AND_FOUR, stored(1, aliases={"a": 1}), {"loaded": {1}}, {"a": 1}, None, ()),
+        (TWO_AND_FOUR, stored(1), {"pinned": {1: 99.0}}, {}, (1, Need.ASKED), ()),
+        (TWO_AND_FOUR, stored(2, 4, withdrawn=[4]), {"loaded": {2}}, {"": 2}, None, ()),
+        # A policy is no reason to end serving where the store lost a version.
+        (TWO_AND_FOUR, stored(5), {"loaded": {4}, "channels": {"": 4}}, {"": 4}, None, ()),
+    ],
+)
+def test_policies(
+    policy: VersionPolicy,
+    what: Stored,
+    serving: dict[str, object],
+    channels: Mapping[str, int],
+    load: tuple[int, Need] | None,
+    unload: tuple[int, ...],
+) -> None:
+    step = decide(what, policy, **serving)
+
+    assert dict(step.channels) == channels
+    assert (None if step.load is None else (step.load, step.need)) == load
+    assert step.unload == frozenset(unload)
+
+
+def test_what_was_asked_for_by_number_is_kept_for_its_time() -> None:
+    """Ten minutes after the last request."""
+    for age_s, unload in ((599.0, frozenset[int]()), (601.0, frozenset({1}))):
+        step = decide(stored(1, 2), loaded={1, 2}, channels={"": 2}, pinned={1: 100.0 - age_s})
+        assert step.unload == unload
+
+
+def test_of_versions_that_come_every_second_the_last_replaced_ones_stay() -> None:
+    replaced = {number: 40.5 + number for number in range(1, 31)}
+    numbers = range(1, 32)
+    step = decide(stored(*numbers), loaded=set(numbers), channels={"": 31}, replaced=replaced)
+
+    assert step.unload == set(range(1, 15))
+
+
+def test_what_each_loaded_version_is_for() -> None:
+    """What serves, or was named by an operator, never goes for another's sake."""
+    serving = Serving(loaded={1, 2, 3, 4}, channels={"": 4, "a": 1}, replaced={3: 99.0})
+    what = stored(1, 2, 3, 4, 5, aliases={"a": 1})
+
+    assert needs(what, serving, VersionPolicy(1)) == {
+        1: Need.SERVED,
+        2: Need.ASKED,
+        3: Need.ASKED,
+        4: Need.SERVED,
+    }
+    assert needs(what, serving, VersionPolicy(3))[3] is Need.SPARE
+    assert needs(what, serving, TWO_AND_FOUR)[2] is Need.SERVED
 
 
 def test_a_replaced_version_is_named_once_and_kept() -> None:
@@ -113,6 +230,11 @@ class Swaps(RuleBasedStateMachine):
         self.pinned: dict[int, float] = {}
         self.replaced: dict[int, float] = {}
         self.now_s = 0.0
+        self.policy = RETENTION.policy
+
+    @initialize(policy=st.sampled_from([RETENTION.policy, VersionPolicy(), ALL, TWO_AND_FOUR]))
+    def choose(self, policy: VersionPolicy) -> None:
+        self.policy = policy
 
     @rule(damaged=st.booleans())
     def publish(self, *, damaged: bool) -> None:
@@ -142,15 +264,19 @@ class Swaps(RuleBasedStateMachine):
     def _stored(self) -> Stored:
         return stored(*sorted(self.visible), withdrawn=self.withdrawn, aliases=self.aliases)
 
+    def _good(self) -> AbstractSet[int]:
+        return self.policy.eligible(self.visible - self.withdrawn - self.bad)
+
     def _can_serve(self, channel: str) -> bool:
         if channel == DEFAULT:
-            return bool(self.visible - self.withdrawn - self.bad)
+            return bool(self._good())
         return channel in self.aliases
 
     @rule()
     def step(self) -> None:
         serving = Serving(self.loaded, self.bad, set(), self.channels, self.pinned, self.replaced)
-        todo = plan(self._stored(), serving, self.now_s, RETENTION)
+        retention = replace(RETENTION, policy=self.policy)
+        todo = plan(self._stored(), serving, self.now_s, retention)
         for channel, number in self.channels.items():
             assert channel in todo.channels or not self._can_serve(channel)
             after = todo.channels.get(channel, number)
@@ -171,15 +297,14 @@ class Swaps(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         """Left alone, it comes to rest at what the store says, and keeps no more than it must."""
-        for _ in range(20):
+        for _ in range(20 + len(self.visible)):  # one load at a time
             self.now_s += 61.0
             self.step()
-        good = self.visible - self.withdrawn - self.bad
+        good = self._good()
         assert self.channels.get(DEFAULT) == (max(good) if good else None)
         for alias, number in self.aliases.items():
             assert number in self.bad or self.channels[alias] == number
-        kept = set(self.channels.values())
-        assert len(self.loaded - kept) <= RETENTION.max_pinned
+        assert self.loaded == {*self.channels.values(), *self.policy.kept(good)}
 
 
 TestSwaps = Swaps.TestCase

@@ -94,6 +94,7 @@ def test_a_training_gives_up_a_thread_where_others_want_the_cores(
 ) -> None:
     reporter, counts = FakeReporter(), list[int]()
     monkeypatch.setattr(machine, "use_threads", counts.append)
+    monkeypatch.setattr("trainer.sharing.FIRST_PAUSE_S", 1e9)
     request = request_for(xor(20), tmp_path)
     request.threads = 2
 

@@ -91,6 +91,9 @@ def test_what_belongs_to_families_is_refused() -> None:
     spec = asked(2)
     spec.network.family = spec_pb2.FAMILY_MLP
     assert refusal(spec).fields["field"] == "network.family"
+    # The family is told, not what belongs to it.
+    spec.network.hidden[:] = [8]
+    assert refusal(spec).fields["field"] == "network.family"
     spec = asked(2)
     spec.data.standardize = True
     assert refusal(spec).fields["field"] == "data.standardize"

@@ -96,6 +96,17 @@ REFUSED: list[tuple[str, dict[str, object], str]] = [
 ]
 
 
+def test_without_a_family_the_families_and_the_way_to_a_module_are_told() -> None:
+    with pytest.raises(InvalidField) as caught:
+        completed(make_spec(network__family=0))
+
+    assert caught.value.message == (
+        "network.family is unset; allowed: neuron, perceptron, linear, logistic, softmax, mlp, "
+        "residual_mlp, embedding_mlp, cnn, resnet, cnn1d, gru; or a module of yours: twofold train "
+        "SPEC --module FILE.py:NAME"
+    )
+
+
 @pytest.mark.parametrize(("family", "options", "message"), REFUSED)
 def test_options_of_other_families_are_refused(
     family: str, options: dict[str, object], message: str

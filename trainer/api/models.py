@@ -12,6 +12,7 @@ from trainer.api.downloads import Downloads, Stored, find
 from twofold import names, reference, versions
 from twofold.errors import InvalidField, NotFound, Unavailable
 from twofold.principal import Principal
+from twofold.rollback import Rollback, roll_back
 from twofold.store import Store
 from twofold.v1 import model_pb2
 from twofold.versions import VersionState
@@ -200,6 +201,31 @@ class ModelApi:
         number = view_model(store, principal.tenant, name).resolve(version).number
         versions.withdraw(store, self._desk.clock, principal, name, number)
         return self._read_version(principal.tenant, name, version)
+
+    async def RollbackModel(
+        self, request: model_pb2.RollbackModelRequest, principal: Principal
+    ) -> model_pb2.RollbackModelResponse:
+        """Withdraws the default version once, durably, and tells the inferers."""
+        name = _model_name("name", request.name)
+        if request.version < 0:
+            allowed = "a version's number, or 0 for the one that is served by default"
+            raise InvalidField.of("version", request.version, allowed)
+        done, view = await asyncio.to_thread(self._roll_back, principal, name, request.version)
+        await self._announce(principal)
+        return model_pb2.RollbackModelResponse(
+            withdrawn=f"models/{name}/versions/{done.number}",
+            model=view.describe(),
+            changed=done.is_new,
+            principal=done.record.principal,
+            withdraw_time=done.record.create_time,
+        )
+
+    def _roll_back(
+        self, principal: Principal, name: str, version: int
+    ) -> tuple[Rollback, ModelView]:
+        store = self._desk.store
+        done = roll_back(store, self._desk.clock, principal, name, version)
+        return done, view_model(store, principal.tenant, name)
 
     async def DownloadModelFile(
         self, request: model_pb2.DownloadModelFileRequest, principal: Principal

@@ -6,6 +6,7 @@ import typer
 
 from twofold import __version__
 from twofold.cli import (
+    bench,
     catalogue,
     datasets,
     evaluate,
@@ -71,6 +72,7 @@ app.command("evaluate")(evaluate.evaluate)
 app.add_typer(jobs.app, name="jobs")
 app.add_typer(datasets.app, name="datasets")
 app.add_typer(models.app, name="models")
+app.command("bench")(bench.bench)
 app.command("catalogue")(catalogue.catalogue)
 app.command("up")(up_demo.up)
 app.command("demo")(up_demo.demo)

@@ -30,7 +30,7 @@ def describe(path: Path) -> tuple[tuple[str, ...], int]:
         }
     names: list[str] = []
     for name, shape in shapes.items():
-        is_numbered = name in "xy" and len(shape) == _TABLE_DIMENSIONS
+        is_numbered = name in ("x", "y") and len(shape) == _TABLE_DIMENSIONS
         names += [f"{name}{place}" for place in range(shape[1])] if is_numbered else [name]
     return tuple(names), max((shape[0] for shape in shapes.values() if shape), default=0)
 

@@ -12,12 +12,11 @@ from twofold.spec_gates import METRICS
 from twofold.toml_spec import Value
 from twofold.v1 import graph_pb2, model_pb2, spec_pb2, training_pb2
 
-#: What decides which rows a job is measured on; figures of different rows cannot be compared.
+#: What decides what is predicted; figures of different targets cannot be compared.
+_TARGETS = ("data.target", "data.targets", "data.task")
+#: What decides which rows a job is measured on; nor can those of different rows.
 _ROWS = (
     "data.dataset",
-    "data.target",
-    "data.targets",
-    "data.task",
     "data.validation_fraction",
     "data.split",
     "training.seed",
@@ -108,7 +107,10 @@ def facts_of(subject: Subject) -> Facts:
         dataset=lineage.dataset.removeprefix("datasets/") or _dataset(job),
         training_rows=None if version is None else lineage.training_row_count,
         held_out_rows=None if version is None else lineage.validation_row_count,
-        choices=_choices(lineage.choices if version is not None else progress.choices),
+        choices=_choices(
+            lineage.choices if version is not None else progress.choices,
+            is_trained=_is_trained(job, version),
+        ),
         metrics=_metrics(version, progress),
         training_loss=subject.points[-1].loss if subject.points else None,
         epochs=None if job is None or not job.HasField("progress") else progress.epoch,
@@ -157,12 +159,22 @@ def _dataset(job: training_pb2.TrainingJob | None) -> str:
     return "" if job is None else job.spec.data.dataset
 
 
-def _choices(choices: spec_pb2.Choices) -> dict[str, str | int]:
+def _is_trained(
+    job: training_pb2.TrainingJob | None, version: model_pb2.ModelVersion | None
+) -> bool:
+    """False where weights are published as they came."""
+    if version is not None:
+        return version.manifest.lineage.epoch > 0
+    return job is not None and job.spec.training.epochs > 0
+
+
+def _choices(choices: spec_pb2.Choices, *, is_trained: bool) -> dict[str, str | int]:
     if not choices.device:
         return {}
-    return {
-        "device": choices.device,
-        "precision": choices.precision,
+    measured: dict[str, str | int] = {"device": choices.device, "precision": choices.precision}
+    if not is_trained:
+        return measured
+    return measured | {
         "execution": choices.execution,
         "optimizer": choices.optimizer,
         "batch_size": choices.batch_size,
@@ -222,6 +234,9 @@ def _fair(
     known = [spec for spec in specs if spec is not None]
     if len(known) < len(specs):
         return (), f"{none}: a job is gone, and with it which rows it held out"
+    for key in _TARGETS:
+        if _differs(key, known):
+            return (), f"{none}: {key} differs, so they are of other targets"
     is_split = any(spec.get("data.validation_fraction") for spec in known)
     for key in _ROWS:
         if _differs(key, known) and (is_split or key != "training.seed"):

@@ -60,8 +60,8 @@ def evaluate(
     with client_of(context) as client:
         asking = bulk.Asking(client, references.parse(model), is_pinned=True)
         signature = asking.signature
-        targets = _targets(target, signature)
         described = rows.describe(data)
+        targets = _targets(target, signature, described.columns)
         batches = rows.batches(data, _wanted(signature, targets), asking.batch_rows())
         with counting.counted(described.row_count) as count:
             pairs = _counted(bulk.in_order(asking, batches), count)
@@ -87,7 +87,9 @@ def _wanted(signature: Signature, targets: tuple[str, ...]) -> rows.Wanted:
     return replace(wanted, numeric=(*wanted.numeric, *targets))
 
 
-def _targets(named: Sequence[str] | None, signature: Signature) -> tuple[str, ...]:
+def _targets(
+    named: Sequence[str] | None, signature: Signature, columns: Sequence[str]
+) -> tuple[str, ...]:
     _require_judged(signature)
     targets = tuple(named or signature.targets or filter(None, [signature.target]))
     if not targets:
@@ -98,7 +100,16 @@ def _targets(named: Sequence[str] | None, signature: Signature) -> tuple[str, ..
             raise typer.BadParameter(f"--target is needed for each of its labels: {labels}")
     elif signature.labels and len(targets) > 1:
         raise typer.BadParameter("a classifier has one target")
+    _require_truth(columns, targets)
     return targets
+
+
+def _require_truth(columns: Sequence[str], targets: Sequence[str]) -> None:
+    """Raises InvalidData where a file's columns are known, and the truth is none of them."""
+    missing = [name for name in targets if columns and name not in columns]
+    if missing:
+        text = f"column {missing[0]} is missing; it is what answers are compared with"
+        raise InvalidData(f"{text}, name another by --target COLUMN", column=missing[0])
 
 
 Pairs = Iterable[tuple[Mapping[str, Array], Answer]]

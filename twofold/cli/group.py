@@ -16,6 +16,7 @@ from twofold.errors import TwofoldError
 FAILURE = 1
 #: Exit code after Ctrl-C: 128 + SIGINT, as shells have it.
 INTERRUPTED = 130
+_BENCH_PACKAGES = ("ngh2",)
 _ONNX_PACKAGES = ("torch", "safetensors", "onnx", "onnxruntime", "onnxscript")
 _PLOT_PACKAGES = ("matplotlib",)
 _SERVER_PACKAGES = ("grpc_health", "pydantic_settings", "torch", "redis", "safetensors")
@@ -57,6 +58,11 @@ def require_onnx() -> None:
 def require_plots() -> None:
     """Ends a command that draws to a file where what it draws with is not installed."""
     _require("what draws files", _PLOT_PACKAGES, "plot")
+
+
+def require_bench() -> None:
+    """Ends a command that puts load on a server where its HTTP/2 is not installed."""
+    _require("HTTP/2 by libnghttp2", _BENCH_PACKAGES, "bench")
 
 
 def _require(what: str, packages: Sequence[str], extra: str) -> None:

@@ -259,6 +259,47 @@ def _rows(lineage: model_pb2.Lineage) -> str:
     return f"{training} training, {held_out} held out"
 
 
+@app.command("rollback")
+def rollback_model(
+    context: typer.Context,
+    version: Annotated[
+        str,
+        typer.Argument(
+            metavar="MODEL[@VERSION]", help="The version to withdraw; default: the current one."
+        ),
+    ],
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Withdraw the version that is served by default: the one before it is served instead.
+
+    Whoever runs this at the same time, or once more within a minute, changes nothing more. To be
+    sure of which version goes, name it. It stays in the store, and answers who asks for it by
+    number. Refused where no version is left to serve.
+
+    Example: twofold models rollback digits
+
+    Example: twofold models rollback digits@7
+    """
+    model, number = reference.parse_current(version)
+    with client_of(context) as client:
+        done = client.models.rollback(model, number)
+    typer.echo(render.to_json(done) if as_json else _rolled_back(done, number))
+
+
+def _rolled_back(done: model_pb2.RollbackModelResponse, asked: int | None) -> str:
+    model, current = done.model.name.removeprefix("models/"), done.model.current_version
+    withdrawn = render.version_of(done.withdrawn)
+    served = f"{model}@{current} is served by default" if current else "none is served by default"
+    if done.changed:
+        return f"{withdrawn} is withdrawn; {served}"
+    when = render.time(done.withdraw_time)
+    told = f"{withdrawn} was withdrawn before, {when} by {done.principal}; {served}"
+    if asked is None and current:
+        told += f"\nto withdraw that too: twofold models rollback {model}@{current}"
+    return told
+
+
 @app.command("rm")
 def withdraw_version(context: typer.Context, version: Version) -> None:
     """Withdraw a version: the next lower one is served by default. It stays in the store.

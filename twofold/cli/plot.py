@@ -68,10 +68,10 @@ def plot(
         require_plots()
         if out.suffix.lower() not in _SUFFIXES:
             raise InvalidField.of("out", out.name, "a file named " + " or ".join(_SUFFIXES))
+    names = _names(metric)
     most = _POINTS if out is None and not as_json else None
     with client_of(context) as client:
         series = {asked: _points(client, asked, most) for asked in jobs}
-    names = [name for part in metric.split(",") if (name := part.strip())]
     found = curves.charts(series, names)
     if as_json:
         typer.echo(json.dumps([asdict(chart) for chart in found], indent=2))
@@ -82,6 +82,13 @@ def plot(
         typer.echo(str(out))
     else:
         typer.echo(_text(found, is_log=is_log))
+
+
+def _names(metric: str) -> list[str]:
+    names = [name for part in metric.split(",") if (name := part.strip())]
+    if not names:
+        raise InvalidField.of("--metric", repr(metric), "names such as loss,accuracy")
+    return names
 
 
 def _points(client: Client, asked: str, most: int | None) -> Sequence[MetricPoint]:

@@ -6,7 +6,7 @@ from twofold import reference
 from twofold.errors import InvalidField
 from twofold.reference import Reference
 
-__all__ = ["Reference", "parse", "parse_version"]
+__all__ = ["Reference", "parse", "parse_current", "parse_version"]
 
 
 def parse(text: str) -> Reference:
@@ -15,6 +15,14 @@ def parse(text: str) -> Reference:
         return reference.parse("reference", text)
     except InvalidField as error:
         raise typer.BadParameter(f"{text!r} is not {reference.FORMS}") from error
+
+
+def parse_current(text: str) -> tuple[str, int | None]:
+    """Model and number of MODEL[@VERSION]; a usage error where it is anything else."""
+    found = parse(text)
+    if found.alias is not None or found.version == 0:
+        raise typer.BadParameter(f"{text!r} is not MODEL or MODEL@VERSION")
+    return found.model, found.version
 
 
 def parse_version(text: str) -> tuple[str, int]:

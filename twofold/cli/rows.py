@@ -91,6 +91,10 @@ def _file(source: str) -> tuple[Path, str]:
     if suffix not in (".csv", ".parquet", ".npy", ".npz"):
         text = f"{source} is not .csv, .parquet, .npy, .npz or - for CSV on standard input"
         raise typer.BadParameter(text)
+    try:
+        path.open("rb").close()
+    except OSError as error:
+        raise typer.BadParameter(f"{source} cannot be read: {error.strerror}") from error
     return path, suffix
 
 

@@ -1,5 +1,6 @@
 """`twofold train`."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, cast
 
@@ -82,7 +83,7 @@ def train(  # noqa: PLR0913, PLR0917 - the options of a command
     tree = toml_spec.apply_sets(toml_spec.read(spec), sets or [])
     if model is not None:
         tree["model"] = model
-    made = None if module is None else user_module.load(module, module_args or [])
+    made = _made(module, module_args or [])
     own_loss = None if loss is None else user_module.load_loss(loss)
     rows = data or _data_beside(spec, tree)
     with client_of(context) as client:
@@ -90,6 +91,15 @@ def train(  # noqa: PLR0913, PLR0917 - the options of a command
         typer.echo(handle.id)
         if watch:
             progress.follow(handle)
+
+
+def _made(module: str | None, arguments: Sequence[str]) -> object:
+    """The user's module, if one is asked for."""
+    if module is None:
+        if arguments:
+            raise InvalidField.of("--module-arg", arguments[0], "nothing without --module")
+        return None
+    return user_module.load(module, arguments)
 
 
 def _data_beside(spec: Path, tree: toml_spec.Tree) -> Path | None:

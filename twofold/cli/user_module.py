@@ -19,6 +19,11 @@ _ALLOWED = (
     "plugin:NAME"
 )
 _PLUGIN = "plugin:"
+#: What is to be done where a class or function takes other arguments than it was given.
+_WAYS_OUT = {
+    "--module": "its arguments are given by --module-arg NAME=VALUE",
+    "--loss": "it is made without arguments; name a function, or what the file makes of it",
+}
 
 
 def load(reference: str, arguments: Sequence[str]) -> object:
@@ -68,6 +73,8 @@ def _made(
         return make(**given)
     except Exception as error:
         text = f"{name}({', '.join(given)}) raises {type(error).__name__}: {error}"
+        if isinstance(error, TypeError):
+            text = f"{text}; {_WAYS_OUT[option]}"
         raise InvalidField(f"{option}: {text}", field=option) from error
 
 

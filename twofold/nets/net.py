@@ -37,6 +37,8 @@ class Net(nn.Module):
 
     def __init__(self, graph: graph_pb2.Graph, measured: meta.Measured) -> None:
         super().__init__()
+        #: For `load` of another state of an equal graph.
+        self.measured = measured
         #: Numbers that training computes per row, as measured.
         self.row_elements = measured.row_elements
         #: Multiply-adds of a training pass per row.
@@ -56,6 +58,11 @@ class Net(nn.Module):
             expected = ", ".join(spec.name for spec in self.graph.inputs)
             raise InvalidTensor(f"{len(inputs)} inputs; expected: {expected}", expected=expected)
         return self._plans[0 if self.training else 1].run(inputs)
+
+    @property
+    def plan(self) -> steps.Plan:
+        """What eval mode computes."""
+        return self._plans[1]
 
     def head(self, logits: _Values) -> _Values:
         """What is served: probabilities of the classes [B, classes], or values [B, targets].
@@ -167,20 +174,28 @@ def apply_head(head: graph_pb2.Head, logits: Tensor, threshold: float = 0.0) -> 
             return logits
 
 
-def load(graph: graph_pb2.Graph, state: Mapping[str, Tensor]) -> Net:
+def load(
+    graph: graph_pb2.Graph, state: Mapping[str, Tensor], measured: meta.Measured | None = None
+) -> Net:
     """The net of a published version or checkpoint, on the CPU and in eval mode.
 
     The tensors are copied: the net shares no memory with `state`.
+
+    Args:
+        graph: is not changed.
+        state: all of `bounds.state_shapes(graph)`.
+        measured: of a net of an equal graph, to the byte: then it is not checked once more.
 
     Raises:
         InvalidField: the graph is not one that this release can run.
         Corrupt: keys, shapes or types of `state` are not those of the graph.
     """
-    bounds.check(graph)
+    if measured is None:
+        bounds.check(graph)
     _check_state(graph, state)
     with torch.device("meta"):  # shapes only: the parameters come from `state`
         leaves = modules.make_all(graph)
-    measured = meta.measure(graph, leaves)
+    measured = measured or meta.measure(graph, leaves)
     copies = {path: tensor.detach().to("cpu", copy=True) for path, tensor in state.items()}
     net = Net(graph, measured)
     tied = {tie.path for tie in graph.ties}

@@ -5,15 +5,24 @@ In eval mode every row is computed by itself: what is published was tried in tha
 # pyright: reportUnknownMemberType=false
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
-from twofold.nets.net import Net
-
 #: Numbers that the operations of one piece compute: a gibibyte.
 PASS_NUMBERS = 1 << 28
+
+
+class Pass(Protocol):
+    """A net, or what computes the same."""
+
+    #: Numbers that it computes per row.
+    row_elements: int
+
+    def __call__(self, *inputs: Tensor) -> Any:  # noqa: ANN401 - one, or several
+        """The results for these inputs; each has a row for each of theirs."""
+        ...
 
 
 def rows_at_once(most: int, row_elements: int) -> int:
@@ -21,7 +30,7 @@ def rows_at_once(most: int, row_elements: int) -> int:
     return max(1, min(most, PASS_NUMBERS // max(row_elements, 1)))
 
 
-def run(net: Net, inputs: Sequence[Tensor]) -> Any:  # noqa: ANN401 - as the net: one, or several
+def run(net: Pass, inputs: Sequence[Tensor]) -> Any:  # noqa: ANN401 - as the net: one, or several
     """What a net in eval mode answers to these inputs."""
     count = len(inputs[0])
     size = rows_at_once(count, net.row_elements)

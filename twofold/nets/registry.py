@@ -20,6 +20,7 @@ from twofold.errors import Corrupt, InvalidField
 from twofold.golden import Golden, tolerance_for
 from twofold.manifest import sha256_hex
 from twofold.nets import net
+from twofold.nets.meta import Measured
 from twofold.nets.net import Net
 from twofold.tensors import Array
 from twofold.v1 import graph_pb2, model_pb2
@@ -84,11 +85,14 @@ def build(manifest: model_pb2.Manifest, files: Mapping[str, bytes]) -> Net:
     return built
 
 
-def parse(files: Mapping[str, bytes]) -> Net:
-    """The net of graph and weights, not replayed yet; raises Corrupt where they are none."""
+def parse(files: Mapping[str, bytes], measured: Measured | None = None) -> Net:
+    """The net of graph and weights, not replayed yet; raises Corrupt where they are none.
+
+    `measured` is that of a net whose graph had the same bytes: see net.load.
+    """
     try:
         graph = graph_pb2.Graph.FromString(files[GRAPH])
-        return net.load(graph, safetensors.torch.load(files[WEIGHTS]))
+        return net.load(graph, safetensors.torch.load(files[WEIGHTS]), measured)
     except DecodeError as error:
         raise Corrupt(f"{GRAPH} cannot be read", resource=GRAPH) from error
     except SafetensorError as error:
@@ -98,7 +102,7 @@ def parse(files: Mapping[str, bytes]) -> Net:
 
 
 def _from_folder(folder: Path) -> tuple[model_pb2.Manifest, dict[str, bytes]]:
-    if not folder.is_dir():
+    if not (folder / artifact.MANIFEST).is_file():
         allowed = "a folder that `twofold models pull` wrote, or MODEL[@VERSION|@ALIAS]"
         raise InvalidField.of("what", str(folder), allowed)
     return _read(folder)

@@ -85,15 +85,14 @@ def trace_loss(
     Raises:
         InvalidModule: as `trace`, and where it answers anything else.
     """
+    if not callable(loss):
+        raise refused(f"the loss is {type(loss).__name__}", "give a function or a torch.nn.Module")
     outputs = [output] if isinstance(output, Tensor) else list(output)
     root = loss if isinstance(loss, nn.Module) else _plain(loss, len(outputs))
     numbered = [f"output_{place}" for place in range(len(outputs))]
     given = [*outputs, target]
     wire_names = [*(["output"] if isinstance(output, Tensor) else numbered), "target"]
-    names = argument_names(root)[: len(given)]
-    if len(names) < len(given):
-        problem = f"the loss has arguments {', '.join(names)}"
-        raise refused(problem, f"let it take {', '.join(wire_names)}, in this order")
+    names = _loss_arguments(root, wire_names)
     examples = dict(zip(names, given, strict=True))
     wire = dict(zip(names, wire_names, strict=True))
     found = _traced(root, examples, wire, is_loss=True)
@@ -102,6 +101,19 @@ def trace_loss(
         shown = ", ".join(str(list(each.shape)) for each in found.graph.outputs)
         raise refused(f"the loss answers {shown}", "return its mean, or one number per row [B]")
     return found
+
+
+def _loss_arguments(
+    loss: nn.Module | Callable[..., Any], wire_names: Sequence[str]
+) -> Sequence[str]:
+    """The arguments that take what a loss is computed from; it may need no others."""
+    names = argument_names(loss)
+    needed = [name for name in names if _is_needed(loss, name)]
+    if len(names) < len(wire_names) or len(needed) > len(wire_names):
+        problem = f"the loss has arguments {', '.join(names)}"
+        way_out = f"let it take {', '.join(wire_names)}, in this order; others need a default"
+        raise refused(problem, way_out)
+    return names[: len(wire_names)]
 
 
 def _traced(
@@ -194,9 +206,8 @@ def _examples(module: nn.Module, given: Examples) -> dict[str, Tensor]:
         found = dict(zip(names, several, strict=False))
     if unknown := [name for name in found if name not in names]:
         raise refused(f"forward() has no argument {unknown[0]}", f"it has {', '.join(names)}")
-    parameters = inspect.signature(module.forward).parameters
     for name in names:
-        if name not in found and parameters[name].default is inspect.Parameter.empty:
+        if name not in found and _is_needed(module, name):
             raise refused(
                 f"forward() has an argument {name}", "give an example of it, or a default"
             )
@@ -205,14 +216,23 @@ def _examples(module: nn.Module, given: Examples) -> dict[str, Tensor]:
 
 def argument_names(called: nn.Module | Callable[..., Any]) -> list[str]:
     """Names of the arguments of forward(); raises InvalidModule for *args."""
-    function = called.forward if isinstance(called, nn.Module) else called
-    parameters = inspect.signature(function).parameters.values()
+    parameters = _parameters(called).values()
     for each in parameters:
         if each.kind in (each.VAR_POSITIONAL, each.VAR_KEYWORD):
             raise refused(f"forward() has {each}", "name its arguments: they name the inputs")
         if each.kind is each.POSITIONAL_ONLY:
             raise refused(f"forward() takes {each.name} by its place alone", "leave out the /")
     return [each.name for each in parameters]
+
+
+def _is_needed(called: nn.Module | Callable[..., Any], name: str) -> bool:
+    """Whether an argument has no default."""
+    return _parameters(called)[name].default is inspect.Parameter.empty
+
+
+def _parameters(called: nn.Module | Callable[..., Any]) -> Mapping[str, inspect.Parameter]:
+    function = called.forward if isinstance(called, nn.Module) else called
+    return inspect.signature(function).parameters
 
 
 def pair(name: str, example: Tensor) -> Pair:

@@ -12,7 +12,11 @@ from torch import Tensor, nn
 from twofold.errors import InvalidField, shorten
 
 _FIELD = "weights"
-_FILE = "a safetensors file, such as safetensors.torch.save_file(module.state_dict(), ...) writes"
+_FILE = (
+    "a safetensors file, such as safetensors.torch.save_file(module.state_dict(), ...) writes; "
+    "what torch.save writes is never read"
+)
+_THERE = "a safetensors file that exists"
 
 
 def load_into(module: object, path: Path) -> None:
@@ -49,6 +53,8 @@ def _is_tensor(value: object) -> bool:
 
 
 def _read(path: Path) -> dict[str, Tensor]:
+    if not path.is_file():
+        raise InvalidField.of(_FIELD, path.name, _THERE)
     try:
         return safetensors.torch.load_file(path)
     except (OSError, SafetensorError) as error:

@@ -24,31 +24,39 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18twofold/oip/config.proto\x12\x0btwofold.oip\"d\n\nModelInput\x12\x0c\n\x04name\x18\x01 \x01(\t\x12(\n\tdata_type\x18\x02 \x01(\x0e\x32\x15.twofold.oip.DataType\x12\x0c\n\x04\x64ims\x18\x04 \x03(\x03\x12\x10\n\x08optional\x18\x08 \x01(\x08\"S\n\x0bModelOutput\x12\x0c\n\x04name\x18\x01 \x01(\t\x12(\n\tdata_type\x18\x02 \x01(\x0e\x32\x15.twofold.oip.DataType\x12\x0c\n\x04\x64ims\x18\x03 \x03(\x03\"Z\n\x14ModelDynamicBatching\x12\x1c\n\x14preferred_batch_size\x18\x01 \x03(\x05\x12$\n\x1cmax_queue_delay_microseconds\x18\x02 \x01(\x04\"+\n\x16ModelTransactionPolicy\x12\x11\n\tdecoupled\x18\x01 \x01(\x08\"$\n\x12ModelResponseCache\x12\x0e\n\x06\x65nable\x18\x01 \x01(\x08\"\xf3\x03\n\x0bModelConfig\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x10\n\x08platform\x18\x02 \x01(\t\x12\x16\n\x0emax_batch_size\x18\x04 \x01(\x05\x12&\n\x05input\x18\x05 \x03(\x0b\x32\x17.twofold.oip.ModelInput\x12(\n\x06output\x18\x06 \x03(\x0b\x32\x18.twofold.oip.ModelOutput\x12;\n\x10\x64ynamic_batching\x18\x0b \x01(\x0b\x32!.twofold.oip.ModelDynamicBatching\x12<\n\nparameters\x18\x0e \x03(\x0b\x32(.twofold.oip.ModelConfig.ParametersEntry\x12\x0f\n\x07\x62\x61\x63kend\x18\x11 \x01(\t\x12\x45\n\x18model_transaction_policy\x18\x13 \x01(\x0b\x32#.twofold.oip.ModelTransactionPolicy\x12\x37\n\x0eresponse_cache\x18\x18 \x01(\x0b\x32\x1f.twofold.oip.ModelResponseCache\x1aN\n\x0fParametersEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12*\n\x05value\x18\x02 \x01(\x0b\x32\x1b.twofold.oip.ModelParameter:\x02\x38\x01\"&\n\x0eModelParameter\x12\x14\n\x0cstring_value\x18\x01 \x01(\t*\xfa\x01\n\x08\x44\x61taType\x12\x10\n\x0cTYPE_INVALID\x10\x00\x12\r\n\tTYPE_BOOL\x10\x01\x12\x0e\n\nTYPE_UINT8\x10\x02\x12\x0f\n\x0bTYPE_UINT16\x10\x03\x12\x0f\n\x0bTYPE_UINT32\x10\x04\x12\x0f\n\x0bTYPE_UINT64\x10\x05\x12\r\n\tTYPE_INT8\x10\x06\x12\x0e\n\nTYPE_INT16\x10\x07\x12\x0e\n\nTYPE_INT32\x10\x08\x12\x0e\n\nTYPE_INT64\x10\t\x12\r\n\tTYPE_FP16\x10\n\x12\r\n\tTYPE_FP32\x10\x0b\x12\r\n\tTYPE_FP64\x10\x0c\x12\x0f\n\x0bTYPE_STRING\x10\r\x12\r\n\tTYPE_BF16\x10\x0e\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18twofold/oip/config.proto\x12\x0btwofold.oip\"d\n\nModelInput\x12\x0c\n\x04name\x18\x01 \x01(\t\x12(\n\tdata_type\x18\x02 \x01(\x0e\x32\x15.twofold.oip.DataType\x12\x0c\n\x04\x64ims\x18\x04 \x03(\x03\x12\x10\n\x08optional\x18\x08 \x01(\x08\"S\n\x0bModelOutput\x12\x0c\n\x04name\x18\x01 \x01(\t\x12(\n\tdata_type\x18\x02 \x01(\x0e\x32\x15.twofold.oip.DataType\x12\x0c\n\x04\x64ims\x18\x03 \x03(\x03\"\xdd\x01\n\x10ModelQueuePolicy\x12\x43\n\x0etimeout_action\x18\x01 \x01(\x0e\x32+.twofold.oip.ModelQueuePolicy.TimeoutAction\x12$\n\x1c\x64\x65\x66\x61ult_timeout_microseconds\x18\x02 \x01(\x04\x12\x1e\n\x16\x61llow_timeout_override\x18\x03 \x01(\x08\x12\x16\n\x0emax_queue_size\x18\x04 \x01(\r\"&\n\rTimeoutAction\x12\n\n\x06REJECT\x10\x00\x12\t\n\x05\x44\x45LAY\x10\x01\"\xa1\x03\n\x14ModelDynamicBatching\x12\x1c\n\x14preferred_batch_size\x18\x01 \x03(\x05\x12$\n\x1cmax_queue_delay_microseconds\x18\x02 \x01(\x04\x12\x19\n\x11preserve_ordering\x18\x03 \x01(\x08\x12\x17\n\x0fpriority_levels\x18\x04 \x01(\x04\x12\x1e\n\x16\x64\x65\x66\x61ult_priority_level\x18\x05 \x01(\x04\x12;\n\x14\x64\x65\x66\x61ult_queue_policy\x18\x06 \x01(\x0b\x32\x1d.twofold.oip.ModelQueuePolicy\x12Y\n\x15priority_queue_policy\x18\x07 \x03(\x0b\x32:.twofold.oip.ModelDynamicBatching.PriorityQueuePolicyEntry\x1aY\n\x18PriorityQueuePolicyEntry\x12\x0b\n\x03key\x18\x01 \x01(\x04\x12,\n\x05value\x18\x02 \x01(\x0b\x32\x1d.twofold.oip.ModelQueuePolicy:\x02\x38\x01\"+\n\x16ModelTransactionPolicy\x12\x11\n\tdecoupled\x18\x01 \x01(\x08\"$\n\x12ModelResponseCache\x12\x0e\n\x06\x65nable\x18\x01 \x01(\x08\"\xf3\x03\n\x0bModelConfig\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x10\n\x08platform\x18\x02 \x01(\t\x12\x16\n\x0emax_batch_size\x18\x04 \x01(\x05\x12&\n\x05input\x18\x05 \x03(\x0b\x32\x17.twofold.oip.ModelInput\x12(\n\x06output\x18\x06 \x03(\x0b\x32\x18.twofold.oip.ModelOutput\x12;\n\x10\x64ynamic_batching\x18\x0b \x01(\x0b\x32!.twofold.oip.ModelDynamicBatching\x12<\n\nparameters\x18\x0e \x03(\x0b\x32(.twofold.oip.ModelConfig.ParametersEntry\x12\x0f\n\x07\x62\x61\x63kend\x18\x11 \x01(\t\x12\x45\n\x18model_transaction_policy\x18\x13 \x01(\x0b\x32#.twofold.oip.ModelTransactionPolicy\x12\x37\n\x0eresponse_cache\x18\x18 \x01(\x0b\x32\x1f.twofold.oip.ModelResponseCache\x1aN\n\x0fParametersEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12*\n\x05value\x18\x02 \x01(\x0b\x32\x1b.twofold.oip.ModelParameter:\x02\x38\x01\"&\n\x0eModelParameter\x12\x14\n\x0cstring_value\x18\x01 \x01(\t*\xfa\x01\n\x08\x44\x61taType\x12\x10\n\x0cTYPE_INVALID\x10\x00\x12\r\n\tTYPE_BOOL\x10\x01\x12\x0e\n\nTYPE_UINT8\x10\x02\x12\x0f\n\x0bTYPE_UINT16\x10\x03\x12\x0f\n\x0bTYPE_UINT32\x10\x04\x12\x0f\n\x0bTYPE_UINT64\x10\x05\x12\r\n\tTYPE_INT8\x10\x06\x12\x0e\n\nTYPE_INT16\x10\x07\x12\x0e\n\nTYPE_INT32\x10\x08\x12\x0e\n\nTYPE_INT64\x10\t\x12\r\n\tTYPE_FP16\x10\n\x12\r\n\tTYPE_FP32\x10\x0b\x12\r\n\tTYPE_FP64\x10\x0c\x12\x0f\n\x0bTYPE_STRING\x10\r\x12\r\n\tTYPE_BF16\x10\x0e\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'twofold.oip.config_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
+  _globals['_MODELDYNAMICBATCHING_PRIORITYQUEUEPOLICYENTRY']._loaded_options = None
+  _globals['_MODELDYNAMICBATCHING_PRIORITYQUEUEPOLICYENTRY']._serialized_options = b'8\001'
   _globals['_MODELCONFIG_PARAMETERSENTRY']._loaded_options = None
   _globals['_MODELCONFIG_PARAMETERSENTRY']._serialized_options = b'8\001'
-  _globals['_DATATYPE']._serialized_start=946
-  _globals['_DATATYPE']._serialized_end=1196
+  _globals['_DATATYPE']._serialized_start=1498
+  _globals['_DATATYPE']._serialized_end=1748
   _globals['_MODELINPUT']._serialized_start=41
   _globals['_MODELINPUT']._serialized_end=141
   _globals['_MODELOUTPUT']._serialized_start=143
   _globals['_MODELOUTPUT']._serialized_end=226
-  _globals['_MODELDYNAMICBATCHING']._serialized_start=228
-  _globals['_MODELDYNAMICBATCHING']._serialized_end=318
-  _globals['_MODELTRANSACTIONPOLICY']._serialized_start=320
-  _globals['_MODELTRANSACTIONPOLICY']._serialized_end=363
-  _globals['_MODELRESPONSECACHE']._serialized_start=365
-  _globals['_MODELRESPONSECACHE']._serialized_end=401
-  _globals['_MODELCONFIG']._serialized_start=404
-  _globals['_MODELCONFIG']._serialized_end=903
-  _globals['_MODELCONFIG_PARAMETERSENTRY']._serialized_start=825
-  _globals['_MODELCONFIG_PARAMETERSENTRY']._serialized_end=903
-  _globals['_MODELPARAMETER']._serialized_start=905
-  _globals['_MODELPARAMETER']._serialized_end=943
+  _globals['_MODELQUEUEPOLICY']._serialized_start=229
+  _globals['_MODELQUEUEPOLICY']._serialized_end=450
+  _globals['_MODELQUEUEPOLICY_TIMEOUTACTION']._serialized_start=412
+  _globals['_MODELQUEUEPOLICY_TIMEOUTACTION']._serialized_end=450
+  _globals['_MODELDYNAMICBATCHING']._serialized_start=453
+  _globals['_MODELDYNAMICBATCHING']._serialized_end=870
+  _globals['_MODELDYNAMICBATCHING_PRIORITYQUEUEPOLICYENTRY']._serialized_start=781
+  _globals['_MODELDYNAMICBATCHING_PRIORITYQUEUEPOLICYENTRY']._serialized_end=870
+  _globals['_MODELTRANSACTIONPOLICY']._serialized_start=872
+  _globals['_MODELTRANSACTIONPOLICY']._serialized_end=915
+  _globals['_MODELRESPONSECACHE']._serialized_start=917
+  _globals['_MODELRESPONSECACHE']._serialized_end=953
+  _globals['_MODELCONFIG']._serialized_start=956
+  _globals['_MODELCONFIG']._serialized_end=1455
+  _globals['_MODELCONFIG_PARAMETERSENTRY']._serialized_start=1377
+  _globals['_MODELCONFIG_PARAMETERSENTRY']._serialized_end=1455
+  _globals['_MODELPARAMETER']._serialized_start=1457
+  _globals['_MODELPARAMETER']._serialized_end=1495
 # @@protoc_insertion_point(module_scope)

@@ -259,6 +259,28 @@ class WithdrawModelVersionResponse(_message.Message):
     model_version: ModelVersion
     def __init__(self, model_version: _Optional[_Union[ModelVersion, _Mapping]] = ...) -> None: ...
 
+class RollbackModelRequest(_message.Message):
+    __slots__ = ("name", "version")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    version: int
+    def __init__(self, name: _Optional[str] = ..., version: _Optional[int] = ...) -> None: ...
+
+class RollbackModelResponse(_message.Message):
+    __slots__ = ("withdrawn", "model", "changed", "principal", "withdraw_time")
+    WITHDRAWN_FIELD_NUMBER: _ClassVar[int]
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    CHANGED_FIELD_NUMBER: _ClassVar[int]
+    PRINCIPAL_FIELD_NUMBER: _ClassVar[int]
+    WITHDRAW_TIME_FIELD_NUMBER: _ClassVar[int]
+    withdrawn: str
+    model: Model
+    changed: bool
+    principal: str
+    withdraw_time: _timestamp_pb2.Timestamp
+    def __init__(self, withdrawn: _Optional[str] = ..., model: _Optional[_Union[Model, _Mapping]] = ..., changed: _Optional[bool] = ..., principal: _Optional[str] = ..., withdraw_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+
 class DownloadModelFileRequest(_message.Message):
     __slots__ = ("name", "file", "offset_bytes")
     NAME_FIELD_NUMBER: _ClassVar[int]

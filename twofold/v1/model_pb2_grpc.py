@@ -66,6 +66,11 @@ class ModelServiceStub:
                 request_serializer=twofold_dot_v1_dot_model__pb2.WithdrawModelVersionRequest.SerializeToString,
                 response_deserializer=twofold_dot_v1_dot_model__pb2.WithdrawModelVersionResponse.FromString,
                 _registered_method=True)
+        self.RollbackModel = channel.unary_unary(
+                '/twofold.v1.ModelService/RollbackModel',
+                request_serializer=twofold_dot_v1_dot_model__pb2.RollbackModelRequest.SerializeToString,
+                response_deserializer=twofold_dot_v1_dot_model__pb2.RollbackModelResponse.FromString,
+                _registered_method=True)
         self.DownloadModelFile = channel.unary_stream(
                 '/twofold.v1.ModelService/DownloadModelFile',
                 request_serializer=twofold_dot_v1_dot_model__pb2.DownloadModelFileRequest.SerializeToString,
@@ -122,6 +127,16 @@ class ModelServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def RollbackModel(self, request, context):
+        """Withdraws the version that is served by default, so that the one before it is. Only once,
+        whoever else asks for the same at the same time: see RollbackModelRequest.version.
+        INVALID_ARGUMENT, NOT_FOUND, FAILED_PRECONDITION (no version is left to serve; or another than
+        the named version is served by default).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def DownloadModelFile(self, request, context):
         """Sends one file of a visible version, or its manifest.json: first what the file is, then its
         bytes from offset_bytes on. A stream that broke is gone on with by another call, with as many
@@ -165,6 +180,11 @@ def add_ModelServiceServicer_to_server(servicer, server):
                     servicer.WithdrawModelVersion,
                     request_deserializer=twofold_dot_v1_dot_model__pb2.WithdrawModelVersionRequest.FromString,
                     response_serializer=twofold_dot_v1_dot_model__pb2.WithdrawModelVersionResponse.SerializeToString,
+            ),
+            'RollbackModel': grpc.unary_unary_rpc_method_handler(
+                    servicer.RollbackModel,
+                    request_deserializer=twofold_dot_v1_dot_model__pb2.RollbackModelRequest.FromString,
+                    response_serializer=twofold_dot_v1_dot_model__pb2.RollbackModelResponse.SerializeToString,
             ),
             'DownloadModelFile': grpc.unary_stream_rpc_method_handler(
                     servicer.DownloadModelFile,
@@ -336,6 +356,33 @@ class ModelService:
             '/twofold.v1.ModelService/WithdrawModelVersion',
             twofold_dot_v1_dot_model__pb2.WithdrawModelVersionRequest.SerializeToString,
             twofold_dot_v1_dot_model__pb2.WithdrawModelVersionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RollbackModel(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/twofold.v1.ModelService/RollbackModel',
+            twofold_dot_v1_dot_model__pb2.RollbackModelRequest.SerializeToString,
+            twofold_dot_v1_dot_model__pb2.RollbackModelResponse.FromString,
             options,
             channel_credentials,
             insecure,

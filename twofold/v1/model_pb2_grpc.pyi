@@ -50,6 +50,12 @@ class ModelServiceStub:
     number or through an alias, which is what pinning is for. Idempotent.
     INVALID_ARGUMENT, NOT_FOUND.
     """
+    RollbackModel: _grpc.UnaryUnaryMultiCallable[_model_pb2.RollbackModelRequest, _model_pb2.RollbackModelResponse]
+    """Withdraws the version that is served by default, so that the one before it is. Only once,
+    whoever else asks for the same at the same time: see RollbackModelRequest.version.
+    INVALID_ARGUMENT, NOT_FOUND, FAILED_PRECONDITION (no version is left to serve; or another than
+    the named version is served by default).
+    """
     DownloadModelFile: _grpc.UnaryStreamMultiCallable[_model_pb2.DownloadModelFileRequest, _model_pb2.DownloadModelFileResponse]
     """Sends one file of a visible version, or its manifest.json: first what the file is, then its
     bytes from offset_bytes on. A stream that broke is gone on with by another call, with as many
@@ -79,6 +85,12 @@ class ModelServiceAsyncStub(ModelServiceStub):
     """Withdraws a version: it is not the default any more. It still answers requests that name it by
     number or through an alias, which is what pinning is for. Idempotent.
     INVALID_ARGUMENT, NOT_FOUND.
+    """
+    RollbackModel: _aio.UnaryUnaryMultiCallable[_model_pb2.RollbackModelRequest, _model_pb2.RollbackModelResponse]  # type: ignore[assignment]
+    """Withdraws the version that is served by default, so that the one before it is. Only once,
+    whoever else asks for the same at the same time: see RollbackModelRequest.version.
+    INVALID_ARGUMENT, NOT_FOUND, FAILED_PRECONDITION (no version is left to serve; or another than
+    the named version is served by default).
     """
     DownloadModelFile: _aio.UnaryStreamMultiCallable[_model_pb2.DownloadModelFileRequest, _model_pb2.DownloadModelFileResponse]  # type: ignore[assignment]
     """Sends one file of a visible version, or its manifest.json: first what the file is, then its
@@ -142,6 +154,18 @@ class ModelServiceServicer(metaclass=_abc_1.ABCMeta):
         """Withdraws a version: it is not the default any more. It still answers requests that name it by
         number or through an alias, which is what pinning is for. Idempotent.
         INVALID_ARGUMENT, NOT_FOUND.
+        """
+
+    @_abc_1.abstractmethod
+    def RollbackModel(
+        self,
+        request: _model_pb2.RollbackModelRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_model_pb2.RollbackModelResponse, _abc.Awaitable[_model_pb2.RollbackModelResponse]]:
+        """Withdraws the version that is served by default, so that the one before it is. Only once,
+        whoever else asks for the same at the same time: see RollbackModelRequest.version.
+        INVALID_ARGUMENT, NOT_FOUND, FAILED_PRECONDITION (no version is left to serve; or another than
+        the named version is served by default).
         """
 
     @_abc_1.abstractmethod

@@ -15,7 +15,7 @@ from typing import Any, cast
 import ngh2
 
 from inferer.transport.native import bounds, greeting
-from inferer.transport.native.calls import AnyCall, StreamCall, UnaryCall
+from inferer.transport.native.calls import AnyCall, RefusedCall, StreamCall, UnaryCall
 from inferer.transport.native.framing import (
     ANSWER,
     ANSWERED,
@@ -61,7 +61,7 @@ class Connection(Protocol):
         self._transport: Transport | None = None
         self.peer = ""
         self._stage = _Stage.NEW
-        self._calls: dict[int, AnyCall] = {}
+        self._calls: dict[int, AnyCall | RefusedCall] = {}
         # Of the last call: most calls of a connection have the same.
         self._headers: Headers = ()
         self._head = Head("", (), math.inf, "identity")
@@ -114,18 +114,9 @@ class Connection(Protocol):
 
     def data_received(self, data: bytes) -> None:
         """See asyncio.Protocol."""
-        if self._stage is _Stage.CLOSED:
-            return
-        if not self._is_greeted and (last_words := greeting.refusal(data)) is not None:
-            if self._transport is not None:
-                self._transport.write(last_words)
-            self._close()
-            return
-        if not self._is_greeted:  # not before: who does not speak HTTP/2 would not understand it
-            self._is_greeted = True
-            self._http2.initiate_connection(_SETTINGS)
-            self._http2.set_local_window_size(bounds.CONNECTION_WINDOW)
         self._was_heard = True
+        if self._stage is _Stage.CLOSED or not (self._is_greeted or self._greet(data)):
+            return
         try:
             self._http2.receive_data(data)
             for event in self._http2.events():
@@ -137,24 +128,35 @@ class Connection(Protocol):
             self._abandon(_ERROR.PROTOCOL_ERROR, error)
         self._mark()
 
+    def _greet(self, data: bytes) -> bool:
+        """Begins HTTP/2; not before, for who does not speak it would not understand SETTINGS."""
+        if (last_words := greeting.refusal(data)) is not None:
+            if self._transport is not None:
+                self._transport.write(last_words)
+            self._close()
+            return False
+        self._is_greeted = True
+        self._http2.initiate_connection(_SETTINGS)
+        self._http2.set_local_window_size(bounds.CONNECTION_WINDOW)
+        return True
+
     def on_request(self, event: ngh2.RequestReceived) -> None:
         """Opens a call."""
-        stream_id, headers = event.stream_id, event.headers
+        stream_id = event.stream_id
         try:
-            if headers != self._headers:
-                _check_size(headers)
-                self._head, self._headers = parse_head(headers), headers
-            call = self._begun(stream_id, self._head)
+            call = self._begun(stream_id, self._read_head(event.headers))
         except Exception as error:  # noqa: BLE001 - the top of a call
-            if isinstance(error, Refused):
-                self._headers = ()
-            self.end(stream_id, error, has_begun=False, is_read=event.end_stream)
-            return
+            call = RefusedCall(self, stream_id, error)
         self._calls[stream_id] = call
-        if call.deadline_s != math.inf:
-            self._hub.watch(call)
         if event.end_stream:
             call.receive(b"", is_last=True)
+
+    def _read_head(self, headers: Headers) -> Head:
+        if headers != self._headers:
+            self._headers = ()
+            self._head = parse_head(headers)
+            self._headers = headers
+        return self._head
 
     def _begun(self, stream_id: int, head: Head) -> AnyCall:
         hub = self._hub
@@ -166,9 +168,11 @@ class Connection(Protocol):
         hub.begin()
         timeout_s = head.timeout_s
         deadline_s = math.inf if timeout_s == math.inf else hub.now_s() + timeout_s
-        if kind == "unary":
-            return UnaryCall(self, hub, stream_id, head, deadline_s)
-        return StreamCall(self, hub, stream_id, head, deadline_s)
+        made = UnaryCall if kind == "unary" else StreamCall
+        call = made(self, hub, stream_id, head, deadline_s)
+        if deadline_s != math.inf:
+            hub.watch(call)
+        return call
 
     def on_data(self, event: ngh2.DataReceived) -> None:
         """Hands a piece of a call's body on."""
@@ -378,13 +382,6 @@ class Connection(Protocol):
         self._stage = _Stage.CLOSED
         if self._transport is not None:
             self._transport.abort()
-
-
-def _check_size(headers: Headers) -> None:
-    size = sum(len(name) + len(value) + 32 for name, value in headers)
-    if size > bounds.METADATA_BYTES:
-        text = f"the call's metadata takes {size} bytes; allowed: {bounds.METADATA_BYTES}"
-        raise Refused("RESOURCE_EXHAUSTED", text)
 
 
 _ACTS: dict[type[ngh2.Event], Callable[[Connection, Any], None]] = {

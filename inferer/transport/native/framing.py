@@ -15,6 +15,7 @@ from urllib.parse import quote
 
 from google.rpc import code_pb2
 
+from inferer.transport.native import bounds
 from twofold.errors import Internal, TwofoldError
 from twofold.rpc import DETAILS_KEY, to_status
 
@@ -64,6 +65,7 @@ class Head(NamedTuple):
 
 def parse_head(headers: Headers) -> Head:
     """The head of a call; raises Refused where it is none, or asks for what is not offered."""
+    _check_metadata(headers)
     found = dict(headers)
     if found.get(b":method") != b"POST":
         raise Refused("INTERNAL", "gRPC calls are POST requests", 405)
@@ -81,6 +83,13 @@ def parse_head(headers: Headers) -> Head:
         timeout_s=_timeout_s(found.get(b"grpc-timeout")),
         encoding=encoding,
     )
+
+
+def _check_metadata(headers: Headers) -> None:
+    size = sum(len(name) + len(value) + 32 for name, value in headers)
+    if size > bounds.METADATA_BYTES:
+        text = f"the call's metadata takes {size} bytes; allowed: {bounds.METADATA_BYTES}"
+        raise Refused("RESOURCE_EXHAUSTED", text)
 
 
 def _metadata(headers: Headers) -> Iterator[tuple[str, str | bytes]]:

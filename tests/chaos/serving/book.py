@@ -54,6 +54,8 @@ class Book:
         self.violations: list[Violation] = []
         self.counts: Counter[str] = Counter()
         self.lines: list[str] = []
+        #: What the slowest version needs for all that can wait: a refusal may come so early.
+        self.early_s = 0.0
         # Per reference, the version that answered last.
         self._answered: dict[str, int] = {}
 
@@ -129,7 +131,7 @@ class Book:
         number = int(reference) if reference.isdigit() else 0
         is_served = bool(asked.seen) and not number
         allowed: Mapping[str, bool] = {
-            "DEADLINE_EXCEEDED": now_s >= asked.deadline_s - _SAME_S,
+            "DEADLINE_EXCEEDED": now_s >= asked.deadline_s - _SAME_S - self.early_s,
             "RESOURCE_EXHAUSTED": True,  # the queue of a version is bounded
             "NOT_FOUND": not asked.seen,
             "DATA_LOSS": not is_served and self._may_be_damaged(reference, number),

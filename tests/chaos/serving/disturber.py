@@ -20,6 +20,8 @@ from twofold.versions import set_alias, withdraw
 _ALIASES = ("stable", "canary")
 #: Seconds for a row: on the loop's thread, on the engine's, and so slow that queues build up.
 _ROW_S = (0.0, 0.0002, 0.002, 0.02)
+#: That wait or run at a time, of six clients that now and then leave a request behind.
+_MOST_ROWS = 40
 
 
 class Disturber:
@@ -68,7 +70,9 @@ class Disturber:
         """Publishes by the real protocol; the version's number."""
         self._job_count += 1
         value = 10.0 * self._job_count
-        files = doubles.files_of(value, self._random.choice(_ROW_S))
+        row_s = self._random.choice(_ROW_S)
+        self._book.early_s = max(self._book.early_s, row_s * _MOST_ROWS)
+        files = doubles.files_of(value, row_s)
         if golden is not None:
             files[GOLDEN] = golden
         number = doubles.put(self._store, self._clock, MODEL, files, self._job_count)

@@ -19,6 +19,8 @@ import numpy as np
 
 from inferer.batcher import Limits
 from inferer.lane import INLINE_LIMIT_S
+from inferer.memory import size_of
+from inferer.policies import VersionPolicy
 from inferer.reference import Reference
 from inferer.versions import Retention
 from tests.chaos.runs import Result
@@ -30,6 +32,7 @@ from tests.chaos.serving.site import MODEL, Options, Site
 from twofold import faults
 from twofold.errors import NotFound, TwofoldError, Unavailable
 from twofold.tensors import Array
+from twofold.v1 import model_pb2
 
 #: In memory where there is such a file system: the disk is not what is tested here.
 _SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - a private folder is made in it
@@ -37,6 +40,10 @@ _HORIZON_S = 3.0
 #: Longer than every pause after failures that a run can have.
 _SETTLE_S = 90.0
 _PATIENCE_S = (math.inf, math.inf, 2.0, 0.05, 0.004)
+#: Room for so many versions, of which the default, both aliases and a new default stay.
+_BUDGETS = (4, 5, 6)
+#: More than any of them takes, and less than one and a quarter.
+_VERSION_BYTES = size_of(model_pb2.Manifest()) + (8 << 10)
 _REFERENCES = ("", "", "", ":stable", ":canary")
 
 
@@ -84,9 +91,14 @@ class Scenario:
             max_queue_size=random.choice((8, 32, 1000)),
             max_queue_delay_s=random.choice((0.0, 0.0, 0.0, 0.01)),
         )
-        retention = Retention(random.choice((0.0, 0.3, 60.0)), random.choice((1, 2, 8)))
+        retention = Retention(
+            random.choice((0.0, 0.3, 60.0)),
+            max_pinned=random.choice((1, 2, 8)),
+            policy=VersionPolicy(random.choice((1, 2, 2, None))),
+        )
         events = self._events if random.random() < 0.5 else None
-        return Options(limits, retention, random.choice((0.05, 0.3)), events)
+        budget_bytes = random.choice((0, 0, *_BUDGETS)) * _VERSION_BYTES
+        return Options(limits, retention, random.choice((0.05, 0.3)), events, budget_bytes)
 
     async def _events(self) -> AsyncIterator[None]:
         """News from a Redis that comes and goes."""
@@ -166,6 +178,10 @@ class Scenario:
             if not asked.end:
                 self.book.wrong("J5", f"{asked} was never answered")
         loaded = list(self.site.models)
+        models = self.site.models
+        if models.budget_bytes and models.used_bytes > models.budget_bytes:
+            self.book.wrong("J9", f"{models.used_bytes} bytes are loaded of {models.budget_bytes}")
+        self.book.counts["evictions"] += models.load_statistics.evictions
         for served in loaded:
             if served.lane.queue_rows:
                 self.book.wrong("J9", f"{served.lane} still holds rows")

@@ -10,7 +10,8 @@ import numpy as np
 
 from inferer.batcher import Limits
 from inferer.health import Health
-from inferer.loading import Loader, load_lane
+from inferer.loading import Loader, load_lane, measure
+from inferer.memory import Memory
 from inferer.models import Models
 from inferer.service import SERVICE, InferenceService
 from inferer.transport import Call
@@ -60,6 +61,8 @@ class Options:
     retention: Retention = field(default_factory=Retention)
     interval_s: float = 0.05
     events: Callable[[], AsyncIterator[None]] | None = None
+    #: What all loaded versions together may take; 0: no bound.
+    budget_bytes: int = 0
 
 
 class Site:
@@ -77,13 +80,16 @@ class Site:
         options = options or Options()
         limits = options.limits
         loader = Loader(self.store, engine, limits.max_batch_size)
-        load = functools.partial(load_lane, loader, LOCAL.tenant, limits, clock)
-        self.models = Models(load, clock, options.retention)
+        load = functools.partial(load_lane, loader, LOCAL.tenant, lambda _: limits, clock)
+        memory = Memory(options.budget_bytes, functools.partial(measure, loader, LOCAL.tenant))
+        self.models = Models(
+            load, clock, options.retention, memory=memory if options.budget_bytes else None
+        )
         reader = StoreReader(self.store, LOCAL.tenant)
         self.watcher = Watcher(reader, self.models, clock, options.interval_s, options.events)
         tenants = {LOCAL.tenant: self.models}
         self.health = Health()
-        self.service = InferenceService(tenants, self.watcher.missed, self.health, limits, clock)
+        self.service = InferenceService(tenants, self.watcher.missed, self.health)
 
     async def run(self) -> None:
         """Loads and looks until cancelled."""

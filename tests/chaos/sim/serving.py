@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Callable
 from random import Random
 
-from inferer.batcher import Limits
+from inferer.batcher import Limits, QueuePolicy, Wishes
 from inferer.versions import DEFAULT
 from tests.chaos.runs import Result, Violation
 from tests.chaos.sim.serving_lane import Lane, Request
@@ -27,6 +27,7 @@ _SETTLE_S = 10 * (LOOK_S + LOAD_S)
 #: A run has some 400; one that never becomes quiet ends here, with requests that never ended.
 _MOST_EVENTS = 20_000
 _DELAYS_S = (0.0, 0.0, 0.02, 0.3)
+_TIMEOUTS_S = (math.inf, math.inf, math.inf, 0.05)
 _PATIENCE_S = (math.inf, math.inf, 0.01, 0.1, 0.6)
 
 
@@ -43,12 +44,23 @@ class Run:
         self._events: list[tuple[float, int, Callable[[], None]]] = []
         self._event_count = 0
         self._requests: list[Request] = []
-        self._limits = Limits(
-            max_batch_size=8,
-            max_queue_size=self.random.choice((8, 16, 64)),
-            max_queue_delay_s=self.random.choice(_DELAYS_S),
-        )
+        self._limits = self._draw_limits()
         self.owner = Owner(self)
+
+    def _draw_limits(self) -> Limits:
+        """Half of the runs have what most models have, one queue and no preferred sizes."""
+        random = self.random
+        most = random.choice((8, 16, 64))
+        low = QueuePolicy(most, random.choice((math.inf, 0.2)))
+        has_levels, has_sizes = random.random() < 0.5, random.random() < 0.5
+        return Limits(
+            max_batch_size=8,
+            max_queue_size=most,
+            max_queue_delay_s=random.choice(_DELAYS_S),
+            preferred_batch_size=random.choice(((4,), (3, 6))) if has_sizes else (),
+            queues=(QueuePolicy(16), low) if has_levels else (),
+            default_priority_level=random.choice((1, 2)) if has_levels else 1,
+        )
 
     def at(self, when_s: float, act: Callable[[], None]) -> None:
         """Calls `act` then."""
@@ -92,7 +104,8 @@ class Run:
     def _arrive(self) -> None:
         """A request comes: for the default, an alias, or a version by its number."""
         random = self.random
-        request = Request(len(self._requests), random.randint(1, 8))
+        wishes = Wishes(random.choice((0, 0, 1, 2, 3)), random.choice(_TIMEOUTS_S))
+        request = Request(len(self._requests), random.randint(1, 8), wishes=wishes)
         self._requests.append(request)
         self.counts["requests"] += 1
         kind = random.randrange(4)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import Protocol
 
-from inferer.batcher import Batcher, Cut, Entry, Limits
+from inferer.batcher import NO_WISHES, Batcher, Cut, Entry, Limits, Wishes
 
 
 @dataclass(slots=True)
@@ -17,8 +17,11 @@ class Request:
     number: int
     rows: int
     deadline_s: float = math.inf
+    wishes: Wishes = NO_WISHES
     end: str = ""
     ticket: int = -1
+    #: Then it must not run any more; once it waits.
+    over_s: float = math.inf
 
 
 class Stage(Protocol):
@@ -63,20 +66,35 @@ class Lane:
 
     def submit(self, request: Request) -> None:
         """Queues a request, or refuses it."""
-        queued = sum(waiting.rows for waiting in self._waiting.values())
-        has_room = self._batcher.has_room(request.rows)
-        if has_room != (not queued or queued + request.rows <= self._limits.max_queue_size):
+        level = self._level(request)
+        queued = sum(found.rows for found in self._waiting.values() if self._level(found) == level)
+        has_room = self._batcher.has_room(request.rows, request.wishes.priority)
+        most = self._limits.policies[level - 1].max_queue_size
+        if has_room != (not queued or queued + request.rows <= most):
             self._stage.wrong("J9", f"has_room is {has_room} with {queued} rows for {request}")
         if not has_room:
             self._end(request, "refused")
             return
         now_s = self._stage.now_s
-        ticket = self._batcher.admit(request, request.rows, now_s, request.deadline_s)
+        deadline_s, wishes = request.deadline_s, request.wishes
+        entry = self._batcher.admit(request, request.rows, now_s, deadline_s, wishes)
+        ticket, request.over_s = entry.ticket, self._over_s(request, now_s)
         if ticket <= request.ticket or ticket in self._waiting:
             self._stage.wrong("ORDER", f"ticket {ticket} was given twice")
         request.ticket = ticket
         self._waiting[ticket] = request
         self._schedule()
+
+    def _level(self, request: Request) -> int:
+        """Its priority; that of a request that names none, or one there is not, is the default."""
+        named, levels = request.wishes.priority, range(1, len(self._limits.policies) + 1)
+        return named if named in levels else self._limits.default_priority_level
+
+    def _over_s(self, request: Request, now_s: float) -> float:
+        """When it is too late to run a request that came now."""
+        policy = self._limits.policies[self._level(request) - 1]
+        timeout_s = min(request.wishes.timeout_s, policy.default_timeout_s)
+        return min(request.deadline_s, now_s + timeout_s)
 
     def withdraw(self, request: Request, how: str) -> None:
         """Takes a request out whose caller left or whose time is up; running ones stay."""
@@ -132,7 +150,7 @@ class Lane:
         request.end = how
 
     def _check(self, cut: Cut[Request]) -> None:
-        """A batch is the first of those that wait and have time, in order, and fits."""
+        """A batch is the first of those that wait and have time, by priority, and fits."""
         now_s, wrong = self._stage.now_s, self._stage.wrong
         tickets = [entry.ticket for entry in cut.batch]
         self._stage.tell("version", self.version, "runs", tickets, "of", list(self._waiting))
@@ -140,14 +158,15 @@ class Lane:
             wrong("ROWS", f"a batch of {tickets} is too large")
         for entry in (*cut.batch, *cut.expired):
             self._check_left(entry, is_run=entry.ticket in tickets)
-        live = [ticket for ticket, found in self._waiting.items() if found.deadline_s > now_s]
+        in_order = sorted(self._waiting.items(), key=lambda pair: self._level(pair[1]))
+        live = [ticket for ticket, found in in_order if found.over_s > now_s]
         if tickets != live[: len(tickets)] or (live and not tickets):
             wrong("ORDER", f"a batch of {tickets} is not the head of {live}")
 
     def _check_left(self, entry: Entry[Request], *, is_run: bool) -> None:
         """What leaves the queue was waiting; it runs in time or is refused as late, rightly."""
         now_s, wrong = self._stage.now_s, self._stage.wrong
-        is_late = entry.payload.deadline_s <= now_s
+        is_late = entry.payload.over_s <= now_s
         if self._waiting.get(entry.ticket) is not entry.payload:
             wrong("ORDER", f"{entry} was not waiting")
         if is_run and is_late:

@@ -1,5 +1,6 @@
 """Who loads and unloads versions under simulation: the real policy, driven as by inferer.models."""
 
+from inferer.policies import VersionPolicy
 from inferer.versions import DEFAULT, Plan, Retention, Serving, Stored, plan
 from tests.chaos.sim.serving_lane import Lane, Stage
 from twofold.versions import VersionState
@@ -17,7 +18,11 @@ class Owner:
 
     def __init__(self, stage: Stage) -> None:
         random = stage.random
-        self.retention = Retention(random.choice((0.2, 1.0, 60.0)), random.choice((1, 2, 8)))
+        self.retention = Retention(
+            random.choice((0.2, 1.0, 60.0)),
+            max_pinned=random.choice((1, 2, 8)),
+            policy=VersionPolicy(random.choice((1, 2, None))),
+        )
         self.newest = 0
         self._stage = stage
         # The store: visible versions and whether each was withdrawn; who is damaged stays so.
@@ -178,6 +183,9 @@ class Owner:
         served = self._channels.get(DEFAULT)
         if served in self._visible and candidates and served != max(candidates):
             self._stage.wrong("J5", f"{served} serves in the end, of {candidates}")
+        kept = self.retention.policy.kept(candidates)
+        if self._stored.numbers == self._visible.keys() and set(kept) - self._lanes.keys():
+            self._stage.wrong("J5", f"of {kept} only {list(self._lanes)} are loaded in the end")
         for alias, number in self._aliases.items():
             if number in good and self._channels.get(alias) != number:
                 self._stage.wrong("J5", f"{alias} serves {self._channels.get(alias)}, not {number}")

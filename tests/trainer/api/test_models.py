@@ -1,5 +1,6 @@
 """Models as users see them: visible versions, aliases, withdrawals."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -78,6 +79,42 @@ async def test_a_withdrawn_version_is_current_no_more_but_stays_readable(api: Se
     await withdraw(api, 1)
     request = model_pb2.GetModelVersionRequest(name="models/m/versions/latest")
     assert isinstance(await error_of(stub_of(api).GetModelVersion(request)), errors.NotFound)
+
+
+async def rollback(api: Served, version: int = 0) -> model_pb2.RollbackModelResponse:
+    request = model_pb2.RollbackModelRequest(name="models/m", version=version)
+    return await stub_of(api).RollbackModel(request)
+
+
+async def test_a_rollback_tells_what_went_what_serves_and_who_did_it(api: Served) -> None:
+    publish(api, "m", 1, 2, 3)
+    first, again, named = await rollback(api), await rollback(api), await rollback(api, 3)
+
+    assert (first.withdrawn, first.changed) == ("models/m/versions/3", True)
+    assert (first.model.current_version, first.model.version_count) == (2, 3)
+    assert (first.principal, first.withdraw_time.seconds > 0) == ("local", True)
+    first.changed = False
+    assert first == again == named
+    assert api.ledger.announced == ["local"] * 3, "the first one's may have been lost"
+    assert (await rollback(api, 2)).model.current_version == 1
+
+
+async def test_a_rollback_to_nothing_is_refused(api: Served) -> None:
+    publish(api, "m", 1)
+    error = await error_of(rollback(api))
+
+    assert isinstance(error, errors.WrongState)
+    assert "no version before 1 can serve" in error.message
+    assert (await get(api, "models/m/versions/latest")).name == "models/m/versions/1"
+
+
+async def test_operators_at_once_roll_back_once(api: Served) -> None:
+    publish(api, "m", 1, 2, 3)
+    answers = await asyncio.gather(*(rollback(api) for _ in range(8)))
+
+    assert [answer.changed for answer in answers].count(True) == 1
+    assert {answer.withdrawn for answer in answers} == {"models/m/versions/3"}
+    assert {answer.model.current_version for answer in answers} == {2}
 
 
 async def test_changes_are_announced_and_count_without_the_announcement(api: Served) -> None:
@@ -174,5 +211,7 @@ async def test_what_is_no_name_is_refused(api: Served) -> None:
         stub.WithdrawModelVersion(
             model_pb2.WithdrawModelVersionRequest(name="models/m/versions/latest")
         ),
+        stub.RollbackModel(model_pb2.RollbackModelRequest(name="m")),
+        stub.RollbackModel(model_pb2.RollbackModelRequest(name="models/m", version=-1)),
     ):
         assert isinstance(await error_of(call), errors.InvalidField)

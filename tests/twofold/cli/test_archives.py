@@ -52,6 +52,13 @@ def test_batches_have_the_columns_and_arrays_that_are_wanted(tmp_path: Path) -> 
     assert described == rows.Described(("image", "x0", "x1", "word", "y"), 3)
 
 
+def test_only_x_and_y_are_numbered(tmp_path: Path) -> None:
+    path = tmp_path / "rows.npz"
+    np.savez(path, xy=np.zeros((3, 4)), y=np.zeros((3, 1)))
+
+    assert rows.describe(str(path)) == rows.Described(("xy", "y0"), 3)
+
+
 def test_numbered_targets_are_columns(tmp_path: Path) -> None:
     path = saved(tmp_path, y=np.array([[1, 2], [3, 4], [5, 6]]))
 

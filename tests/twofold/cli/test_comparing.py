@@ -118,7 +118,9 @@ def test_figures_of_other_rows_are_not_compared(other: str) -> None:
     found = of_jobs(job(accuracy=0.5), job(other, accuracy=0.75))
 
     assert found.best == {}
-    assert f"{other.partition('=')[0]} differs" in found.note
+    key = other.partition("=")[0]
+    what = "targets" if key.startswith("data.target") else "rows"
+    assert f"{key} differs, so they are of other {what}" in found.note
 
 
 def test_a_seed_changes_no_rows_where_none_are_held_out() -> None:
@@ -184,6 +186,15 @@ def test_a_job_without_a_version_shows_its_last_figures() -> None:
     assert found.state == "FAILED (NOT_BLESSED)"
     assert found.duration_s == 1.5
     assert found.training_rows is None
+
+
+def test_what_trained_nothing_shows_no_way_of_training() -> None:
+    pushed = job("training.epochs=0")
+    pushed.progress.choices.MergeFrom(version().manifest.lineage.choices)
+
+    assert facts_of(Subject(None, version(epoch=0))).choices.keys() == {"device", "precision"}
+    assert facts_of(Subject(pushed, None)).choices.keys() == {"device", "precision"}
+    assert "optimizer" in facts_of(Subject(None, version(epoch=1))).choices
 
 
 def test_a_version_whose_job_is_gone_shows_its_manifest() -> None:

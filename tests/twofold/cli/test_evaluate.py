@@ -108,7 +108,7 @@ def test_a_regression_is_measured(twofold: CommandLine, servers: Servers, data: 
     [
         ("label,b,a\nmaybe,1,2\n", "row 1, column label is 'maybe'; the model's labels: no, yes"),
         ("label,b,a\n", "there are no rows to measure"),
-        ("b,a\n1,2\n", "column label is missing"),
+        ("b,a\n1,2\n", "column label is missing; it is what answers are compared with, name ano"),
         ("label,b,a\nyes,1,x\n", "row 1, column a is 'x'; expected a number"),
     ],
 )

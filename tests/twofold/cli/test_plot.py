@@ -90,6 +90,8 @@ def test_an_svg_holds_its_text_and_is_the_same_again(
     ("arguments", "message"),
     [
         (["--metric", "acuracy"], "--metric is acuracy; allowed: loss, learning_rate"),
+        (["--metric", " ,"], "--metric is ' ,'; allowed: names such as loss,accuracy"),
+        (["--metric", "", "--out", "a.png"], "--metric is ''; allowed: names such as loss,acc"),
         (["--out", "curves.gif"], "out is curves.gif; allowed: a file named .png or .svg"),
         (["--out", "/nowhere/curves.png"], "/nowhere/curves.png cannot be written: No such file"),
     ],

@@ -139,9 +139,46 @@ def test_rm_withdraws_and_tells_what_is_served(twofold: CommandLine, servers: Se
     assert servers.models.withdrawn == {3}
 
 
+def test_rollback_tells_what_went_and_what_serves(twofold: CommandLine, servers: Servers) -> None:
+    result = twofold("models", "rollback", "digits")
+
+    assert result.stdout == "digits@3 is withdrawn; digits@2 is served by default\n"
+    assert (servers.models.rollbacks, servers.models.withdrawn) == ([0], {3})
+
+
+def test_rollback_by_version_sends_it_and_tells_who_was_first(
+    twofold: CommandLine, servers: Servers
+) -> None:
+    servers.models.withdrawn.add(3)
+    told = "digits@3 was withdrawn before, 2026-01-02T03:04:05Z by local; digits@2 is served by"
+
+    named = twofold("models", "rollback", "digits@3")
+    asked = twofold("models", "rollback", "digits")
+    found = json.loads(twofold("models", "rollback", "digits@3", "--json").stdout)
+
+    assert named.stdout == f"{told} default\n"
+    assert asked.stdout == "digits@2 is withdrawn; digits@1 is served by default\n"
+    assert servers.models.rollbacks == [3, 0, 3]
+    assert found["withdrawn"] == "models/digits/versions/3"
+
+
+def test_rollback_without_a_version_says_how_to_go_on(
+    twofold: CommandLine, servers: Servers
+) -> None:
+    servers.models.withdrawn |= {3}
+    servers.models.model.current_version = 3  # another has just withdrawn it
+
+    lines = twofold("models", "rollback", "digits").stdout.splitlines()
+
+    assert lines[1] == "to withdraw that too: twofold models rollback digits@2"
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
+        ["rollback", "digits:stable"],
+        ["rollback", "digits@stable"],
+        ["rollback", "digits@0"],
         ["rm", "digits"],
         ["rm", "digits:stable"],
         ["alias", "digits", "stable"],

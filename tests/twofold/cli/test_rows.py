@@ -1,11 +1,13 @@
 """Rows from files: which columns, which cells, and what is refused."""
 
+import errno
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import typer
 
 from twofold.cli import rows
 from twofold.errors import InvalidData
@@ -106,6 +108,21 @@ def test_what_is_no_parquet_is_refused(tmp_path: Path) -> None:
 
     with pytest.raises(InvalidData, match=r"rows\.parquet cannot be read as Parquet"):
         read(file)
+
+
+def test_a_file_that_may_not_be_read_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And not as if the answers' file could not be written."""
+    file = csv_file(tmp_path, "a,b,colour\n1,2,red\n")
+
+    def refuse(path: Path, *_: object, **__: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "open", refuse)
+
+    with pytest.raises(typer.BadParameter, match=r"rows\.csv cannot be read: Permission denied"):
+        rows.describe(str(file))
 
 
 def test_npy_in_batches(tmp_path: Path) -> None:

@@ -152,6 +152,7 @@ def test_refused_spec_exits_with_1_and_names_the_field(
     [
         (["--set", "training.epoch=1"], "training.epoch is not known"),
         (["--set", "epochs"], "KEY=VALUE"),
+        (["--module-arg", "width=8"], "--module-arg is width=8; allowed: nothing without --module"),
         (["--data", "absent.csv"], "data is absent.csv; allowed: a file that exists"),
         (["--data", __file__], "data is test_train.py; allowed: a file named *.csv"),
     ],

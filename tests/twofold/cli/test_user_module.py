@@ -17,6 +17,10 @@ class Wide:
             raise ValueError("width is too small")
         self.width, self.name = width, name
 
+class Needy:
+    def __init__(self, width):
+        self.width = width
+
 def make():
     return Wide(neighbour_of_nets.WIDTH)
 
@@ -58,6 +62,8 @@ def test_arguments_are_toml_values_or_text(file: Path) -> None:
         ("Wide", ["width"], "--module-arg is width; allowed: NAME=VALUE"),
         ("Wide", ["width=0"], "Wide(width) raises ValueError: width is too small"),
         ("Wide", ["depth=1"], "Wide(depth) raises TypeError"),
+        ("Wide", ["depth=1"], "'depth'; its arguments are given by --module-arg NAME=VALUE"),
+        ("Needy", [], "'width'; its arguments are given by --module-arg NAME=VALUE"),
         ("ready", ["width=1"], "--module-arg is width=1; allowed: nothing"),
         ("not a name", [], "allowed: FILE.py:NAME"),
     ],
@@ -86,6 +92,10 @@ class Scaled:
 def squared(output, target):
     return (output - target) ** 2
 
+class Needy:
+    def __init__(self, by):
+        self.by = by
+
 ready = Scaled(3)
 """
 
@@ -102,6 +112,10 @@ def test_a_loss_is_a_function_as_it_is_or_an_instance(
     assert function(3, 1) == 4
     assert vars(user_module.load_loss(f"{path}:Scaled")) == {"by": 2}
     assert vars(user_module.load_loss(f"{path}:ready")) == {"by": 3}
+    with pytest.raises(
+        InvalidField, match=r"Needy\(\) raises .*'by'; it is made without arguments"
+    ):
+        user_module.load_loss(f"{path}:Needy")
     with pytest.raises(InvalidField, match=r"--loss is gone; allowed: a name that my_losses\.py"):
         user_module.load_loss(f"{path}:gone")
     with pytest.raises(

@@ -1,6 +1,6 @@
 """Serves the fakes on free loopback ports."""
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,6 +25,8 @@ class Servers:
     datasets: FakeDatasets
     models: FakeModels
     inferer: FakeInferer
+    stop_infer: Callable[[], object]
+    """Ends the inferer at once, with what is under way."""
 
     def connection(self, attempts: int = 4) -> Connection:
         """How a client reaches them, with delays short enough for tests."""
@@ -49,7 +51,8 @@ def serve() -> Generator[Servers]:
         infer.start()
         try:
             train_address, infer_address = (f"127.0.0.1:{port}" for port in ports)
-            yield Servers(train_address, infer_address, script, training, datasets, models, inferer)
+            played = (script, training, datasets, models, inferer)
+            yield Servers(train_address, infer_address, *played, lambda: infer.stop(grace=0))
         finally:
             stopped = [server.stop(grace=0) for server in (trainer, infer)]
             for event in stopped:

@@ -183,6 +183,8 @@ async def test_models_and_datasets(aclient: AsyncClient, servers: Servers) -> No
     assert (await aclient.models.version("digits", "stable")).manifest.version == 2
     assert (await aclient.models.set_alias("digits", "canary", 3)).aliases["canary"] == 3
     assert (await aclient.models.withdraw("digits", 3)).withdrawn
+    assert not (await aclient.models.rollback("digits", 3)).changed
+    assert (await aclient.models.rollback("digits")).withdrawn == "models/digits/versions/2"
     await aclient.datasets.delete(digest)
     with pytest.raises(errors.NotFound):
         await aclient.datasets.get(digest)

@@ -372,3 +372,7 @@ def test_models_and_their_versions(client: Client) -> None:
     assert client.models.version("digits", 1).manifest.lineage.epoch == 42
     assert client.models.set_alias("digits", "canary", 3).aliases["canary"] == 3
     assert client.models.withdraw("digits", 3).withdrawn
+    assert not client.models.rollback("digits", 3).changed
+    assert client.models.rollback("digits").withdrawn == "models/digits/versions/2"
+    with pytest.raises(errors.InvalidField, match="version is 0; allowed: a version's number"):
+        client.models.rollback("digits", 0)

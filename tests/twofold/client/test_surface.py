@@ -78,6 +78,7 @@ def test_every_rpc_has_a_call_with_its_path() -> None:
         models.version("m", 1),
         models.set_alias("m", "a", 1),
         models.withdraw("m", 1),
+        models.rollback("m", 1),
         models.download("models/m/versions/1", "graph.pb", 0),
         inference.live(),
         inference.ready(),

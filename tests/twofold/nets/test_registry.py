@@ -202,6 +202,11 @@ def test_a_changed_folder_is_corrupt(
         nets.load(folder)
 
 
+def test_a_folder_that_is_no_version_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(errors.InvalidField, match="allowed: a folder that `twofold models pull` w"):
+        nets.load(tmp_path)
+
+
 @pytest.mark.parametrize("what", ["M", "m@1@2", "", "m@..", "./nowhere", "models/m/versions/1"])
 def test_what_names_no_version_is_refused(api: Served, tmp_path: Path, what: str) -> None:
     with pytest.raises(errors.InvalidField, match=r"what is .*allowed"):

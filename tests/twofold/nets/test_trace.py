@@ -10,6 +10,9 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
+from inferer.forms.folding import fold
+from inferer.forms.form import Inexpressible
+from inferer.forms.fused import FusedForm
 from tests.twofold.nets.architectures import ARCHITECTURES, Architecture
 from twofold.nets import trace
 from twofold.nets.net import Net, load
@@ -30,6 +33,23 @@ def answers(module: nn.Module, inputs: tuple[Tensor, ...]) -> list[Tensor]:
     return list(found) if isinstance(found, tuple) else [found]
 
 
+def served(net: Net, inputs: tuple[Tensor, ...]) -> list[list[Tensor]]:
+    """As the inferer may serve it, in each layout; folded by other rows."""
+    answers: list[list[Tensor]] = []
+    with torch.inference_mode():
+        folded = fold(net.plan, [tensor[:1] for tensor in inputs])
+        for is_last in (False, True):
+            try:
+                form = FusedForm(net, folded, is_channels_last=is_last)
+            except Inexpressible:
+                assert is_last  # it has no maps
+                continue
+            torch.manual_seed(9)
+            found = form(*inputs)
+            answers.append(list(found) if isinstance(found, tuple) else [found])
+    return answers
+
+
 def gradients(module: nn.Module, inputs: tuple[Tensor, ...]) -> dict[str, Tensor]:
     module.train()
     sum(answer.square().sum() for answer in answers(module, inputs)).backward()  # pyright: ignore[reportAttributeAccessIssue]
@@ -39,7 +59,7 @@ def gradients(module: nn.Module, inputs: tuple[Tensor, ...]) -> dict[str, Tensor
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES, ids=lambda each: each.name)
 def test_a_network_is_the_same_behind_its_graph(architecture: Architecture) -> None:
-    """Answers in both modes, gradients, the state_dict() and what training changes in it."""
+    """Answers in both modes and as served, gradients, state_dict() and what training changes."""
     module = architecture.made()
     before = copy.deepcopy(module.state_dict())
 
@@ -53,6 +73,9 @@ def test_a_network_is_the_same_behind_its_graph(architecture: Architecture) -> N
         for mode in (False, True):
             wanted, found = answers(module.train(mode), inputs), answers(net.train(mode), inputs)
             torch.testing.assert_close(found, wanted, rtol=1e-5, atol=1e-6, equal_nan=True)
+            if not mode:
+                for answer in served(net, inputs):
+                    torch.testing.assert_close(answer, wanted, rtol=1e-4, atol=1e-5)
     for name, tensor in module.state_dict().items():
         torch.testing.assert_close(net.state_dict()[name], tensor, rtol=1e-5, atol=1e-6)
     wanted_gradients = gradients(module, architecture.inputs())

@@ -101,6 +101,12 @@ def test_several_outputs_are_for_functions_with_code_of_their_own() -> None:
         (lambda output, target: (output.mean(), target.mean()), r"the loss answers \[\], \[\]"),
         (lambda output, target: (output - target).mean(0), r"output as FP32\[3\] for any batch"),
         (lambda output, target: output if (target > 0).any() else target, "depends on the data"),
+        (lambda output: output, "the loss has arguments output; let it take output, target, in"),
+        (
+            lambda output, target, extra: output + target + extra,
+            "arguments output, target, extra; let it take output, target, in this order; others n",
+        ),
+        (5, "the loss is int; give a function or a torch.nn.Module"),
     ],
 )
 def test_what_is_no_loss_is_told(loss: Any, message: str) -> None:

@@ -114,6 +114,26 @@ class Models:
         """Withdraws a version: by default the next lower one is served. Idempotent."""
         return self._transport.run(models.withdraw(model, version), timeout_s)
 
+    def rollback(
+        self, model: str, version: int | None = None, timeout_s: float | None = None
+    ) -> model_pb2.RollbackModelResponse:
+        """Withdraws the version that is served by default, so that the one before it is.
+
+        However often and by however many this is asked for at once, one version is withdrawn; the
+        answer says which, by whom and when, and whether this call did it.
+
+        Args:
+            model: its name.
+            version: the version to withdraw; None: whichever is served by default, unless a newer
+                one was withdrawn within the last 60 s, which then is the answer.
+            timeout_s: seconds in all; None: the client's default.
+
+        Raises:
+            WrongState: another version is served by default, or none would be any more.
+            NotFound: there is no such model or version.
+        """
+        return self._transport.run(models.rollback(model, version), timeout_s)
+
     def push(
         self,
         model: str,

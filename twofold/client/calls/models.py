@@ -1,6 +1,7 @@
 """The calls of ModelService."""
 
 from twofold.client.calls.call import DOWNLOAD_TIMEOUT_S, Call, Page, named, to_trainer
+from twofold.errors import InvalidField
 from twofold.v1 import model_pb2 as pb
 
 _SERVICE = "/twofold.v1.ModelService/"
@@ -71,6 +72,14 @@ def withdraw(model: str, number: int) -> Call[pb.ModelVersion]:
         request,
         lambda data: pb.WithdrawModelVersionResponse.FromString(data).model_version,
     )
+
+
+def rollback(model: str, number: int | None) -> Call[pb.RollbackModelResponse]:
+    """Withdraws the default version, once; None: whichever it is."""
+    if number is not None and number < 1:  # 0 on the wire means any
+        raise InvalidField.of("version", number, "a version's number, from 1, or None")
+    request = pb.RollbackModelRequest(name=named("models", model), version=number or 0)
+    return to_trainer(_SERVICE + "RollbackModel", request, pb.RollbackModelResponse.FromString)
 
 
 def download(name: str, file: str, offset: int) -> Call[pb.DownloadModelFileResponse]:

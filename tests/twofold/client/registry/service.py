@@ -34,6 +34,8 @@ class FakeModels(model_pb2_grpc.ModelServiceServicer):
             name="models/digits", current_version=3, aliases={"stable": 2}, version_count=3
         )
         self.withdrawn: set[int] = set()
+        #: The versions that rollbacks named, 0 for none.
+        self.rollbacks: list[int] = []
         #: What is sent; a test may put other bytes here than the manifest describes.
         self.files = dict(VERSION_FILES)
         #: Each download's offset; the next ones break after so many chunks, by an error or an end.
@@ -142,3 +144,22 @@ class FakeModels(model_pb2_grpc.ModelServiceServicer):
         number = int(request.name.rpartition("/")[2])
         self.withdrawn.add(number)
         return model_pb2.WithdrawModelVersionResponse(model_version=self._version(number))
+
+    def RollbackModel(
+        self, request: model_pb2.RollbackModelRequest, context: grpc.ServicerContext
+    ) -> model_pb2.RollbackModelResponse:
+        self.script.enter("RollbackModel", context)
+        self._check(request.name, context)
+        number = request.version or self.model.current_version
+        self.rollbacks.append(request.version)
+        changed = number not in self.withdrawn
+        self.withdrawn.add(number)
+        self.model.current_version = max({1, 2, 3} - self.withdrawn, default=0)
+        answer = model_pb2.RollbackModelResponse(
+            withdrawn=f"models/digits/versions/{number}",
+            model=self.model,
+            changed=changed,
+            principal="local",
+        )
+        answer.withdraw_time.FromDatetime(EVENT_TIME)
+        return answer

@@ -1,0 +1,1 @@
+"""Ways of computing what one network answers: the same numbers, at different speeds."""

@@ -1,0 +1,47 @@
+"""Every test of this folder runs over each transport, on the event loop that serves."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable
+from typing import Any  # of asyncio's own contexts
+
+import pytest
+import pytest_asyncio
+import uvloop
+
+from tests.inferer.conformance import transports
+from tests.inferer.conformance.transports import Inferring, Running
+from tests.inferer.conformance.wire import is_serving
+
+
+def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """As the inferer's process has it."""
+    return {"uvloop": uvloop.new_event_loop}
+
+
+@pytest.fixture(params=transports.NAMES)
+def transport(request: pytest.FixtureRequest) -> str:
+    """A transport's name."""
+    return str(request.param)
+
+
+@pytest_asyncio.fixture
+async def server(transport: str) -> AsyncGenerator[Running]:
+    """A running server.
+
+    Whatever a test did to it, afterwards it answers a new connection, and nothing was raised on the
+    event loop that nobody caught.
+    """
+    uncaught = list[dict[str, Any]]()
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: uncaught.append(context))
+    async with transports.serving(transport) as running:
+        yield running
+        running.application.release.set()
+        assert await is_serving(running.address)
+    assert uncaught == []
+
+
+@pytest_asyncio.fixture
+async def inferer(transport: str) -> AsyncGenerator[Inferring]:
+    """The inference service behind a transport."""
+    async with transports.inferring(transport) as running:
+        yield running
