@@ -40,11 +40,11 @@ def _rates(options: Options, folder: Path) -> str:
 
 
 def _reloads(options: Options, folder: Path) -> str:
-    return serving_reloads.report(serving_reloads.measure(folder, options.reloads))
+    return serving_reloads.report(serving_reloads.measure(folder, options.reloads, options.pause_s))
 
 
 def _memory(options: Options, folder: Path) -> str:
-    measured = serving_reloads.measure(folder, options.memory_reloads)
+    measured = serving_reloads.measure(folder, options.memory_reloads, options.pause_s)
     return serving_reloads.memory_report(measured)
 
 
@@ -74,6 +74,7 @@ def _options() -> Options:
     parser.add_argument("--duration", type=int, default=3, help="seconds of one sample")
     parser.add_argument("--warm-up", type=int, default=1, help="seconds before each")
     parser.add_argument("--reloads", type=int, default=200, help="of the part reloads")
+    parser.add_argument("--pause", type=float, default=0.05, help="seconds between reloads")
     parser.add_argument("--memory-reloads", type=int, default=1000, help="of the part memory")
     parser.add_argument("--only", default=",".join(_USUAL_PARTS), help=f"of {','.join(PARTS)}")
     parser.add_argument("--against", default=",".join(USUAL), help=f"of {','.join(OTHERS)}")
@@ -87,6 +88,7 @@ def _options() -> Options:
         others=chosen("--against", asked.against, dict.fromkeys(OTHERS)),
         reloads=asked.reloads,
         memory_reloads=asked.memory_reloads,
+        pause_s=asked.pause,
         output=asked.output,
     )
 

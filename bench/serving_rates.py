@@ -33,6 +33,7 @@ class Options:
     others: Sequence[str]
     reloads: int
     memory_reloads: int
+    pause_s: float
     output: Path | None
 
 

@@ -28,7 +28,7 @@ from twofold.store import LocalStore
 from twofold.tensors import Array
 
 _CONNECTIONS, _IN_FLIGHT = 3, 16
-_STEADY_S, _SETTLE_S, _PAUSE_S, _GIVE_UP_S = 8.0, 2.0, 0.05, 30.0
+_STEADY_S, _SETTLE_S, _GIVE_UP_S = 8.0, 2.0, 30.0
 #: So many versions stay visible behind the newest, as where a collector is at work.
 _KEPT = 10
 #: Resident memory is compared with what it was then.
@@ -41,6 +41,7 @@ class Measured:
     """What one run came to."""
 
     reload_count: int
+    pause_s: float
     #: Answers, and of which: (began, took, version), in nanoseconds.
     answers: Array
     #: Monotonic nanoseconds: steady from the first to the second, reloads until the third.
@@ -125,8 +126,11 @@ def _client(address: str, folder: Path) -> Generator[Client]:
             process.kill()
 
 
-def measure(folder: Path, reload_count: int) -> Measured:
-    """One run; raises SystemExit where a version never answers."""
+def measure(folder: Path, reload_count: int, pause_s: float) -> Measured:
+    """One run, `pause_s` between a version's first answer and the next version.
+
+    Raises SystemExit where a version never answers.
+    """
     print(f"publishing {reload_count + 1} versions", flush=True)
     versions = Versions(folder, reload_count + 1)
     site = Site(folder / "inferer", folder / "store", folder, folder)
@@ -140,13 +144,13 @@ def measure(folder: Path, reload_count: int) -> Measured:
         begin_ns = time.monotonic_ns()
         time.sleep(_STEADY_S)
         steady_ns = time.monotonic_ns()
-        reload_s, resident = _reload(versions, server, client, reload_count)
+        reload_s, resident = _reload(versions, (server, client), reload_count, pause_s)
         end_ns = time.monotonic_ns()
         answers, told = client.result()
     words = [*_texts(told["failed"]), *_texts(told["mixed"])]
     counts = (int(str(told["failed_count"])), int(str(told["mixed_count"])))
     marks = (begin_ns, steady_ns, end_ns)
-    return Measured(reload_count, answers, marks, *counts, words, reload_s, resident)
+    return Measured(reload_count, pause_s, answers, marks, *counts, words, reload_s, resident)
 
 
 def _texts(found: list[str] | int) -> list[str]:
@@ -154,8 +158,9 @@ def _texts(found: list[str] | int) -> list[str]:
 
 
 def _reload(
-    versions: Versions, server: Running, client: Client, reload_count: int
+    versions: Versions, pair: tuple[Running, Client], reload_count: int, pause_s: float
 ) -> tuple[list[float], Mapping[int, int]]:
+    server, client = pair
     took_s: list[float] = []
     resident: dict[int, int] = {}
     for done in range(1, reload_count + 1):
@@ -166,7 +171,7 @@ def _reload(
         if done in (_FIRST, reload_count):
             resident[done] = server.resident_bytes()
         server.check_alive()
-        time.sleep(_PAUSE_S)
+        time.sleep(pause_s)
     return took_s, resident
 
 
@@ -207,7 +212,7 @@ def _text(measured: Measured, title: str, lines: str, table: str) -> str:
     about = (
         f"{_IN_FLIGHT} requests under way on {_CONNECTIONS} connections, in Python, which reads "
         f"every answer; the inferer looks for versions every {_POLL_S} s; a version follows "
-        f"{_PAUSE_S} s after the one before has answered."
+        f"{measured.pause_s:g} s after the one before has answered."
     )
     problems = "".join(f"\n- {problem}" for problem in measured.problems[:10])
     return f"{title}\n\n{about}\n\n{lines}\n\n{table}\n{problems}\n"
