@@ -1,6 +1,6 @@
 # Everything a checkout needs. `make demo` and `make test` do their own set-up; nothing below
-# `install`, `install-peers`, `install-long` and the first `bench-queues`, `bench-loading` and
-# `bench-training` needs a network.
+# `install`, `install-peers`, `install-long` and the first `bench-queues`, `bench-loading`,
+# `bench-training` and `bench-serving` needs a network.
 PYTHON ?= python3
 # For example TORCH_OPTIONS="--index-url ..." to take torch from another index, such as one with CUDA.
 TORCH_OPTIONS ?=
@@ -17,9 +17,10 @@ NODE := .venv-node/.installed
 QUEUES := $(patsubst %,.venv-bench-%/.installed,rq celery dramatiq arq)
 READERS := .venv-bench-loading/.installed
 TRAINERS := .venv-bench-training/.installed
+SERVERS := $(patsubst %,.venv-bench-serving-%/.installed,triton mosec mlserver)
 PROTOBUF_6 := 'grpcio==1.81.*' 'grpcio-health-checking==1.81.*' 'protobuf>=6.33.5,<7' 'googleapis-common-protos>=1.66'
 
-.PHONY: help install install-peers install-long test long check demo bench bench-reloads bench-queues bench-loading bench-training bench-gpu protos protos-image clean
+.PHONY: help install install-peers install-long test long check demo bench bench-reloads bench-queues bench-loading bench-training bench-serving bench-gpu protos protos-image clean
 
 help: ## This list.
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 16
@@ -102,6 +103,9 @@ bench-loading: install $(READERS) ## Compares reading 1M rows with pyarrow, pola
 bench-training: install $(TRAINERS) ## Compares training with hand-written loops, Lightning and others (20 min).
 	$(BIN)/python -m bench.training
 
+bench-serving: install $(SERVERS) ## Compares serving with Triton, mosec and others; wants Debian's nghttp2-client (11 min).
+	$(BIN)/python -m bench.serving
+
 bench-gpu: install ## Measures the trainer's steps on a GPU; python -m bench.gpu needs no service.
 	$(BIN)/python -m bench.gpu
 
@@ -110,6 +114,13 @@ $(TRAINERS): bench/peers/training.txt $(INSTALLED)
 	$(PYTHON) -m venv .venv-bench-training
 	.venv-bench-training/bin/python tools/share_packages.py $(VENV)
 	.venv-bench-training/bin/python $(PIP) install -r $<
+	@touch $@
+
+# See .venv's torch, likewise; numpy and protobuf are their own.
+$(SERVERS): .venv-bench-serving-%/.installed: bench/peers/serving-%.txt $(INSTALLED)
+	$(PYTHON) -m venv .venv-bench-serving-$*
+	.venv-bench-serving-$*/bin/python tools/share_packages.py $(VENV)
+	.venv-bench-serving-$*/bin/python $(PIP) install -r $<
 	@touch $@
 
 $(QUEUES) $(READERS): .venv-bench-%/.installed: bench/peers/%.txt

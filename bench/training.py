@@ -17,7 +17,6 @@ import argparse
 import os
 import platform
 import tempfile
-import time
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,13 +24,12 @@ from pathlib import Path
 import torch
 
 from bench import training_small, training_speed
+from bench.quiet import others_at_work
 from bench.training_speed import OTHERS, PEERS_PYTHON, Options
 from bench.warm_process import ROOT
 from twofold.client import Client
 from twofold.cluster.embedded import running
 
-#: How long others are looked at, and how much of a core they may have on a quiet machine.
-_LOOK_S, _QUIET = 2.0, 0.2
 _OUTPUT = ROOT / "bench" / "results" / "training.md"
 
 
@@ -81,25 +79,10 @@ def _client(
 def _machine() -> str:
     able = [name for name, has in torch.cpu.get_capabilities().items() if has is True]
     bf16 = [name for name in able if "bf16" in name]
-    busy = _busy_cores(_LOOK_S)
     return (
         f"{platform.machine()}, {os.cpu_count()} cores, bf16 by {', '.join(bf16) or 'conversion'}, "
-        f"Python {platform.python_version()}, torch {torch.__version__}; others had {busy:.1f} "
-        "cores at the beginning"
-        + (" (BUSY: repeat this on a quiet machine)" if busy > _QUIET else "")
+        f"Python {platform.python_version()}, torch {torch.__version__}; {others_at_work()}"
     )
-
-
-def _busy_cores(seconds: float) -> float:
-    """Cores at work while this process sleeps (proc(5), /proc/stat: jiffies of all cores)."""
-    before = _busy_jiffies()
-    time.sleep(seconds)
-    return (_busy_jiffies() - before) / os.sysconf("SC_CLK_TCK") / seconds
-
-
-def _busy_jiffies() -> int:
-    user, nice, system, _, _, *rest = Path("/proc/stat").read_text().split()[1:9]
-    return sum(map(int, (user, nice, system, *rest)))
 
 
 def _options() -> Options:
