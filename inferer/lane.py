@@ -313,10 +313,12 @@ class Lane:
         rows = sum(entry.rows for entry in batch)
         self.statistics.count_batch(rows, len(batch), executed.timing)
         self._outlook.learn(rows, executed.timing.compute_ns / 1e9)
+        ended_s, ended_ms = self._clock.monotonic_s(), self._clock.time_ms()
         for entry, result in zip(batch, executed.results, strict=True):
             queue_ns = int((started_s - entry.arrival_s) * 1e9)
-            self.statistics.count_queue(queue_ns)
-            self._count(entry, is_success=not isinstance(result, Exception))
+            duration_ns = int((ended_s - entry.arrival_s) * 1e9)
+            is_failure = isinstance(result, Exception)
+            self.statistics.count_ran(queue_ns, duration_ns, ended_ms, is_success=not is_failure)
             if isinstance(result, Exception):
                 self.statistics.failures[Failure.INTERNAL] += 1
                 _log.error("batch failed", extra={"version": self._resource}, exc_info=result)
@@ -331,13 +333,9 @@ class Lane:
 
     def _count_unanswered(self, entry: Entry[_Waiting], why: Failure) -> None:
         """A request that left the queue without running still counts there."""
-        self.statistics.count_queue(int((self._clock.monotonic_s() - entry.arrival_s) * 1e9))
-        self._count(entry, is_success=False)
+        waited_ns = int((self._clock.monotonic_s() - entry.arrival_s) * 1e9)
+        self.statistics.count_ran(waited_ns, waited_ns, self._clock.time_ms(), is_success=False)
         self.statistics.failures[why] += 1
-
-    def _count(self, entry: Entry[_Waiting], *, is_success: bool) -> None:
-        duration_ns = int((self._clock.monotonic_s() - entry.arrival_s) * 1e9)
-        self.statistics.count_request(duration_ns, self._clock.time_ms(), is_success=is_success)
 
     def _too_late(self) -> errors.DeadlineExceeded:
         text = f"{self._resource} could not run it before its deadline or the end of its timeout"
