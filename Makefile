@@ -18,7 +18,7 @@ QUEUES := $(patsubst %,.venv-bench-%/.installed,rq celery dramatiq arq)
 READERS := .venv-bench-loading/.installed
 TRAINERS := .venv-bench-training/.installed
 SERVERS := $(patsubst %,.venv-bench-serving-%/.installed,triton mosec mlserver)
-PROTOBUF_6 := 'grpcio==1.81.*' 'grpcio-health-checking==1.81.*' 'protobuf>=6.33.5,<7' 'googleapis-common-protos>=1.66'
+PROTOBUF_6 := 'grpcio==1.81.*' 'grpcio-health-checking==1.81.*' 'grpcio-reflection==1.81.*' 'protobuf>=6.33.5,<7' 'googleapis-common-protos>=1.66'
 
 .PHONY: help install install-peers install-long test long check demo bench bench-reloads bench-queues bench-loading bench-training bench-serving bench-gpu protos protos-image clean
 
