@@ -1,9 +1,9 @@
 """Seconds from a file to one float32 array: `make bench-loading`, or `python -m bench.loading`.
 
 1,000,000 rows of 28 numbers and a label, from Parquet and from CSV, by Twofold and by pyarrow,
-polars and pandas, each at its fastest and each in a warm process; their runs take turns. Twofold
-checks every cell, the others do not. Every reader must find the same numbers. Prints a table and
-keeps it in bench/results/loading.md.
+polars and pandas, each at its fastest and each in warm processes of its own, one per format; their
+runs take turns. Twofold checks every cell, the others do not. Every reader must find the same
+numbers. Prints a table and keeps it in bench/results/loading.md.
 
 "rows": row after row, as a training step gathers them. "columns": column after column, for those
 who can do with it. "prepared": all that a job does before its first step.
@@ -18,6 +18,7 @@ import statistics
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
@@ -52,12 +53,15 @@ def make_files(folder: Path, row_count: int) -> dict[str, Path]:
     return files
 
 
-def measure(readers: Mapping[str, WarmProcess], files: Mapping[str, Path], rounds: int) -> Times:
+def measure(
+    of_format: Mapping[str, Mapping[str, WarmProcess]], files: Mapping[str, Path], rounds: int
+) -> Times:
     """Seconds of every run; raises SystemExit where two readers found other numbers."""
     times: Times = {}
     for turn in range(rounds + 1):  # the first warms up
         for file_format, layout in (*_CASES, *_OWN_CASES):
             seen: dict[str, str] = {}
+            readers = of_format[file_format]
             names = ("twofold",) if layout == "prepared" else readers
             for name in names:
                 order = f"{name} {file_format} {layout} {files[file_format]}"
@@ -103,6 +107,16 @@ def _machine(rows: int, rounds: int, versions: Sequence[str]) -> str:
     )
 
 
+def _readers(stack: ExitStack) -> dict[str, WarmProcess]:
+    """Processes that read one format alone: what one leaves in memory is not the other's."""
+    own = started(sys.executable, "-m", "bench.loading_own")
+    readers = {"twofold": stack.enter_context(own)}
+    for name in _PEERS:
+        peer = started(str(_PEERS_PYTHON), "bench/peers/loading_app.py")
+        readers[name] = stack.enter_context(peer)
+    return readers
+
+
 def main() -> None:
     """Measures, prints, and keeps the table."""
     parser = argparse.ArgumentParser("python -m bench.loading")
@@ -114,14 +128,14 @@ def main() -> None:
         raise SystemExit("no environment for the other readers: run `make bench-loading`")
     with (
         tempfile.TemporaryDirectory(prefix="twofold-loading-") as temporary,
-        started(sys.executable, "-m", "bench.loading_own") as own,
-        started(str(_PEERS_PYTHON), "bench/peers/loading_app.py") as peers,
+        ExitStack() as stack,
     ):
         files = make_files(Path(temporary), options.rows)
-        readers = {"twofold": own, **dict.fromkeys(_PEERS, peers)}
+        readers = {file_format: _readers(stack) for file_format in files}
         times = measure(readers, files, options.rounds)
+        versions = readers["csv"][_PEERS[0]].versions
     table = report(times)
-    setting = _machine(options.rows, options.rounds, [peers.versions])
+    setting = _machine(options.rows, options.rounds, [versions])
     text = f"# From a file to one float32 array\n\n{setting}\nMade by `make bench-loading`.\n\n"
     options.output.parent.mkdir(parents=True, exist_ok=True)
     options.output.write_text(text + table + "\n", encoding="utf-8")
