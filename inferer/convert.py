@@ -28,7 +28,7 @@ MESSAGE_BYTES = 64 << 20
 _ENVELOPE_BYTES = 64 << 10
 #: Of the reserved prefix, the one name that a client may send.
 _TRITON_ALLOWED = frozenset({"triton_enable_empty_final_response"})
-_SHARED_MEMORY = "shared_memory_region"
+SHARED_MEMORY = "shared_memory_region"
 
 #: The typed field of each datatype; FP16 has none.
 _CONTENTS = {
@@ -161,38 +161,6 @@ def _whole(name: str, parameter: oip.InferParameter, allowed: str) -> int:
     return parameter.int64_param
 
 
-class SoleInput:
-    """Takes what nearly every request is: one raw tensor of numbers, as it should be.
-
-    What it does not take is decoded, or refused, by `decode_inputs`.
-    """
-
-    def __init__(self, spec: TensorSpec, max_rows: int) -> None:
-        self._name, self._datatype = spec.name, spec.datatype
-        self._dtype = tensors.dtype_of(spec.datatype)
-        self._row_shape = tuple(spec.shape[1:])
-        self._row_bytes = tensors.element_count(self._row_shape) * self._dtype.itemsize
-        self._max_rows = max_rows
-
-    def decode(self, request: oip.ModelInferRequest) -> Inputs | None:
-        """The request's tensor; None where `decode_inputs` must look."""
-        given, raw = request.inputs, request.raw_input_contents
-        if len(given) != 1 or len(raw) != 1:
-            return None
-        tensor, data = given[0], raw[0]
-        if tensor.name != self._name or tensor.datatype != self._datatype:
-            return None
-        shape = tuple(tensor.shape)
-        rows, *_ = shape or (0,)
-        if shape[1:] != self._row_shape or not 0 < rows <= self._max_rows:
-            return None
-        if len(data) != rows * self._row_bytes or tensor.HasField("contents"):
-            return None
-        if tensor.parameters and _SHARED_MEMORY in tensor.parameters:
-            return None
-        return Inputs({self._name: np.frombuffer(data, self._dtype).reshape(shape)}, rows)
-
-
 def decode_inputs(request: oip.ModelInferRequest, signature: Signature) -> Inputs:
     """The request's tensors, every one checked against the signature; raises InvalidTensor."""
     raw = request.raw_input_contents
@@ -223,7 +191,7 @@ def _expected(tensor: InputTensor, signature: Signature, seen: Mapping[str, Arra
             input=name,
             expected=names,
         )
-    if _SHARED_MEMORY in tensor.parameters:
+    if SHARED_MEMORY in tensor.parameters:
         raise Unimplemented(f"input {spec.name}: shared memory is not offered; send raw contents")
     return spec
 
@@ -341,7 +309,7 @@ def _wanted(
             output=output.name,
             expected=names,
         )
-    if _SHARED_MEMORY in output.parameters:
+    if SHARED_MEMORY in output.parameters:
         raise Unimplemented(f"output {spec.name}: shared memory is not offered")
     if "classification" not in output.parameters:
         return Wanted(spec.name)

@@ -7,11 +7,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from inferer import told
-from inferer.convert import Inputs, Signature, SoleInput, decode_inputs
+from inferer.convert import Signature, decode_inputs
 from inferer.lane import Lane
 from inferer.memory import Resident, size_of
 from inferer.reference import Reference
 from inferer.refusals import Refused
+from inferer.sole import SoleInput, Tensors
 from inferer.versions import Retention, Serving, Stored, needs
 from inferer.wire import AnswerEncoder
 from twofold.oip import inference_pb2
@@ -29,7 +30,7 @@ class Served:
     #: Whether its answers have parameters; see told.
     tells: bool = True
     encoder: AnswerEncoder = field(init=False, repr=False)
-    #: Decodes most requests; None where the signature has another form.
+    #: Takes most requests; None where the signature has another form.
     sole: SoleInput | None = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -41,7 +42,7 @@ class Served:
         sole = None if spec is None else SoleInput(spec, self.signature.max_batch_size)
         object.__setattr__(self, "sole", sole)
 
-    def decode(self, request: inference_pb2.ModelInferRequest) -> Inputs:
+    def decode(self, request: inference_pb2.ModelInferRequest) -> Tensors:
         """The request's tensors; see convert.decode_inputs."""
         found = None if self.sole is None else self.sole.decode(request)
         return decode_inputs(request, self.signature) if found is None else found

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 from inferer.batcher import NO_WISHES, Batcher, Entry, Limits, Wishes
-from inferer.convert import Inputs
 from inferer.outlook import Outlook
+from inferer.sole import Tensors
 from inferer.statistics import Failure, Timing, VersionStatistics
 from inferer.turns import Share, Turns
 from twofold import errors
@@ -62,20 +62,10 @@ class Answer(NamedTuple):
 Done = Callable[[Answer | TwofoldError], None]
 
 
-@dataclass(slots=True)
-class _Waiting:
-    inputs: Inputs
-    done: Done
-    #: Tells it in time that it is late.
-    alarm: asyncio.TimerHandle | None = None
-
-    def end(self, outcome: Answer | TwofoldError) -> None:
-        if self.alarm is not None:
-            self.alarm.cancel()
-        try:
-            self.done(outcome)
-        except Exception as error:  # noqa: BLE001 - the others of its batch are not to blame
-            _log.error("an answer was not taken", exc_info=error)
+#: What waits: a request's tensors, and who takes its outcome.
+_Waiting = tuple[Tensors, Done]
+#: See Lane._scheduled.
+_AT_ONCE = (-math.inf, None)
 
 
 class Lane:
@@ -100,6 +90,8 @@ class Lane:
         self._has_deadlines = False
         # When the call of _step that is scheduled is due, and its timer; None: nothing is.
         self._scheduled: tuple[float, asyncio.TimerHandle | None] | None = None
+        # What tells requests in time that they are late, by ticket; most need none.
+        self._alarms: dict[int, asyncio.TimerHandle] = {}
 
     def __repr__(self) -> str:
         state = "running" if self._is_running else "idle"
@@ -121,7 +113,7 @@ class Lane:
         return self._limits
 
     def admit(
-        self, inputs: Inputs, deadline_s: float, done: Done, wishes: Wishes = NO_WISHES
+        self, inputs: Tensors, deadline_s: float, done: Done, wishes: Wishes = NO_WISHES
     ) -> int:
         """Queues a request; its ticket, for `withdraw`. Calls `done` later, never within.
 
@@ -140,26 +132,26 @@ class Lane:
         if not batcher.has_room(rows, wishes.priority):
             self.statistics.count_refusal(Failure.QUEUE_FULL)
             raise self._full(rows, wishes.priority)
-        waiting = _Waiting(inputs, done)
-        entry = batcher.admit(waiting, rows, now_s, deadline_s, wishes)
+        entry = batcher.admit((inputs, done), rows, now_s, deadline_s, wishes)
         if entry.refuse_s < math.inf:
             self._has_deadlines = True
             has_time = entry.refuse_s - now_s > self._outlook.longest_s
             if not has_time or self._is_running or self._slow.is_taken or self._is_delaying:
-                waiting.alarm = self._watch(entry, wishes.priority)
-        self._schedule()
+                self._watch(entry, wishes.priority)
+        if self._scheduled is not _AT_ONCE:
+            self._schedule()
         return entry.ticket
 
-    def _watch(self, entry: Entry[_Waiting], priority: int) -> asyncio.TimerHandle | None:
-        """An alarm that tells a request in time that it is late, where no cut is near.
+    def _watch(self, entry: Entry[_Waiting], priority: int) -> None:
+        """Sets an alarm that tells a request in time that it is late, where no cut is near.
 
         Raises DeadlineExceeded, and takes it out again, where it is too late already.
         """
         self._check_time(entry, self._batcher.rows_before(priority) - entry.rows)
-        if not (self._is_running or self._slow.is_taken or self._is_delaying):
-            return None
-        left_s = entry.refuse_s - entry.arrival_s
-        return asyncio.get_running_loop().call_later(left_s, self._expire, entry.ticket)
+        if self._is_running or self._slow.is_taken or self._is_delaying:
+            left_s = entry.refuse_s - entry.arrival_s
+            loop, ticket = asyncio.get_running_loop(), entry.ticket
+            self._alarms[ticket] = loop.call_later(left_s, self._expire, ticket)
 
     def _check_time(self, entry: Entry[_Waiting], rows_before: int) -> None:
         begin_s, end_s = self._outlook.earliest(rows_before, entry.rows)
@@ -184,7 +176,9 @@ class Lane:
         expected_s = self.program.expected_s(rows)
         return expected_s <= INLINE_LIMIT_S and expected_s * self._outlook.pace <= INLINE_LIMIT_S
 
-    async def submit(self, inputs: Inputs, deadline_s: float, wishes: Wishes = NO_WISHES) -> Answer:
+    async def submit(
+        self, inputs: Tensors, deadline_s: float, wishes: Wishes = NO_WISHES
+    ) -> Answer:
         """The answer; cancelling the caller takes the request out. Raises what `admit` tells."""
         future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
 
@@ -206,8 +200,7 @@ class Lane:
     def withdraw(self, ticket: int) -> None:
         """Takes out a request whose caller left, unless it is out already."""
         if (entry := self._batcher.withdraw(ticket)) is not None:
-            if entry.payload.alarm is not None:
-                entry.payload.alarm.cancel()
+            self._disarm(ticket)
             self._count_unanswered(entry, Failure.CANCELLED)
 
     def _expire(self, ticket: int) -> None:
@@ -227,7 +220,7 @@ class Lane:
                 timer.cancel()
         delay_s = due_s - self._clock.monotonic_s()
         if delay_s <= 0:
-            self._scheduled = (-math.inf, None)
+            self._scheduled = _AT_ONCE
             self._slow.inline.soon(self._step)
         else:
             timer = asyncio.get_running_loop().call_later(delay_s, self._step)
@@ -278,7 +271,7 @@ class Lane:
         try:
             running = loop.run_in_executor(slow.executor, self.program.run, _parts(batch))
         except RuntimeError:  # the engine is closed
-            _refuse_shutdown(batch)
+            self._refuse_shutdown(batch)
             self._end_turn(0.0)
             return
         rows = sum(entry.rows for entry in batch)
@@ -301,7 +294,7 @@ class Lane:
     ) -> None:
         try:
             if done.cancelled():  # the engine closed before the batch began
-                _refuse_shutdown(batch)
+                self._refuse_shutdown(batch)
             else:
                 self._finish(batch, done.result(), started_s)
         finally:
@@ -310,32 +303,59 @@ class Lane:
     def _finish(
         self, batch: Sequence[Entry[_Waiting]], executed: Executed, started_s: float
     ) -> None:
-        rows = sum(entry.rows for entry in batch)
-        self.statistics.count_batch(rows, len(batch), executed.timing)
-        self._outlook.learn(rows, executed.timing.compute_ns / 1e9)
-        ended_s, ended_ms = self._clock.monotonic_s(), self._clock.time_ms()
-        for entry, result in zip(batch, executed.results, strict=True):
-            queue_ns = int((started_s - entry.arrival_s) * 1e9)
-            duration_ns = int((ended_s - entry.arrival_s) * 1e9)
-            is_failure = isinstance(result, Exception)
-            self.statistics.count_ran(queue_ns, duration_ns, ended_ms, is_success=not is_failure)
+        timing, rows = executed.timing, sum([entry.rows for entry in batch])
+        self.statistics.count_batch(rows, len(batch), timing)
+        self._outlook.learn(rows, timing.compute_ns / 1e9)
+        waits_ns = [int((started_s - entry.arrival_s) * 1e9) for entry in batch]
+        self._count_ran(executed, waits_ns, started_s)
+        compute_ns = timing.compute_ns
+        for entry, queue_ns, result in zip(batch, waits_ns, executed.results, strict=True):
             if isinstance(result, Exception):
-                self.statistics.failures[Failure.INTERNAL] += 1
                 _log.error("batch failed", extra={"version": self._resource}, exc_info=result)
-                entry.payload.end(errors.Internal())
+                self._end(entry, errors.Internal())
             else:
-                answer = Answer(result, queue_ns, executed.timing.compute_ns, rows)
-                entry.payload.end(answer)
+                self._end(entry, Answer(result, queue_ns, compute_ns, rows))
+
+    def _count_ran(self, executed: Executed, waits_ns: Sequence[int], started_s: float) -> None:
+        """Before anybody is answered: who asks for the counts then finds itself there."""
+        ran_ns, now_ms = int((self._clock.monotonic_s() - started_s) * 1e9), self._clock.time_ms()
+        is_failure = [isinstance(result, Exception) for result in executed.results]
+        if not any(is_failure):
+            self.statistics.count_answered(waits_ns, ran_ns, now_ms)
+            return
+        for queue_ns, failed in zip(waits_ns, is_failure, strict=True):
+            if failed:
+                self.statistics.count_failed(queue_ns, queue_ns + ran_ns, now_ms)
+                self.statistics.failures[Failure.INTERNAL] += 1
+            else:
+                self.statistics.count_answered([queue_ns], ran_ns, now_ms)
+
+    def _end(self, entry: Entry[_Waiting], outcome: Answer | TwofoldError) -> None:
+        if self._alarms:
+            self._disarm(entry.ticket)
+        _, done = entry.payload
+        try:
+            done(outcome)
+        except Exception as error:  # noqa: BLE001 - the others of its batch are not to blame
+            _log.error("an answer was not taken", exc_info=error)
+
+    def _disarm(self, ticket: int) -> None:
+        if (alarm := self._alarms.pop(ticket, None)) is not None:
+            alarm.cancel()
 
     def _refuse_late(self, entry: Entry[_Waiting]) -> None:
         self._count_unanswered(entry, Failure.DEADLINE)
-        entry.payload.end(self._too_late())
+        self._end(entry, self._too_late())
 
     def _count_unanswered(self, entry: Entry[_Waiting], why: Failure) -> None:
         """A request that left the queue without running still counts there."""
         waited_ns = int((self._clock.monotonic_s() - entry.arrival_s) * 1e9)
-        self.statistics.count_ran(waited_ns, waited_ns, self._clock.time_ms(), is_success=False)
+        self.statistics.count_failed(waited_ns, waited_ns, self._clock.time_ms())
         self.statistics.failures[why] += 1
+
+    def _refuse_shutdown(self, batch: Sequence[Entry[_Waiting]]) -> None:
+        for entry in batch:
+            self._end(entry, errors.Unavailable("shutting down"))
 
     def _too_late(self) -> errors.DeadlineExceeded:
         text = f"{self._resource} could not run it before its deadline or the end of its timeout"
@@ -354,9 +374,4 @@ class Lane:
 
 
 def _parts(batch: Sequence[Entry[_Waiting]]) -> list[Mapping[str, Array]]:
-    return [entry.payload.inputs.arrays for entry in batch]
-
-
-def _refuse_shutdown(batch: Sequence[Entry[_Waiting]]) -> None:
-    for entry in batch:
-        entry.payload.end(errors.Unavailable("shutting down"))
+    return [entry.payload[0].arrays for entry in batch]

@@ -3,13 +3,16 @@
 Which forms of its network compute them was measured; see inferer.preparation. No torch.
 """
 
+import itertools
 import time
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-from inferer.forms.form import Form, Selected
+from inferer.forms.form import Columns, Form, Selected
 from inferer.lane import INLINE_LIMIT_S, Executed
+from inferer.outputs import Outputs, RequestOutputs
 from inferer.pace import Pace
+from inferer.sole import SoleRows
 from inferer.statistics import Timing
 from twofold.features import Features
 from twofold.golden import Golden
@@ -88,11 +91,10 @@ class NetProgram:
 
     def _run(self, parts: Sequence[Inputs]) -> Executed:
         start_ns = time.perf_counter_ns()
-        name = self._first_name
-        counts = [len(part[name]) for part in parts]
+        columns, counts = self._columns(parts)
         rows = sum(counts)
         form = self.forms.of(rows)
-        batch = form.put(self.features.columns(parts), rows)
+        batch = form.put(columns, rows)
         input_ns = time.perf_counter_ns()
         scores = form.compute(batch)
         infer_ns = time.perf_counter_ns()
@@ -104,6 +106,14 @@ class NetProgram:
             results, Timing(input_ns - start_ns, infer_ns - input_ns, end_ns - infer_ns)
         )
 
+    def _columns(self, parts: Sequence[Inputs]) -> tuple[Columns, Sequence[int]]:
+        """The batch as forms take it, and the rows of each request."""
+        if (joined := SoleRows.joined(parts)) is not None:
+            rows, counts = joined
+            return [[rows]], counts
+        name = self._first_name
+        return self.features.columns(parts), [len(part[name]) for part in parts]
+
     def answer(self, inputs: Inputs) -> Mapping[str, Array]:
         """One request's answer; raises what its batch raises."""
         (result,) = self._run([inputs]).results
@@ -112,15 +122,10 @@ class NetProgram:
         return result
 
 
-def _split(answers: Mapping[str, Array], counts: Sequence[int]) -> list[Mapping[str, Array]]:
+def _split(answers: Mapping[str, Array], counts: Sequence[int]) -> list[RequestOutputs]:
     """The answers of each request, as views of the batch's."""
-    if len(counts) == 1:
-        return [answers]
-    results: list[Mapping[str, Array]] = []
-    outputs = list(answers.items())
-    start = 0
-    for count in counts:
-        stop = start + count
-        results.append({name: array[start:stop] for name, array in outputs})
-        start = stop
-    return results
+    whole = Outputs(answers)
+    stops = list(itertools.accumulate(counts))
+    return [
+        RequestOutputs(whole, stop - count, stop) for stop, count in zip(stops, counts, strict=True)
+    ]

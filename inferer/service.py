@@ -2,21 +2,23 @@
 
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
-from functools import lru_cache, partial
+from functools import lru_cache
 from typing import Literal, TypeVar
 
 from google.protobuf.message import Message
 
-from inferer import convert, describe, health, stream, told
+from inferer import convert, describe, health, stream
 from inferer.health import Health
-from inferer.lane import Answer
 from inferer.models import Models, NotLoaded, Served
+from inferer.prediction import Prediction, encoded
+from inferer.recognition import Recognition
 from inferer.reference import Reference
 from inferer.reflection import PATHS, Reflection
+from inferer.sole import SoleRows
 from inferer.transport import Call, Reply
 from inferer.transport.tasks import Tasks
 from twofold import __version__
-from twofold.errors import NotFound, TwofoldError, Unimplemented
+from twofold.errors import NotFound, Unimplemented
 from twofold.names import check_name
 from twofold.oip import inference_pb2 as pb
 from twofold.principal import LOCAL, Principal
@@ -50,6 +52,7 @@ class InferenceService:
         self._models = models
         self._missed = missed
         self._health = health
+        self._recognition = Recognition()
         self._unary = self._handlers()
         self._tasks = Tasks()
 
@@ -83,7 +86,7 @@ class InferenceService:
         """See Application. Predictions of loaded versions need no task."""
         if call.path == _MODEL_INFER:
             try:
-                return self._begin_infer(call, convert.parse(pb.ModelInferRequest, message), reply)
+                return self._begin_infer(call, message, reply)
             except NotLoaded:
                 pass
             except Exception as error:  # noqa: BLE001 - the top of a call
@@ -91,19 +94,25 @@ class InferenceService:
                 return None
         return self._tasks.begin(self.unary(call, message), reply)
 
-    def _begin_infer(
-        self, call: Call, request: pb.ModelInferRequest, reply: Reply
-    ) -> Callable[[], object]:
+    def _begin_infer(self, call: Call, message: bytes, reply: Reply) -> Callable[[], object]:
         """Raises NotLoaded where the version is not there now, and as ModelInfer does."""
+        models = self._of(self._principal(call))
+        if (known := self._recognition.find(message)) is not None:
+            served = models.ready(known.model, known.reference)
+            if served.sole is known.sole:
+                prediction = Prediction(reply, served, "", served.encoder.everything)
+                inputs = SoleRows(known.sole, message[known.size :], known.rows)
+                return prediction.begin(inputs, call.deadline_s, known.wishes)
+        request = convert.parse(pb.ModelInferRequest, message)
         convert.check_request(request)
         wishes = convert.wishes(request)
         reference = _reference(request.model_name, request.model_version)
-        served = self._of(self._principal(call)).ready(request.model_name, reference)
-        wanted = _wanted(request, served)
+        served = models.ready(request.model_name, reference)
+        prediction = Prediction(reply, served, request.id, _wanted(request, served))
         inputs = served.decode(request)
-        done = partial(_reply, reply, served, request.id, wanted)
-        ticket = served.lane.admit(inputs, call.deadline_s, done, wishes)
-        return partial(served.lane.withdraw, ticket)
+        if isinstance(inputs, SoleRows):
+            self._recognition.note(message, request, reference, wishes, inputs)
+        return prediction.begin(inputs, call.deadline_s, wishes)
 
     async def stream(self, call: Call, messages: AsyncIterator[bytes]) -> AsyncGenerator[bytes]:
         """See Application."""
@@ -219,7 +228,7 @@ class InferenceService:
         wanted = _wanted(request, served)
         inputs = served.decode(request)
         answer = await served.lane.submit(inputs, call.deadline_s, wishes)
-        return _encoded(served, request.id, wanted, answer)
+        return encoded(served, request.id, wanted, answer)
 
     def _of(self, principal: Principal) -> Models:
         return self._models[principal.tenant]
@@ -269,24 +278,3 @@ def _wanted(request: pb.ModelInferRequest, served: Served) -> Sequence[convert.W
     if not request.outputs:
         return served.encoder.everything
     return convert.wanted_outputs(request, served.signature)
-
-
-def _reply(
-    reply: Reply,
-    served: Served,
-    request_id: str,
-    wanted: Sequence[convert.Wanted],
-    outcome: Answer | TwofoldError,
-) -> None:
-    if isinstance(outcome, TwofoldError):
-        reply.fail(outcome)
-    else:
-        reply.answer(_encoded(served, request_id, wanted, outcome))
-
-
-def _encoded(
-    served: Served, request_id: str, wanted: Sequence[convert.Wanted], answer: Answer
-) -> bytes:
-    outputs, queue_ns, compute_ns, batch_rows = answer
-    varying = told.varying(queue_ns, compute_ns, batch_rows) if served.tells else told.NOTHING
-    return served.encoder.encode(request_id, outputs, wanted, varying)

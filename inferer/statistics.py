@@ -61,6 +61,13 @@ class Histogram:
         self.counts[bisect.bisect_left(self.bounds, value)] += 1
         self.sum += value
 
+    def observe_all(self, values: Sequence[float], added: float = 0.0) -> None:
+        """Counts many values, each with the same `added` to it."""
+        bounds, counts, find = self.bounds, self.counts, bisect.bisect_left
+        for value in values:
+            counts[find(bounds, value + added)] += 1
+        self.sum += sum(values) + added * len(values)
+
     def cumulative(self) -> list[tuple[str, float]]:
         """(upper bound, values up to it), as Prometheus wants them."""
         names = [*(repr(bound) for bound in self.bounds), "+Inf"]
@@ -128,32 +135,36 @@ class VersionStatistics:
         self.parts.add(timing, requests)
         self.batches.setdefault(batch_size_label(rows), Parts()).add(timing)
 
-    def count_ran(self, queue_ns: int, ns: int, now_ms: int, *, is_success: bool) -> None:
-        """Counts a request that left the queue and was answered or failed.
+    def count_answered(self, waits_ns: Sequence[int], ran_ns: int, now_ms: int) -> None:
+        """Counts requests of one batch that were answered; at least one.
 
-        Once per request, so without the calls that would be the shorter way to write it.
+        Args:
+            waits_ns: how long each waited.
+            ran_ns: how long their batch took, answers included.
+            now_ms: the time of day.
+        """
+        count, waited_ns = len(waits_ns), sum(waits_ns)
+        self.last_inference_ms = now_ms
+        self.queue.count += count
+        self.queue.ns += waited_ns
+        self.success.count += count
+        self.success.ns += waited_ns + ran_ns * count
+        waits_s = [queue_ns / 1e9 for queue_ns in waits_ns]
+        self.queued.observe_all(waits_s)
+        self.latency.observe_all(waits_s, ran_ns / 1e9)
+
+    def count_failed(self, queue_ns: int, ns: int, now_ms: int) -> None:
+        """Counts a request that left the queue and was not answered.
 
         Args:
             queue_ns: how long it waited.
-            ns: from its admission to its answer.
+            ns: from its admission to its end.
             now_ms: the time of day.
-            is_success: whether it was answered.
         """
         self.last_inference_ms = now_ms
-        queue, queued, outcome = self.queue, self.queued, self.success
-        queue.count += 1
-        queue.ns += queue_ns
-        waited_s = queue_ns / 1e9
-        queued.counts[bisect.bisect_left(queued.bounds, waited_s)] += 1
-        queued.sum += waited_s
-        if is_success:
-            latency, taken_s = self.latency, ns / 1e9
-            latency.counts[bisect.bisect_left(latency.bounds, taken_s)] += 1
-            latency.sum += taken_s
-        else:
-            outcome = self.failure
-        outcome.count += 1
-        outcome.ns += ns
+        self.queue.add(queue_ns)
+        self.queued.observe(queue_ns / 1e9)
+        self.failure.add(ns)
 
     def count_refusal(self, why: Failure) -> None:
         """Counts a request that was turned away at once."""

@@ -3,8 +3,9 @@
 Strings and int64 alone: clients that were made from the protocol's first protos know no other kind.
 """
 
-from collections.abc import Mapping
+from functools import lru_cache
 
+from inferer.wire import int64_parameter
 from twofold.v1 import model_pb2
 
 VERSION = "twofold_version"
@@ -14,8 +15,9 @@ QUEUE_US = "twofold_queue_us"
 COMPUTE_US = "twofold_compute_us"
 BATCH_ROWS = "twofold_batch_rows"
 
-#: Of an inferer that is told to keep it to itself.
-NOTHING: Mapping[str, int] = {}
+_queue_us = int64_parameter(QUEUE_US)
+_compute_us = int64_parameter(COMPUTE_US)
+_batch_rows = int64_parameter(BATCH_ROWS)
 
 
 def constants(manifest: model_pb2.Manifest, manifest_sha256: str) -> dict[str, str | int]:
@@ -23,10 +25,12 @@ def constants(manifest: model_pb2.Manifest, manifest_sha256: str) -> dict[str, s
     return {VERSION: manifest.version, DIGEST: manifest_sha256, JOB: manifest.lineage.job}
 
 
-def varying(queue_ns: int, compute_ns: int, batch_rows: int) -> dict[str, int]:
+def varying(queue_ns: int, compute_ns: int, batch_rows: int) -> bytes:
     """What is an answer's own: how long it waited, how long its batch ran, and of how many rows."""
-    return {
-        QUEUE_US: queue_ns // 1000,
-        COMPUTE_US: compute_ns // 1000,
-        BATCH_ROWS: batch_rows,
-    }
+    return _queue_us(queue_ns // 1000) + _of_batch(compute_ns // 1000, batch_rows)
+
+
+@lru_cache(256)
+def _of_batch(compute_us: int, batch_rows: int) -> bytes:
+    """The same for all requests of a batch."""
+    return _compute_us(compute_us) + _batch_rows(batch_rows)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 
 from inferer.convert import Signature, Wanted, encode_outputs
-from twofold import tensors
+from inferer.outputs import Outputs, RawRows, RequestOutputs
 from twofold.oip import inference_pb2 as pb
 from twofold.tensors import Array
 
@@ -52,17 +52,23 @@ def int64_parameter(name: str) -> Callable[[int], bytes]:
     return entry
 
 
-class _Entries(dict[str, Callable[[int], bytes]]):
-    """What makes parameters, by name; made at a name's first use."""
-
-    def __missing__(self, name: str) -> Callable[[int], bytes]:
-        self[name] = made = int64_parameter(name)
-        return made
+@lru_cache(4096)
+def _raw_head(size: int) -> bytes:
+    """What stands before the raw contents of an output."""
+    return varint(_RAW << 3 | _LENGTH_DELIMITED) + varint(size)
 
 
-#: For all versions alike.
-_ENTRIES = _Entries()
-_RAW_TAG = varint(_RAW << 3 | _LENGTH_DELIMITED)
+class _Pieces:
+    """A batch's outputs as bytes, in the order in which they are told."""
+
+    __slots__ = ("prefixes", "raws", "shapes")
+
+    def __init__(self, arrays: Sequence[Array]) -> None:
+        self.raws = [RawRows(array) for array in arrays]
+        #: Of one row.
+        self.shapes = tuple(array.shape[1:] for array in arrays)
+        #: Beginnings of answers, by their rows.
+        self.prefixes: dict[int, bytes] = {}
 
 
 class AnswerEncoder:
@@ -81,33 +87,53 @@ class AnswerEncoder:
                 self._common.parameters[name].string_param = value
         #: Where a request names no outputs.
         self.everything = [Wanted(name) for name in signature.outputs]
-        self._prefixes: dict[tuple[tuple[int, ...], ...], bytes] = {}
+        self._prefixes: dict[tuple[int, tuple[tuple[int, ...], ...]], bytes] = {}
 
     def encode(
         self,
         request_id: str,
         outputs: Mapping[str, Array],
         wanted: Sequence[Wanted],
-        varying: Mapping[str, int],
+        varying: bytes = b"",
     ) -> bytes:
-        """The answer; `varying` are its other parameters, numbers of at least 0."""
-        if wanted is self.everything:
-            parts = [self._prefix(tuple(array.shape for array in outputs.values()), outputs)]
-            for want in wanted:
-                raw = tensors.to_raw(outputs[want.name])
-                parts += (_RAW_TAG, varint(len(raw)), raw)
-        else:
+        """The answer; `varying` are its other parameters, see int64_parameter."""
+        if wanted is not self.everything:
             response = pb.ModelInferResponse()
             response.CopyFrom(self._common)
             encode_outputs(response, outputs, wanted, self._signature)
-            parts = [response.SerializeToString()]
+            parts = [response.SerializeToString(), varying]
+        elif type(outputs) is RequestOutputs:
+            parts = [*self._parts(outputs), varying]
+        else:
+            alone = Outputs(outputs)
+            rows = len(next(iter(outputs.values())))
+            parts = [*self._parts(RequestOutputs(alone, 0, rows)), varying]
         if request_id:
             parts.append(delimited(_ID, request_id.encode()))
-        parts += [_ENTRIES[name](value) for name, value in varying.items()]
         return b"".join(parts)
 
-    def _prefix(self, shapes: tuple[tuple[int, ...], ...], outputs: Mapping[str, Array]) -> bytes:
-        if (found := self._prefixes.get(shapes)) is not None:
+    def _parts(self, outputs: RequestOutputs) -> list[bytes]:
+        """All outputs of one request of a batch."""
+        whole, start, stop = outputs.whole, outputs.start, outputs.stop
+        pieces = whole.kept
+        if type(pieces) is not _Pieces:
+            pieces = _Pieces([whole.arrays[want.name] for want in self.everything])
+            whole.kept = pieces
+        rows = stop - start
+        prefix = pieces.prefixes.get(rows)
+        if prefix is None:
+            pieces.prefixes[rows] = prefix = self._prefix((rows, pieces.shapes), outputs)
+        parts = [prefix]
+        for raw in pieces.raws:
+            data = raw.of(start, stop)
+            parts += (_raw_head(len(data)), data)
+        return parts
+
+    def _prefix(
+        self, key: tuple[int, tuple[tuple[int, ...], ...]], outputs: Mapping[str, Array]
+    ) -> bytes:
+        """What answers of these rows and shapes begin with."""
+        if (found := self._prefixes.get(key)) is not None:
             return found
         response = pb.ModelInferResponse()
         response.CopyFrom(self._common)
@@ -115,5 +141,5 @@ class AnswerEncoder:
         response.ClearField("raw_output_contents")
         if len(self._prefixes) >= _KEPT_SHAPES:
             self._prefixes.clear()
-        self._prefixes[shapes] = made = response.SerializeToString()
+        self._prefixes[key] = made = response.SerializeToString()
         return made

@@ -33,14 +33,14 @@ DTYPES: dict[str, np.dtype[Any]] = {
 }
 _NAMES = {dtype: name for name, dtype in DTYPES.items()}
 _LENGTH = struct.Struct("<I")
-_TEXT_KINDS = "OSU"
+TEXT_KINDS = "OSU"
 #: numpy's own limit; also keeps the product of a hostile shape cheap.
 MAX_RANK = 64
 
 
 def datatype_of(array: Array) -> str:
     """The protocol's name of the array's element type; raises ValueError where it has none."""
-    if array.dtype.kind in _TEXT_KINDS:
+    if array.dtype.kind in TEXT_KINDS:
         return "BYTES"
     name = _NAMES.get(array.dtype.newbyteorder("<"))
     if name is None:
@@ -62,11 +62,12 @@ def to_raw(array: Array) -> bytes:
     """
     datatype = datatype_of(array)
     if datatype == "BYTES":
-        return b"".join(_packed(element) for element in array.ravel())
+        return b"".join(packed(element) for element in array.ravel())
     return array.astype(DTYPES[datatype], order="C", copy=False).tobytes()
 
 
-def _packed(element: object) -> bytes:
+def packed(element: object) -> bytes:
+    """An element of BYTES as it travels; raises TypeError for what is neither bytes nor text."""
     data = element.encode() if isinstance(element, str) else element
     if not isinstance(data, bytes):
         raise TypeError(f"a {type(element).__name__} cannot be sent as BYTES; use bytes or text")

@@ -9,20 +9,40 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from typing import Literal, NamedTuple, Protocol
 
 
-class Call(NamedTuple):
+class Call(Protocol):
     """What is known of a call beside its messages.
 
     Cancellation has no field: the transport cancels the coroutine or iterator that serves the call
     when the caller leaves, gives up or runs out of time.
     """
 
-    #: For example "/inference.GRPCInferenceService/ModelInfer".
+    @property
+    def path(self) -> str:
+        """For example "/inference.GRPCInferenceService/ModelInfer"."""
+        ...
+
+    @property
+    def metadata(self) -> Sequence[tuple[str, str | bytes]]:
+        """Names in lower case."""
+        ...
+
+    @property
+    def peer(self) -> str:
+        """Who is at the other end, for logs; the transport's own spelling."""
+        ...
+
+    @property
+    def deadline_s(self) -> float:
+        """On the scale of Clock.monotonic_s; infinite when the caller set none."""
+        ...
+
+
+class PlainCall(NamedTuple):
+    """A Call of a transport that has no object of its own for it; see there."""
+
     path: str
-    #: Names in lower case.
     metadata: Sequence[tuple[str, str | bytes]] = ()
-    #: Who is at the other end, for logs; the transport's own spelling.
     peer: str = ""
-    #: On the scale of Clock.monotonic_s; infinite when the caller set none.
     deadline_s: float = math.inf
 
 

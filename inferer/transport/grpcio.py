@@ -11,7 +11,7 @@ from typing import Protocol
 import grpc
 import grpc.aio
 
-from inferer.transport import Application, Call
+from inferer.transport import Application, Call, PlainCall
 from inferer.transport.tls import Tls
 from twofold.config import UNIX
 from twofold.errors import Internal, TwofoldError
@@ -164,7 +164,7 @@ class _Calls:
         left_s = context.time_remaining()
         deadline_s = math.inf if left_s is None else self._clock.monotonic_s() + left_s
         metadata = tuple((name, value) for name, value in context.invocation_metadata() or ())
-        return Call(path, metadata, context.peer(), deadline_s)
+        return PlainCall(path, metadata, context.peer(), deadline_s)
 
 
 def _credentials(tls: Tls) -> grpc.ServerCredentials:

@@ -13,7 +13,7 @@ from grpc_health.v1 import health_pb2
 from inferer.health import Health
 from inferer.models import Models, Refused, Served
 from inferer.service import InferenceService
-from inferer.transport import Call
+from inferer.transport import PlainCall
 from inferer.versions import Stored
 from tests.inferer.fakes import FakeClock, FakeProgram, FakeThread, rows, served
 from tests.inferer.server import SERVICE, infer_request, outputs_of
@@ -61,7 +61,7 @@ class Bench:
     async def call(
         self, name: str, request: Message, answer: type[Response], deadline_s: float = math.inf
     ) -> Response:
-        call = Call(SERVICE + name, deadline_s=deadline_s)
+        call = PlainCall(SERVICE + name, deadline_s=deadline_s)
         return answer.FromString(await self.service.unary(call, request.SerializeToString()))
 
     async def is_running(self) -> bool:
@@ -159,7 +159,7 @@ async def test_bad_requests_never_reach_the_queue(bench: Bench) -> None:
     with pytest.raises(InvalidTensor):
         await bench.call("ModelInfer", wrong, pb.ModelInferResponse)
     with pytest.raises(InvalidField, match="not a ModelInferRequest"):
-        await bench.service.unary(Call(SERVICE + "ModelInfer"), b"\xff\xff")
+        await bench.service.unary(PlainCall(SERVICE + "ModelInfer"), b"\xff\xff")
 
     assert bench.program.batches == []
 
@@ -327,7 +327,7 @@ async def test_other_calls_are_not_offered_and_say_so(bench: Bench, name: str, t
     assert bench.service.kind(path) == "stream"
 
     with pytest.raises(Unimplemented, match=text) as caught:
-        await anext(bench.service.stream(Call(path), nothing()))
+        await anext(bench.service.stream(PlainCall(path), nothing()))
 
     assert caught.value.message.isprintable()
 
@@ -348,8 +348,8 @@ async def test_health_is_served_beside_it(bench: Bench) -> None:
     async def asked() -> AsyncIterator[bytes]:
         yield request
 
-    checked = await bench.service.unary(Call("/grpc.health.v1.Health/Check"), request)
-    watch = bench.service.stream(Call("/grpc.health.v1.Health/Watch"), asked())
+    checked = await bench.service.unary(PlainCall("/grpc.health.v1.Health/Check"), request)
+    watch = bench.service.stream(PlainCall("/grpc.health.v1.Health/Watch"), asked())
 
     serving = health_pb2.HealthCheckResponse.SERVING
     for answer in (checked, await anext(watch)):
@@ -365,7 +365,9 @@ async def test_streams_carry_answers_and_errors(bench: Bench) -> None:
 
     answers = [
         pb.ModelStreamInferResponse.FromString(answer)
-        async for answer in bench.service.stream(Call(SERVICE + "ModelStreamInfer"), requests())
+        async for answer in bench.service.stream(
+            PlainCall(SERVICE + "ModelStreamInfer"), requests()
+        )
     ]
 
     assert [answer.infer_response.id for answer in answers] == ["1", "2", "3"]

@@ -5,12 +5,12 @@ from collections.abc import AsyncIterator, Sequence
 import pytest
 
 from inferer import stream
-from inferer.transport import Call
+from inferer.transport import PlainCall
 from twofold.errors import InvalidField, NotFound, Unavailable
 from twofold.oip import inference_pb2 as pb
 
-CALL = Call("/x/y", (), "peer", math.inf)
-REAL_STATUS = Call("/x/y", (("triton_grpc_error", "true"),), "peer", math.inf)
+CALL = PlainCall("/x/y", (), "peer", math.inf)
+REAL_STATUS = PlainCall("/x/y", (("triton_grpc_error", "true"),), "peer", math.inf)
 
 
 def message(request_id: str) -> bytes:

@@ -10,6 +10,7 @@ from inferer import told
 from tests.inferer import artifacts
 from tests.inferer.fakes import FakeClock, served
 from tests.inferer.server import running, settings_for
+from twofold.oip import inference_pb2 as pb
 from twofold.store import LocalStore
 
 
@@ -23,8 +24,14 @@ def test_what_is_constant_names_version_manifest_and_job() -> None:
     }
 
 
+def varying(queue_ns: int, compute_ns: int, batch_rows: int) -> dict[str, int]:
+    """As a client reads them."""
+    response = pb.ModelInferResponse.FromString(told.varying(queue_ns, compute_ns, batch_rows))
+    return {name: value.int64_param for name, value in response.parameters.items()}
+
+
 def test_what_varies_is_in_microseconds_and_rows() -> None:
-    assert told.varying(1_999, 2_000, 5) == {
+    assert varying(1_999, 2_000, 5) == {
         "twofold_queue_us": 1,
         "twofold_compute_us": 2,
         "twofold_batch_rows": 5,
@@ -33,10 +40,10 @@ def test_what_varies_is_in_microseconds_and_rows() -> None:
 
 def test_all_names_are_ours_and_differ() -> None:
     loaded = served("m", 3, FakeClock())
-    constant, varying = told.constants(loaded.manifest, "sha"), told.varying(0, 0, 0)
+    constant, own = told.constants(loaded.manifest, "sha"), varying(0, 0, 0)
 
-    assert not constant.keys() & varying.keys()
-    assert all(name.startswith("twofold_") for name in constant.keys() | varying.keys())
+    assert not constant.keys() & own.keys()
+    assert all(name.startswith("twofold_") for name in constant.keys() | own.keys())
 
 
 @pytest.mark.parametrize("tells", [True, False])

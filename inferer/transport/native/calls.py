@@ -3,11 +3,11 @@
 import asyncio
 import math
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import aclosing
 from typing import Protocol
 
-from inferer.transport import Application, Call
+from inferer.transport import Application
 from inferer.transport.native.framing import Head, Messages, Refused, frame, sole_message
 from twofold.errors import DeadlineExceeded
 
@@ -20,10 +20,10 @@ class Wire(Protocol):
 
     @property
     def peer(self) -> str:
-        """Who is at the other end."""
+        """See Call."""
         ...
 
-    def answer(self, stream_id: int, framed: bytes) -> None:
+    def answer(self, stream_id: int, message: bytes) -> None:
         """A whole answer: headers, message, OK."""
         ...
 
@@ -73,13 +73,12 @@ class Shared(Protocol):
         ...
 
 
-class UnaryCall:
-    """One message in, one out; the Reply of the application."""
+class _Begun:
+    """What is known of a call; the Call of the application."""
 
-    __slots__ = (
-        "_buffered", "_cancel", "_found", "_is_over", "_messages", "_quiet_sweeps", "_shared",
-        "_wire", "deadline_s", "head", "is_read", "stream_id",
-    )  # fmt: skip
+    #: Whether all that the caller will send was read.
+    is_read = False
+    _is_over = False
 
     def __init__(
         self, wire: Wire, shared: Shared, stream_id: int, head: Head, deadline_s: float
@@ -87,61 +86,63 @@ class UnaryCall:
         self._wire = wire
         self._shared = shared
         self.stream_id = stream_id
-        self.head = head
+        self._head = head
         self.deadline_s = deadline_s
-        self.is_read = False
-        self._quiet_sweeps = 0
-        self._is_over = False
-        self._cancel: Callable[[], object] | None = None
-        # Made where a message does not come in one piece.
-        self._messages: Messages | None = None
-        self._found: bytes | None = None
-        self._buffered = 0
+
+    @property
+    def path(self) -> str:
+        """See Call."""
+        return self._head.path
+
+    @property
+    def metadata(self) -> Sequence[tuple[str, str | bytes]]:
+        """See Call."""
+        return self._head.metadata
+
+    @property
+    def peer(self) -> str:
+        """See Call."""
+        return self._wire.peer
+
+
+class UnaryCall(_Begun):
+    """One message in, one out; the Reply of the application.
+
+    Its attributes begin as those of the class: there are many calls, and most never differ.
+    """
+
+    _quiet_sweeps = 0
+    _cancel: Callable[[], object] | None = None
+    #: Made where the message does not come in one piece.
+    _body: "_Body | None" = None
 
     def receive(self, data: bytes, *, is_last: bool) -> None:
         """Takes a piece of the body."""
         self.is_read = is_last
-        self._quiet_sweeps = 0
         if data:
             self._wire.take(self.stream_id, len(data))
         try:
             message = self._message(data, is_last=is_last)
             if message is not None:
-                call = Call(self.head.path, self.head.metadata, self._wire.peer, self.deadline_s)
-                self._cancel = self._shared.application.begin(call, message, self)
+                self._cancel = self._shared.application.begin(self, message, self)
         except Exception as error:  # noqa: BLE001 - the top of a call
             self.fail(error)
 
     def _message(self, data: bytes, *, is_last: bool) -> bytes | None:
         """The one message, once the body has ended."""
-        if self._messages is None:
+        if (body := self._body) is None:
             limit = self._shared.max_message_bytes
             if is_last and (message := sole_message(data, limit)) is not None:
                 return message
-            self._messages = Messages(self.head.encoding, limit)
-        for message in self._messages.feed(data):
-            if self._found is not None:
-                raise Refused("INTERNAL", "a unary call has more than one message")
-            self._found = message
-        self._count(len(self._messages) + len(self._found or b""))
-        if not is_last:
-            return None
-        self._count(0)
-        if len(self._messages):
-            raise Refused("INTERNAL", "the call ended within a message")
-        if self._found is None:
-            raise Refused("INTERNAL", "a unary call has no message")
-        return self._found
-
-    def _count(self, size: int) -> None:
-        change, self._buffered = size - self._buffered, size
-        self._shared.buffer(change)
+            self._body = body = _Body(self._shared, self._head.encoding)
+        self._quiet_sweeps = 0
+        return body.feed(data, is_last=is_last)
 
     def answer(self, message: bytes) -> None:
         """See Reply."""
         if not self._is_over:
             self._end()
-            self._wire.answer(self.stream_id, frame(message))
+            self._wire.answer(self.stream_id, message)
 
     def fail(self, error: Exception) -> None:
         """See Reply."""
@@ -177,23 +178,52 @@ class UnaryCall:
 
     def _end(self) -> None:
         self._is_over = True
-        if self._buffered:
-            self._count(0)
+        if self._body is not None:
+            self._body.drop()
         self._shared.forget(self)
 
 
-class StreamCall:
+class _Body:
+    """The body of a unary call that comes in pieces; what is not complete counts."""
+
+    def __init__(self, shared: Shared, encoding: str) -> None:
+        self._shared = shared
+        self._messages = Messages(encoding, shared.max_message_bytes)
+        self._found: bytes | None = None
+        self._counted = 0
+
+    def feed(self, data: bytes, *, is_last: bool) -> bytes | None:
+        """The message, once all is there; raises Refused where there is not exactly one."""
+        for message in self._messages.feed(data):
+            if self._found is not None:
+                raise Refused("INTERNAL", "a unary call has more than one message")
+            self._found = message
+        self._count(len(self._messages) + len(self._found or b""))
+        if not is_last:
+            return None
+        self._count(0)
+        if len(self._messages):
+            raise Refused("INTERNAL", "the call ended within a message")
+        if self._found is None:
+            raise Refused("INTERNAL", "a unary call has no message")
+        return self._found
+
+    def drop(self) -> None:
+        """The call is over."""
+        self._count(0)
+
+    def _count(self, size: int) -> None:
+        change, self._counted = size - self._counted, size
+        self._shared.buffer(change)
+
+
+class StreamCall(_Begun):
     """Any number of messages in and out, served by a task of its own."""
 
     def __init__(
         self, wire: Wire, shared: Shared, stream_id: int, head: Head, deadline_s: float
     ) -> None:
-        self._wire = wire
-        self._shared = shared
-        self.stream_id = stream_id
-        self.head = head
-        self.deadline_s = deadline_s
-        self.is_read = False
+        super().__init__(wire, shared, stream_id, head, deadline_s)
         self._messages = Messages(head.encoding, shared.max_message_bytes)
         self._waiting = deque[bytes]()
         self._waiting_bytes = 0
@@ -202,7 +232,6 @@ class StreamCall:
         self._refusal: Exception | None = None
         self._arrived = asyncio.Event()
         self._has_begun = False
-        self._is_over = False
         self._room = asyncio.Event()
         self._task = asyncio.get_running_loop().create_task(self._serve())
 
@@ -243,10 +272,9 @@ class StreamCall:
             await self._arrived.wait()
 
     async def _serve(self) -> None:
-        call = Call(self.head.path, self.head.metadata, self._wire.peer, self.deadline_s)
         error: Exception | None = None
         try:
-            async with aclosing(self._shared.application.stream(call, self._read())) as answers:
+            async with aclosing(self._shared.application.stream(self, self._read())) as answers:
                 async for answer in answers:
                     await self._send(answer)
         except Exception as raised:  # noqa: BLE001 - the top of a call

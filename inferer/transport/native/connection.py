@@ -9,7 +9,7 @@ from asyncio import BaseTransport, Protocol, Transport
 from collections.abc import Callable
 from contextlib import suppress
 from struct import Struct
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import ngh2
 
@@ -21,6 +21,7 @@ from inferer.transport.native.framing import (
     Head,
     Headers,
     Refused,
+    frame,
     parse_head,
     refusal_of,
     trailers_of,
@@ -57,6 +58,7 @@ class Connection(Protocol):
         # Of the last call: most calls of a connection have the same.
         self._headers: Headers = ()
         self._head = Head("", (), math.inf, "identity")
+        self._kind: Literal["unary", "stream"] | None = None
         # Streams to reset once their status has left: what the caller still sends is not wanted.
         self._unread: list[int] = []
         self._is_paused = False
@@ -132,34 +134,34 @@ class Connection(Protocol):
         """Opens a call."""
         stream_id = event.stream_id
         try:
-            call = self._begun(stream_id, self._read_head(event.headers))
+            if event.headers != self._headers:
+                self._read_head(event.headers)
+            call = self._begun(stream_id)
         except Exception as error:  # noqa: BLE001 - the top of a call
             call = RefusedCall(self, stream_id, error)
         self._calls[stream_id] = call
         if event.end_stream:
             call.receive(b"", is_last=True)
 
-    def _read_head(self, headers: Headers) -> Head:
-        if headers != self._headers:
-            self._headers = ()
-            self._head = parse_head(headers)
-            self._headers = headers
-        return self._head
+    def _read_head(self, headers: Headers) -> None:
+        """Reads what calls say of themselves, once for all that say the same."""
+        self._headers = ()
+        self._head = head = parse_head(headers)
+        self._kind = self._hub.application.kind(head.path)
+        self._headers = headers
 
-    def _begun(self, stream_id: int, head: Head) -> AnyCall:
-        hub = self._hub
-        kind = hub.application.kind(head.path)
-        if kind is None:
+    def _begun(self, stream_id: int) -> AnyCall:
+        hub, head = self._hub, self._head
+        if self._kind is None:
             raise Refused("UNIMPLEMENTED", "there is no such method")
         if self._is_backlogged and self._http2.queued_body_size() > bounds.ANSWERS_BYTES:
             raise LimitExceeded("too many answers wait to be read; read them first")
         hub.begin()
-        timeout_s = head.timeout_s
-        deadline_s = math.inf if timeout_s == math.inf else hub.now_s() + timeout_s
-        made = UnaryCall if kind == "unary" else StreamCall
-        call = made(self, hub, stream_id, head, deadline_s)
-        if deadline_s != math.inf:
-            hub.watch(call)
+        made = UnaryCall if self._kind == "unary" else StreamCall
+        if (timeout_s := head.timeout_s) == math.inf:
+            return made(self, hub, stream_id, head, math.inf)
+        call = made(self, hub, stream_id, head, hub.now_s() + timeout_s)
+        hub.watch(call)
         return call
 
     def on_data(self, event: ngh2.DataReceived) -> None:
@@ -206,12 +208,12 @@ class Connection(Protocol):
         self.flush()
         self.close()
 
-    def answer(self, stream_id: int, framed: bytes) -> None:
+    def answer(self, stream_id: int, message: bytes) -> None:
         """See Wire."""
         http2 = self._http2
         try:
             http2.send_response(stream_id, ANSWER)
-            http2.send_data(stream_id, framed)
+            http2.send_data(stream_id, frame(message))
             http2.send_trailers(stream_id, ANSWERED)
         except ngh2.NGH2Error:  # the caller, or the whole connection, has just gone
             pass

@@ -14,7 +14,7 @@ from inferer.loading import Loader, load_lane, measure
 from inferer.memory import Memory
 from inferer.models import Models
 from inferer.service import SERVICE, InferenceService
-from inferer.transport import Call
+from inferer.transport import PlainCall
 from inferer.versions import Retention
 from inferer.watcher import StoreReader, Watcher
 from tests.chaos.serving.doubles import FakeEngine
@@ -102,7 +102,7 @@ class Site:
     ) -> tuple[int, Array]:
         """The version that answered, and its answer."""
         request = infer_request({"x": rows}, reference)
-        call = Call(SERVICE + "ModelInfer", deadline_s=deadline_s)
+        call = PlainCall(SERVICE + "ModelInfer", deadline_s=deadline_s)
         answer = await self.service.unary(call, request.SerializeToString())
         return answer_of(pb.ModelInferResponse.FromString(answer))
 

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from inferer import convert
 from inferer.convert import Signature
+from inferer.sole import SoleInput, SoleRows
 from tests.inferer.test_convert import SIGNATURE, one_input, request
 from twofold.errors import TwofoldError
 from twofold.oip import inference_pb2 as pb
@@ -57,7 +58,7 @@ def test_the_quick_way_takes_what_the_careful_one_takes_and_nothing_else(
     signature = one_input("x", "FP32")
     assert signature.sole is not None
 
-    quick = convert.SoleInput(signature.sole, signature.max_batch_size).decode(made)
+    quick = SoleInput(signature.sole, signature.max_batch_size).decode(made)
     try:
         careful = convert.decode_inputs(made, signature)
     except TwofoldError:
@@ -75,3 +76,32 @@ def test_the_quick_way_takes_what_the_careful_one_takes_and_nothing_else(
 )
 def test_other_signatures_have_no_quick_way(signature: Signature) -> None:
     assert signature.sole is None
+
+
+@given(st.lists(st.integers(1, 4), min_size=1, max_size=5))
+def test_the_rows_of_many_requests_are_joined_in_order(counts: list[int]) -> None:
+    signature = one_input("x", "FP32")
+    assert signature.sole is not None
+    sole = SoleInput(signature.sole, signature.max_batch_size)
+    rows = np.arange(2 * sum(counts), dtype=np.float32).reshape(-1, 2)
+    pieces = np.split(rows, np.cumsum(counts)[:-1])
+    parts = [SoleRows(sole, piece.tobytes(), len(piece)) for piece in pieces]
+
+    joined = SoleRows.joined(parts)
+
+    assert joined is not None
+    assert np.array_equal(joined[0], rows)
+    assert joined[1] == counts
+    assert SoleRows.joined([*parts, {"x": rows}]) is None
+
+
+def test_rows_are_a_mapping_of_their_one_tensor() -> None:
+    signature = one_input("x", "FP32")
+    assert signature.sole is not None
+    rows = SoleRows(SoleInput(signature.sole, 4), np.ones((2, 2), np.float32).tobytes(), 2)
+
+    assert list(rows) == ["x"]
+    assert len(rows) == 1
+    assert rows["x"].tolist() == [[1, 1], [1, 1]]
+    with pytest.raises(KeyError):
+        rows["y"]
