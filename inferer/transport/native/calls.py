@@ -364,38 +364,3 @@ class RefusedCall:
 
 #: What is served, and so counted and given up at its deadline.
 AnyCall = UnaryCall | StreamCall
-
-
-class Wheel:
-    """Deadlines of calls, to a hundredth of a second; costs two set operations a call."""
-
-    STEP_S = 0.01
-
-    def __init__(self) -> None:
-        self._slots: dict[int, set[AnyCall]] = {}
-
-    def add(self, call: AnyCall) -> float:
-        """Takes a call with a finite deadline; when to come for it."""
-        slot = self._slot(call)
-        self._slots.setdefault(slot, set()).add(call)
-        return slot * self.STEP_S
-
-    def discard(self, call: AnyCall) -> None:
-        """The call is over; unknown ones are ignored."""
-        slot = self._slot(call)
-        if (calls := self._slots.get(slot)) is not None:
-            calls.discard(call)
-            if not calls:
-                del self._slots[slot]
-
-    def take(self, now_s: float) -> list[AnyCall]:
-        """The calls whose deadline has passed; they are forgotten."""
-        due = [slot for slot in self._slots if slot * self.STEP_S <= now_s]
-        return [call for slot in due for call in self._slots.pop(slot)]
-
-    def next_s(self) -> float:
-        """When the next one is due; infinite where there is none."""
-        return min(self._slots, default=math.inf) * self.STEP_S
-
-    def _slot(self, call: AnyCall) -> int:
-        return math.ceil(call.deadline_s / self.STEP_S)

@@ -8,7 +8,6 @@ import math
 from asyncio import BaseTransport, Protocol, Transport
 from collections.abc import Callable
 from contextlib import suppress
-from struct import Struct
 from typing import Any, Literal, cast
 
 import ngh2
@@ -22,6 +21,7 @@ from inferer.transport.native.framing import (
     Headers,
     Refused,
     frame,
+    goaway,
     parse_head,
     refusal_of,
     trailers_of,
@@ -30,8 +30,6 @@ from inferer.transport.native.hub import Hub
 from inferer.transport.native.life import Due, Life, Stage
 from twofold.errors import LimitExceeded, TwofoldError, Unavailable
 
-#: A GOAWAY frame without debug data (RFC 9113, 6.8), for where libnghttp2 makes none any more.
-_GOAWAY, _LAST_STREAM = Struct(">BHBBIII"), (1 << 31) - 1
 _ERROR = ngh2.ErrorCode
 _SETTINGS = {
     ngh2.Setting.MAX_CONCURRENT_STREAMS: bounds.MAX_STREAMS,
@@ -356,7 +354,7 @@ class Connection(Protocol):
         """Ends a connection that libnghttp2 has given up."""
         _log.info("connection refused", extra={"peer": self.peer, "reason": str(error)})
         if self._transport is not None and not self._life.is_closed:
-            self._transport.write(_GOAWAY.pack(0, 8, 7, 0, 0, _LAST_STREAM, code))
+            self._transport.write(goaway(code))
         self.close()
 
     def close(self) -> None:

@@ -25,6 +25,7 @@ OK = (b"grpc-status", b"0")
 #: What stands before a message: whether it is compressed, and its length.
 _PREFIX = struct.Struct(">BI")
 PREFIX_BYTES = _PREFIX.size
+_GOAWAY, _LAST_STREAM = struct.Struct(">BHBBIII"), (1 << 31) - 1
 #: As messages of calls may come; answers are never compressed.
 ENCODINGS = {"identity": 0, "gzip": 16 + zlib.MAX_WBITS, "deflate": zlib.MAX_WBITS}
 _ACCEPTED = (b"grpc-accept-encoding", ",".join(ENCODINGS).encode())
@@ -128,6 +129,11 @@ def _timeout_s(value: bytes | None) -> float:
 def frame(message: bytes) -> bytes:
     """A message as it travels, uncompressed."""
     return _PREFIX.pack(0, len(message)) + message
+
+
+def goaway(code: int) -> bytes:
+    """A GOAWAY frame (RFC 9113, 6.8), for where libnghttp2 makes none any more."""
+    return _GOAWAY.pack(0, 8, 7, 0, 0, _LAST_STREAM, code)
 
 
 class Messages:

@@ -7,7 +7,8 @@ from typing import Protocol
 
 from inferer.transport import Application
 from inferer.transport.native import bounds
-from inferer.transport.native.calls import AnyCall, Wheel
+from inferer.transport.native.calls import AnyCall
+from inferer.transport.native.wheel import Wheel
 from twofold.errors import LimitExceeded
 from twofold.seams import Clock
 
