@@ -36,6 +36,9 @@ _NOTICE_S = 1.0
 #: A thread that loads gives up the interpreter within this time, not within Python's 5 ms, when
 #: the thread that answers wants it.
 _SWITCH_INTERVAL_S = 0.0005
+#: So many more objects than before, and cycles among them are looked for: far more than requests
+#: under way have, which are let go of without that.
+_YOUNG_OBJECTS = 50_000
 
 _REDIS_SCHEMES = ("redis://", "rediss://", "unix://")
 
@@ -147,6 +150,7 @@ class App:
     async def _announce(self, models: Models) -> None:
         """Says that inference is accepted, once what the store holds was loaded or refused."""
         await models.settled.wait()
+        _freeze()
         if not self._stopping.is_set():
             self.health.set_serving(is_serving=True)
             _log.info("ready", extra={"loaded": len(list(models))})
@@ -160,6 +164,12 @@ class App:
         await self._clock.sleep(notice_s)
         self.health.close()
         await server.stop(drain_s - notice_s)
+
+
+def _freeze() -> None:
+    """Lets no collection visit what is there now: nearly all of it, torch above all, never dies."""
+    gc.collect()
+    gc.freeze()
 
 
 def _cache() -> Path | None:
@@ -183,8 +193,7 @@ async def serve(settings: InfererSettings) -> None:
 def run(settings: InfererSettings) -> None:
     """Runs `serve` in this process, on uvloop where it is installed."""
     sys.setswitchinterval(_SWITCH_INTERVAL_S)
-    gc.collect()
-    gc.freeze()  # torch's own objects never die: a full collection need not visit them
+    gc.set_threshold(_YOUNG_OBJECTS, *gc.get_threshold()[1:])
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         runner.run(serve(settings))
 

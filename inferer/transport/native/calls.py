@@ -124,7 +124,9 @@ class UnaryCall(_Begun):
         try:
             message = self._message(data, is_last=is_last)
             if message is not None:
-                self._cancel = self._shared.application.begin(self, message, self)
+                cancel = self._shared.application.begin(self, message, self)
+                if not self._is_over:
+                    self._cancel = cancel
         except Exception as error:  # noqa: BLE001 - the top of a call
             self.fail(error)
 
@@ -157,14 +159,18 @@ class UnaryCall(_Begun):
     def abort(self, error: Exception) -> None:
         """Ends the call from outside."""
         if not self._is_over:
+            cancel = self._cancel
             self.fail(error)
-            self._leave()
+            if cancel is not None:
+                cancel()
 
     def leave(self) -> None:
         """The caller is gone."""
         if not self._is_over:
+            cancel = self._cancel
             self._end()
-            self._leave()
+            if cancel is not None:
+                cancel()
 
     def sweep(self, limit: float) -> None:
         """Called once a second; ends a call whose message does not come on for `limit` of them."""
@@ -172,12 +178,9 @@ class UnaryCall(_Begun):
         if self._quiet_sweeps > limit:
             self.abort(DeadlineExceeded("the call's message did not arrive"))
 
-    def _leave(self) -> None:
-        if self._cancel is not None:
-            self._cancel()
-
     def _end(self) -> None:
         self._is_over = True
+        self._cancel = None  # it holds this call: without it nobody has to look for the circle
         if self._body is not None:
             self._body.drop()
         self._shared.forget(self)
