@@ -123,7 +123,7 @@ def _readers(stack: ExitStack) -> dict[str, WarmProcess]:
 def main() -> None:
     """Measures, prints, and keeps the table."""
     parser = argparse.ArgumentParser("python -m bench.loading")
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=11)
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--output", type=Path, default=ROOT / "bench" / "results" / "loading.md")
     options = parser.parse_args()
