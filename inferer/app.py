@@ -48,12 +48,24 @@ _log = logging.getLogger(__name__)
 class App:
     """One inferer. `run` serves until `stop` is called.
 
-    Raises UnusableSettings where the file of the models' settings cannot be used.
+    Args:
+        settings: as users give them.
+        clock: the time.
+        at_rest: called once all is loaded that was there, before inference is accepted.
+
+    Raises:
+        UnusableSettings: the file of the models' settings cannot be used.
     """
 
-    def __init__(self, settings: InfererSettings, clock: Clock | None = None) -> None:
+    def __init__(
+        self,
+        settings: InfererSettings,
+        clock: Clock | None = None,
+        at_rest: Callable[[], None] | None = None,
+    ) -> None:
         self._settings = settings
         self._clock = clock or SystemClock()
+        self._at_rest = at_rest
         self._stopping = asyncio.Event()
         self.health = Health()
         #: Set once calls are taken; `address` and `metrics_address` are known then.
@@ -150,7 +162,8 @@ class App:
     async def _announce(self, models: Models) -> None:
         """Says that inference is accepted, once what the store holds was loaded or refused."""
         await models.settled.wait()
-        _freeze()
+        if self._at_rest is not None:
+            self._at_rest()
         if not self._stopping.is_set():
             self.health.set_serving(is_serving=True)
             _log.info("ready", extra={"loaded": len(list(models))})
@@ -183,7 +196,7 @@ def _cache() -> Path | None:
 
 async def serve(settings: InfererSettings) -> None:
     """Runs an inferer until SIGTERM or SIGINT."""
-    app = App(settings)
+    app = App(settings, at_rest=_freeze)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, app.stop)

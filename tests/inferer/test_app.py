@@ -373,3 +373,22 @@ def test_a_user_without_a_home_keeps_nothing(
 
     assert app._cache() is None
     assert "TWOFOLD_CACHE" in caplog.text
+
+
+async def test_it_comes_to_rest_once_all_is_loaded_and_before_it_says_so(
+    store: LocalStore, settings: InfererSettings
+) -> None:
+    artifacts.put(store, "m", artifacts.constant(1))
+    seen: list[bool] = []
+
+    made = app.App(settings, at_rest=lambda: seen.append(made.health.is_serving))
+
+    async def is_serving() -> bool:
+        return made.health.is_serving
+
+    task = asyncio.create_task(made.run())
+    await until(is_serving)
+
+    assert seen == [False]
+    made.stop()
+    await task

@@ -116,7 +116,7 @@ def test_a_port_in_use_is_named(
 
 def keep_logging(monkeypatch: pytest.MonkeyPatch) -> None:
     """In this process the tests' own logging and thread switching stay as they are."""
-    for name in ("twofold.log.setup", "sys.setswitchinterval", "gc.freeze"):
+    for name in ("twofold.log.setup", "sys.setswitchinterval", "gc.set_threshold", "gc.freeze"):
         monkeypatch.setattr(name, _nothing)
 
 
