@@ -37,7 +37,7 @@ class FakeClock:
         await asyncio.sleep(0)
 
 
-def never(*_: object) -> None:
+def never(*_: object, **__: object) -> None:
     """Stands for what must not be called."""
     raise AssertionError("called")
 
