@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor, Future
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, NoReturn, ParamSpec, TypeVar
 
 import numpy as np
 
@@ -37,7 +37,7 @@ class FakeClock:
         await asyncio.sleep(0)
 
 
-def never(*_: object, **__: object) -> None:
+def never(*_: object, **__: object) -> NoReturn:
     """Stands for what must not be called."""
     raise AssertionError("called")
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from inferer import transport
 from inferer.transport import Call, Reply
 from inferer.transport.native.calls import UnaryCall
 from inferer.transport.native.framing import Head, frame
@@ -63,7 +64,8 @@ class Shared:
     max_message_bytes = 100
 
     def __init__(self) -> None:
-        self.application = Application()
+        self.own = Application()
+        self.application: transport.Application = self.own
         self.forgotten = 0
 
     def forget(self, call: object) -> None:
@@ -104,7 +106,7 @@ def test_a_call_that_is_over_is_let_go_of_without_the_collector(
     seen = weakref.ref(call)
 
     end(call)
-    shared.application.replies.clear()
+    shared.own.replies.clear()
     del call
 
     assert seen() is None
@@ -119,7 +121,7 @@ def test_who_leaves_or_runs_out_of_time_is_told_once(end: Callable[[UnaryCall], 
     for _ in range(2):
         end(call)
 
-    assert shared.application.left == 1
+    assert shared.own.left == 1
 
 
 def test_an_answer_after_the_end_is_dropped() -> None:
