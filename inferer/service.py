@@ -280,8 +280,13 @@ def _reply(
 ) -> None:
     if isinstance(outcome, TwofoldError):
         reply.fail(outcome)
+        return
+    try:
+        answer = _encoded(served, request_id, wanted, outcome)
+    except Exception as error:  # noqa: BLE001 - the top of a call
+        reply.fail(error)
     else:
-        reply.answer(_encoded(served, request_id, wanted, outcome))
+        reply.answer(answer)
 
 
 def _encoded(
