@@ -2,7 +2,7 @@
 
 #: Connections, and calls in progress on all of them.
 MAX_CONNECTIONS, MAX_CALLS = 512, 4096
-#: Bytes of messages that have not come whole, of all calls.
+#: Bytes of messages that have not come whole, or that streams have not taken, of all calls.
 MAX_BUFFERED_BYTES = 1 << 30
 #: Calls that one connection may have open.
 MAX_STREAMS = 1024
@@ -19,6 +19,8 @@ WRITE_BYTES = 1 << 20
 PING_GAP_S, PING_STRIKES = 10.0, 2
 #: A caller has so long to begin, to go on with a message, and to take what was written.
 HANDSHAKE_S, STALL_S = 5.0, 60.0
+#: Between the two steps of the end: a call may be on its way when the first is said.
+NOTICE_S = 0.1
 #: After the last word a caller has so long to go.
 LINGER_S = 2.0
 #: A connection without calls ends after the first; any, for the balance of load, after the second.

@@ -255,6 +255,7 @@ class Connection(Protocol):
             self._http2.acknowledge_received_data(size, stream_id)
         except ngh2.NGH2Error:  # it is gone
             pass
+        self._mark()
 
     def when_room(self, call: StreamCall) -> None:
         """See Wire."""
@@ -318,10 +319,10 @@ class Connection(Protocol):
                 self._http2.reset_stream(stream_id, _ERROR.NO_ERROR)
         return bool(ready)
 
-    def notice(self) -> None:
+    def notice(self, grace_s: float = bounds.AGE_GRACE_S) -> None:
         """First step of the end: asks the caller to open no more calls; what it sends is served."""
         if self._life.stage in (Stage.NEW, Stage.OPEN):
-            self._life.enter(Stage.CLOSING, self._hub.now_s())
+            self._life.enter(Stage.CLOSING, self._hub.now_s(), grace_s)
             self._try(self._http2.send_shutdown_notice)
 
     def finish(self) -> None:

@@ -23,8 +23,8 @@ class Flushable(Protocol):
         """Looks for what takes too long."""
         ...
 
-    def notice(self) -> None:
-        """Asks the caller to open no more calls."""
+    def notice(self, grace_s: float) -> None:
+        """Asks the caller to open no more calls; those that are open may go on for `grace_s`."""
         ...
 
     def finish(self) -> None:
@@ -48,6 +48,8 @@ class Hub:
         self.max_message_bytes = max_message_bytes
         self.now_s = clock.monotonic_s
         self.connections: set[Flushable] = set()
+        #: Whether the server ends: who was about to connect may go elsewhere at once.
+        self.is_closing = False
         self.call_count = 0
         self._buffered = 0
         self._dirty: list[Flushable] = []
@@ -57,8 +59,8 @@ class Hub:
         self._alarm_s = math.inf
 
     def admit(self, connection: Flushable) -> bool:
-        """Takes a connection; False where there are too many."""
-        if len(self.connections) >= bounds.MAX_CONNECTIONS:
+        """Takes a connection; False where there are too many, or none is taken any more."""
+        if self.is_closing or len(self.connections) >= bounds.MAX_CONNECTIONS:
             return False
         self.connections.add(connection)
         return True
