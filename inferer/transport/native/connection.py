@@ -202,7 +202,6 @@ class Connection(Protocol):
     def on_end(self, event: ngh2.ConnectionClosed) -> None:
         """Either side said GOAWAY, and nothing is left to be said."""
         del event
-        self._mark()
         self.flush()
         self.close()
 
@@ -330,6 +329,7 @@ class Connection(Protocol):
         if self._life.stage is Stage.CLOSING and not self._is_finishing:
             self._is_finishing = True
             self._try(self._http2.send_goaway)
+            self.flush()  # now: what is read before it leaves would be served, and called elsewhere
 
     def cancel(self) -> None:
         """Last step: ends the calls that still run."""
