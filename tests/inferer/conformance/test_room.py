@@ -10,7 +10,7 @@ from tests.inferer.conformance import frames
 from tests.inferer.conformance.application import STREAM, UNARY, huge
 from tests.inferer.conformance.frames import INITIAL_WINDOW_SIZE
 from tests.inferer.conformance.insides import hub_of, until_known
-from tests.inferer.conformance.transports import Running
+from tests.inferer.conformance.transports import MAX_MESSAGE_BYTES, Running
 from tests.inferer.conformance.wire import connected
 from tests.waiting import until
 
@@ -47,6 +47,47 @@ async def test_messages_on_their_way_share_a_bound(
         await other.upload(3, message)
         assert (await other.ended(3)).messages == [content]
     assert hub_of(server)._buffered == 0
+
+
+async def test_messages_that_a_stream_has_not_taken_count_too(
+    server: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bounds, "MAX_BUFFERED_BYTES", 100_000)
+    message = frames.message(huge(60_000))
+    async with connected(server.address) as wire, connected(server.address) as other:
+        await wire.send(frames.headers(1, frames.request_fields(STREAM + "Deaf")))
+        await wire.upload(1, message, end=False)
+        await wire.sync()
+        await other.send(frames.headers(1, frames.request_fields(ECHO)))
+        await other.upload(1, message[:-1], end=False)
+        assert (await other.ended(1)).status == "RESOURCE_EXHAUSTED"
+
+        server.application.release.set()
+        await until(lambda: has_consumed(server, 1))
+        await other.send(frames.headers(3, frames.request_fields(ECHO)))
+        await other.upload(3, message[:-1], end=False)
+        await other.upload(3, message[-1:])
+        assert (await other.ended(3)).messages == [huge(60_000)]
+
+
+async def has_consumed(server: Running, count: int) -> bool:
+    """Whether streams have taken so many messages."""
+    return server.application.consumed >= count
+
+
+async def test_of_a_stream_that_is_refused_nothing_is_kept(
+    server: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where its application does not know yet, and however much more comes."""
+    monkeypatch.setattr(bounds, "MAX_BUFFERED_BYTES", 50_000)
+    async with connected(server.address) as wire:
+        await wire.send(frames.headers(1, frames.request_fields(STREAM + "Deaf")))
+        await wire.upload(1, frames.message(huge(MAX_MESSAGE_BYTES))[:-1], end=False)
+        await wire.sync()
+        assert hub_of(server)._buffered == 0
+
+        server.application.release.set()
+        assert (await wire.ended(1)).status == "RESOURCE_EXHAUSTED"
 
 
 _CUT = frames.message(bytes(5_000))[:-1]

@@ -264,7 +264,7 @@ async def test_who_reads_again_in_time_gets_everything(server: Running, clock: A
         await fill(wire, server)
         await clock.passes(bounds.STALL_S - 1)
         assert (await wire.ended(1)).status == "OK"
-        await clock.passes(2)
+        await clock.passes(bounds.STALL_S + 1)
         server.application.release.set()
 
         assert (await wire.ended(3)).messages == [b"abc"]
