@@ -15,7 +15,7 @@ from inferer.models import Models, Refused, Served
 from inferer.service import InferenceService
 from inferer.transport import Call
 from inferer.versions import Stored
-from tests.inferer.fakes import WITHOUT_OUTPUT, FakeClock, FakeProgram, FakeThread, rows, served
+from tests.inferer.fakes import FakeClock, FakeProgram, FakeThread, rows, served
 from tests.inferer.server import SERVICE, infer_request, outputs_of
 from tests.waiting import until
 from twofold import __version__
@@ -102,42 +102,6 @@ async def test_inference_answers_with_the_version_that_ran(bench: Bench) -> None
         "string_param",
         "int64_param",
     }
-
-
-class Replies:
-    """Where answers go; a Reply."""
-
-    def __init__(self) -> None:
-        self.got: list[bytes | Exception] = []
-
-    def answer(self, message: bytes) -> None:
-        self.got.append(message)
-
-    def fail(self, error: Exception) -> None:
-        self.got.append(error)
-
-    async def has(self, count: int) -> bool:
-        """Whether so many came."""
-        return len(self.got) >= count
-
-
-async def test_who_cannot_be_answered_is_told_and_others_of_the_batch_are_answered(
-    bench: Bench,
-) -> None:
-    """A program that breaks its promise must not let callers wait for their deadlines."""
-    replies = Replies()
-    for number, value in enumerate((1, WITHOUT_OUTPUT, 2)):
-        request = infer_request("m", {"x": rows(value)})
-        request.id = str(number)
-        bench.service.begin(Call(SERVICE + "ModelInfer"), request.SerializeToString(), replies)
-    await until(lambda: replies.has(3))
-
-    first, failed, last = replies.got
-    assert bench.program.batches == [[1, 1, 1]]
-    assert isinstance(failed, KeyError)
-    for answer, number in ((first, "0"), (last, "2")):
-        assert isinstance(answer, bytes)
-        assert pb.ModelInferResponse.FromString(answer).id == number
 
 
 @pytest.mark.parametrize(("version", "ran"), [("", "2"), ("1", "1"), ("2", "2"), (":old", "1")])

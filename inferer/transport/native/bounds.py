@@ -11,8 +11,9 @@ CONNECTION_WINDOW, STREAM_WINDOW = 4 << 20, 1 << 20
 #: Bytes of names and values of a call's headers, with 32 for each (RFC 9113, 6.5.2). Above the
 #: first the call is refused, above the second its connection ends.
 METADATA_BYTES, HEADERS_BYTES = 16 << 10, 64 << 10
-#: Bytes of answers that the caller has not taken: more, and calls are refused.
-ANSWERS_BYTES = 256 << 20
+#: Bytes of answers that a caller has not taken: more, and its calls are refused. Above the second,
+#: of all callers, are those of each who has not taken some.
+ANSWERS_BYTES, ALL_ANSWERS_BYTES = 256 << 20, 1 << 30
 #: Bytes that are handed to the socket at a time, and that may wait there.
 WRITE_BYTES = 1 << 20
 #: Pings without calls between them may come this often, and this many of them sooner.

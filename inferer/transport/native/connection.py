@@ -27,7 +27,7 @@ from inferer.transport.native.framing import (
 )
 from inferer.transport.native.hub import Hub
 from inferer.transport.native.life import Due, Life, Stage
-from twofold.errors import LimitExceeded, TwofoldError, Unavailable
+from twofold.errors import TwofoldError, Unavailable
 
 #: A GOAWAY frame without debug data (RFC 9113, 6.8), for where libnghttp2 makes none any more.
 _GOAWAY, _LAST_STREAM = Struct(">BHBBIII"), (1 << 31) - 1
@@ -61,7 +61,8 @@ class Connection(Protocol):
         self._unread: list[int] = []
         self._is_paused = False
         self._is_dirty = False
-        self._is_backlogged = False
+        #: Bytes of answers that the caller has not taken.
+        self.backlog = 0
         self._ping_s, self._strikes = -math.inf, 0
         self._is_greeted = self._is_finishing = False
         # Calls that wait until answers of theirs have left.
@@ -151,9 +152,7 @@ class Connection(Protocol):
         kind = hub.application.kind(head.path)
         if kind is None:
             raise Refused("UNIMPLEMENTED", "there is no such method")
-        if self._is_backlogged and self._http2.queued_body_size() > bounds.ANSWERS_BYTES:
-            raise LimitExceeded("too many answers wait to be read; read them first")
-        hub.begin()
+        hub.begin(self._http2.queued_body_size() if self.backlog else 0)
         timeout_s = head.timeout_s
         deadline_s = math.inf if timeout_s == math.inf else hub.now_s() + timeout_s
         made = UnaryCall if kind == "unary" else StreamCall
@@ -292,7 +291,7 @@ class Connection(Protocol):
             for call in blocked:
                 call.flushed()
         # Not before the last step: until then the caller may open calls.
-        if self._is_finishing and not self._calls and not self._is_backlogged:
+        if self._is_finishing and not self._calls and not self.backlog:
             self.close()
 
     def _write(self, transport: Transport) -> None:
@@ -305,7 +304,7 @@ class Connection(Protocol):
             transport.write(out)
             if is_all:
                 break
-        self._is_backlogged = http2.queued_body_size() > 0
+        self.backlog = self._hub.recount(self.backlog, http2.queued_body_size())
         if not http2.want_read and not http2.want_write:  # it said GOAWAY by itself
             self.close()
 

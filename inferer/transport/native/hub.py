@@ -15,6 +15,9 @@ from twofold.seams import Clock
 class Flushable(Protocol):
     """A connection, as the hub sees it."""
 
+    #: Bytes of answers that its caller has not taken, as `recount` last said.
+    backlog: int
+
     def flush(self) -> None:
         """Writes what there is to write."""
         ...
@@ -52,6 +55,7 @@ class Hub:
         self.is_closing = False
         self.call_count = 0
         self._buffered = 0
+        self._backlog = 0
         self._dirty: list[Flushable] = []
         self._wheel = Wheel()
         self._emptied: asyncio.Event | None = None
@@ -68,6 +72,7 @@ class Hub:
     def leave(self, connection: Flushable) -> None:
         """It is lost."""
         self.connections.discard(connection)
+        connection.backlog = self.recount(connection.backlog, 0)
         if not self.connections and self._emptied is not None:
             self._emptied.set()
 
@@ -89,8 +94,19 @@ class Hub:
         for connection in dirty:
             connection.flush()
 
-    def begin(self) -> None:
-        """Counts a call in; raises LimitExceeded for too many."""
+    def recount(self, before: int, now: int) -> int:
+        """Counts the bytes of answers that one connection's caller has not taken; gives `now`."""
+        self._backlog += now - before
+        return now
+
+    def begin(self, backlog: int) -> None:
+        """Counts a call in, of a caller who has not taken so many bytes of answers.
+
+        Raises LimitExceeded for too many calls, or bytes.
+        """
+        is_full = self._backlog > bounds.ALL_ANSWERS_BYTES
+        if backlog > (0 if is_full else bounds.ANSWERS_BYTES):
+            raise LimitExceeded("too many answers wait to be read; read them first")
         if self.call_count >= bounds.MAX_CALLS:
             raise LimitExceeded(f"{bounds.MAX_CALLS} calls are in progress, which is the limit")
         self.call_count += 1

@@ -156,3 +156,29 @@ async def test_who_does_not_take_answers_gets_no_more_of_them(
         for stream in (1, 3):
             assert (await wire.ended(stream)).messages == [huge(length)]
         assert (await wire.call(7, ECHO)).messages == [b"abc"]
+
+
+async def test_answers_that_wait_share_a_bound(
+    server: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who takes theirs is served all the same."""
+    monkeypatch.setattr(bounds, "ALL_ANSWERS_BYTES", 1 << 20)
+    ask, closed = frames.request(1, HUGE, b"600000"), {INITIAL_WINDOW_SIZE: 0}
+    async with connected(server.address, closed) as wire, connected(server.address) as other:
+        async with connected(server.address, closed) as third:
+            for one in (wire, third):
+                await one.send(ask)
+                await one.until(lambda one=one: bool(one.exchange(1).headers))
+            assert (await wire.call(3, ECHO)).status == "RESOURCE_EXHAUSTED"
+            assert (await third.call(3, ECHO)).status == "RESOURCE_EXHAUSTED"
+            assert (await other.call(1, HUGE, b"600000")).messages == [huge(600_000)]
+        await until_known(server, 2)
+
+        # What one left behind is free; what the other has not taken is below the bound.
+        await wire.send(frames.request(5, UNARY + "Fail", b"full"))
+        assert (await wire.ended(5)).headers["grpc-message"] == "10 rows wait"
+        await wire.send(frames.settings({INITIAL_WINDOW_SIZE: 1 << 20}))
+        assert (await wire.ended(1)).messages == [huge(600_000)]
+        assert (await wire.call(7, ECHO)).messages == [b"abc"]
+    await until_known(server, 0)
+    assert hub_of(server)._backlog == 0
