@@ -189,6 +189,7 @@ async def test_a_drain_lets_running_calls_end(transport: str, tls: Tls, ours: Au
         server.application.release.set()
         assert (await wire.ended(1)).messages == [b"abc"]
         await wire.end()
+        wire.abort()
         await asyncio.wait_for(stopping, 5)
 
 
