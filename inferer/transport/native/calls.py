@@ -53,6 +53,10 @@ class Wire(Protocol):
         """So many bytes were used: the caller may send as many more."""
         ...
 
+    def mark(self) -> None:
+        """There may be bytes to write: they leave at the end of this turn of the loop."""
+        ...
+
 
 class Shared(Protocol):
     """What all calls share."""
@@ -249,6 +253,7 @@ class StreamCall:
                 self._waiting_bytes -= len(message)
                 self._count()
                 self._let_send()
+                self._wire.mark()  # nothing else may come to be written
                 yield message
             if self._refusal is not None:
                 raise self._refusal

@@ -99,7 +99,7 @@ class Connection(Protocol):
         self._is_paused, self._life.paused_s = False, math.inf
         if self._transport is not None and not self._life.is_closed:
             self._transport.resume_reading()
-            self._mark()
+            self.mark()
 
     def data_received(self, data: bytes) -> None:
         """See asyncio.Protocol."""
@@ -115,7 +115,7 @@ class Connection(Protocol):
             self._abandon(_ERROR.ENHANCE_YOUR_CALM, error)
         except ngh2.NGH2Error as error:
             self._abandon(_ERROR.PROTOCOL_ERROR, error)
-        self._mark()
+        self.mark()
 
     def _greet(self, data: bytes) -> bool:
         """Begins HTTP/2; not before, for who does not speak it would not understand SETTINGS."""
@@ -194,7 +194,7 @@ class Connection(Protocol):
         self._ping_s = now_s
         if self._strikes > bounds.PING_STRIKES:
             self._http2.send_goaway(_ERROR.ENHANCE_YOUR_CALM, debug_data=b"too_many_pings")
-            self._mark()
+            self.mark()
             self.flush()
             self.close()
 
@@ -253,7 +253,6 @@ class Connection(Protocol):
             self._http2.acknowledge_received_data(size, stream_id)
         except ngh2.NGH2Error:  # it is gone
             pass
-        self._mark()
 
     def when_room(self, call: StreamCall) -> None:
         """See Wire."""
@@ -262,16 +261,16 @@ class Connection(Protocol):
     def _try(self, act: Callable[[], None]) -> None:
         with suppress(ngh2.NGH2Error):  # the caller, or the whole connection, has just gone
             act()
-        self._mark()
+        self.mark()
 
     def _over(self, stream_id: int) -> None:
         self._calls.pop(stream_id, None)
         self._strikes = 0
         if not self._is_dirty:
-            self._mark()
+            self.mark()
 
-    def _mark(self) -> None:
-        """There may be bytes to write: they leave at the end of this turn of the loop."""
+    def mark(self) -> None:
+        """See Wire."""
         if not self._is_dirty:
             self._is_dirty = True
             self._hub.flush_soon(self)

@@ -209,6 +209,7 @@ async def test_a_call_that_reads_nothing_stops_its_caller(server: Running) -> No
         assert (await wire.ended(3)).messages == [huge(MAX_MESSAGE_BYTES)]
 
         # And this one goes on when its messages are taken, with nothing else to wake the server.
+        await wire.sync()
         server.application.release.set()
         await wire.until(lambda: wire.room(1) >= len(piece))
         await wire.upload(1, piece)
