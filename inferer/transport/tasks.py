@@ -18,7 +18,12 @@ class Tasks:
         """Runs a call to its reply; what to call where the caller leaves."""
         task = asyncio.get_running_loop().create_task(_finish(serving, reply))
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+
+        def done(task: asyncio.Task[None]) -> None:
+            self._tasks.discard(task)
+            serving.close()  # where the caller left at once, it has not even begun
+
+        task.add_done_callback(done)
         return task.cancel
 
 

@@ -42,6 +42,10 @@ def never(*_: object, **__: object) -> NoReturn:
     raise AssertionError("called")
 
 
+#: What begins with this is answered without an output, which no program may do.
+WITHOUT_OUTPUT = 404.0
+
+
 class FakeProgram:
     """Doubles x; fails on a negative first element; records the rows of every batch."""
 
@@ -56,12 +60,14 @@ class FakeProgram:
 
     def run(self, parts: Sequence[Mapping[str, Array]]) -> Executed:
         self.batches.append([len(part["x"]) for part in parts])
-        results: list[Mapping[str, Array] | Exception] = [
-            RuntimeError("negative") if part["x"][0, 0] < 0 else {"value": part["x"] * 2}
-            for part in parts
-        ]
+        results = [self._result(part["x"]) for part in parts]
         took_ns = int(self.pace * self.expected_s(sum(self.batches[-1])) * 1e9)
         return Executed(results, Timing(1, 2 + took_ns, 3))
+
+    def _result(self, x: Array) -> Mapping[str, Array] | Exception:
+        if x[0, 0] < 0:
+            return RuntimeError("negative")
+        return {} if x[0, 0] == WITHOUT_OUTPUT else {"value": x * 2}
 
 
 class FakeThread(Executor):

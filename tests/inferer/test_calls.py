@@ -35,7 +35,7 @@ class Wire:
     ) -> None:
         del stream_id, error, has_begun, is_read
 
-    begin = send = queued = when_room = never
+    begin = send = queued = when_room = mark = never
 
 
 class Application:

@@ -9,7 +9,7 @@ from typing import Protocol
 
 from inferer.transport import Application
 from inferer.transport.native.framing import Head, Messages, Refused, frame, sole_message
-from twofold.errors import DeadlineExceeded
+from twofold.errors import DeadlineExceeded, LimitExceeded
 
 #: Bytes of answers of one stream that the caller has not taken yet, at most, before it pauses.
 STREAM_QUEUE_BYTES = 1 << 20
@@ -53,6 +53,10 @@ class Wire(Protocol):
         """So many bytes were used: the caller may send as many more."""
         ...
 
+    def mark(self) -> None:
+        """There may be bytes to write: they leave at the end of this turn of the loop."""
+        ...
+
 
 class Shared(Protocol):
     """What all calls share."""
@@ -61,7 +65,7 @@ class Shared(Protocol):
     max_message_bytes: int
 
     def buffer(self, size: int) -> None:
-        """Counts bytes of messages that are not complete; raises LimitExceeded for too many."""
+        """Counts bytes of messages that are not served yet; raises LimitExceeded for too many."""
         ...
 
     def watch(self, call: "UnaryCall | StreamCall") -> None:
@@ -230,6 +234,8 @@ class StreamCall(_Begun):
         self._messages = Messages(head.encoding, shared.max_message_bytes)
         self._waiting = deque[bytes]()
         self._waiting_bytes = 0
+        self._buffered = 0
+        self._quiet_sweeps = 0
         # Bytes that were read and that the caller does not know of yet.
         self._held = 0
         self._refusal: Exception | None = None
@@ -241,18 +247,30 @@ class StreamCall(_Begun):
     def receive(self, data: bytes, *, is_last: bool) -> None:
         """Takes a piece of the body."""
         self.is_read = is_last
+        self._quiet_sweeps = 0
         self._held += len(data)
-        try:
-            for message in self._messages.feed(data):
-                self._waiting.append(message)
-                self._waiting_bytes += len(message)
-        except Refused as error:
-            self._refusal = error
-        else:
-            if is_last and len(self._messages):
-                self._refusal = Refused("INTERNAL", "the call ended within a message")
+        if self._refusal is None:
+            try:
+                self._take(data, is_last=is_last)
+            except (Refused, LimitExceeded) as error:
+                self._refusal = error
+                self._messages = Messages(self._head.encoding, self._shared.max_message_bytes)
+                self._count()
         self._let_send()
         self._arrived.set()
+
+    def _take(self, data: bytes, *, is_last: bool) -> None:
+        for message in self._messages.feed(data):
+            self._waiting.append(message)
+            self._waiting_bytes += len(message)
+        self._count()
+        if is_last and len(self._messages):
+            raise Refused("INTERNAL", "the call ended within a message")
+
+    def _count(self) -> None:
+        size = 0 if self._is_over else len(self._messages) + self._waiting_bytes
+        change, self._buffered = size - self._buffered, size
+        self._shared.buffer(change)
 
     def _let_send(self) -> None:
         """Lets the caller send more, unless the application has enough to do."""
@@ -265,7 +283,9 @@ class StreamCall(_Begun):
             while self._waiting:
                 message = self._waiting.popleft()
                 self._waiting_bytes -= len(message)
+                self._count()
                 self._let_send()
+                self._wire.mark()  # nothing else may come to be written
                 yield message
             if self._refusal is not None:
                 raise self._refusal
@@ -296,7 +316,10 @@ class StreamCall(_Begun):
             await self._room.wait()
 
     def sweep(self, limit: float) -> None:
-        """Nothing: a stream may be silent for as long as it likes."""
+        """Called once a second; a stream may be silent, but not for `limit` within a message."""
+        self._quiet_sweeps += len(self._messages) > 0 and not self._held
+        if self._quiet_sweeps > limit:
+            self.abort(DeadlineExceeded("the call's message did not arrive"))
 
     def flushed(self) -> None:
         """Bytes have left: there may be room for more answers."""
@@ -315,14 +338,17 @@ class StreamCall(_Begun):
     def leave(self) -> None:
         """The caller is gone."""
         if not self._is_over:
-            self._is_over = True
-            self._shared.forget(self)
+            self._close()
             self._task.cancel()
 
     def _end(self, error: Exception | None) -> None:
-        self._is_over = True
-        self._shared.forget(self)
+        self._close()
         self._wire.end(self.stream_id, error, has_begun=self._has_begun, is_read=self.is_read)
+
+    def _close(self) -> None:
+        self._is_over = True
+        self._count()
+        self._shared.forget(self)
 
 
 class RefusedCall:

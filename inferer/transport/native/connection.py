@@ -28,7 +28,7 @@ from inferer.transport.native.framing import (
 )
 from inferer.transport.native.hub import Hub
 from inferer.transport.native.life import Due, Life, Stage
-from twofold.errors import LimitExceeded, TwofoldError, Unavailable
+from twofold.errors import TwofoldError, Unavailable
 
 _ERROR = ngh2.ErrorCode
 _SETTINGS = {
@@ -61,7 +61,8 @@ class Connection(Protocol):
         self._unread: list[int] = []
         self._is_paused = False
         self._is_dirty = False
-        self._is_backlogged = False
+        #: Bytes of answers that the caller has not taken.
+        self.backlog = 0
         self._ping_s, self._strikes = -math.inf, 0
         self._is_greeted = self._is_finishing = False
         # Calls that wait until answers of theirs have left.
@@ -98,7 +99,7 @@ class Connection(Protocol):
         self._is_paused, self._life.paused_s = False, math.inf
         if self._transport is not None and not self._life.is_closed:
             self._transport.resume_reading()
-            self._mark()
+            self.mark()
 
     def data_received(self, data: bytes) -> None:
         """See asyncio.Protocol."""
@@ -114,7 +115,7 @@ class Connection(Protocol):
             self._abandon(_ERROR.ENHANCE_YOUR_CALM, error)
         except ngh2.NGH2Error as error:
             self._abandon(_ERROR.PROTOCOL_ERROR, error)
-        self._mark()
+        self.mark()
 
     def _greet(self, data: bytes) -> bool:
         """Begins HTTP/2; not before, for who does not speak it would not understand SETTINGS."""
@@ -152,9 +153,7 @@ class Connection(Protocol):
         hub, head = self._hub, self._head
         if self._kind is None:
             raise Refused("UNIMPLEMENTED", "there is no such method")
-        if self._is_backlogged and self._http2.queued_body_size() > bounds.ANSWERS_BYTES:
-            raise LimitExceeded("too many answers wait to be read; read them first")
-        hub.begin()
+        hub.begin(self._http2.queued_body_size() if self.backlog else 0)
         made = UnaryCall if self._kind == "unary" else StreamCall
         if (timeout_s := head.timeout_s) == math.inf:
             return made(self, hub, stream_id, head, math.inf)
@@ -195,14 +194,13 @@ class Connection(Protocol):
         self._ping_s = now_s
         if self._strikes > bounds.PING_STRIKES:
             self._http2.send_goaway(_ERROR.ENHANCE_YOUR_CALM, debug_data=b"too_many_pings")
-            self._mark()
+            self.mark()
             self.flush()
             self.close()
 
     def on_end(self, event: ngh2.ConnectionClosed) -> None:
         """Either side said GOAWAY, and nothing is left to be said."""
         del event
-        self._mark()
         self.flush()
         self.close()
 
@@ -263,16 +261,16 @@ class Connection(Protocol):
     def _try(self, act: Callable[[], None]) -> None:
         with suppress(ngh2.NGH2Error):  # the caller, or the whole connection, has just gone
             act()
-        self._mark()
+        self.mark()
 
     def _over(self, stream_id: int) -> None:
         self._calls.pop(stream_id, None)
         self._strikes = 0
         if not self._is_dirty:
-            self._mark()
+            self.mark()
 
-    def _mark(self) -> None:
-        """There may be bytes to write: they leave at the end of this turn of the loop."""
+    def mark(self) -> None:
+        """See Wire."""
         if not self._is_dirty:
             self._is_dirty = True
             self._hub.flush_soon(self)
@@ -292,7 +290,7 @@ class Connection(Protocol):
             for call in blocked:
                 call.flushed()
         # Not before the last step: until then the caller may open calls.
-        if self._is_finishing and not self._calls and not self._is_backlogged:
+        if self._is_finishing and not self._calls and not self.backlog:
             self.close()
 
     def _write(self, transport: Transport) -> None:
@@ -305,7 +303,7 @@ class Connection(Protocol):
             transport.write(out)
             if is_all:
                 break
-        self._is_backlogged = http2.queued_body_size() > 0
+        self.backlog = self._hub.recount(self.backlog, http2.queued_body_size())
         if not http2.want_read and not http2.want_write:  # it said GOAWAY by itself
             self.close()
 
@@ -318,10 +316,10 @@ class Connection(Protocol):
                 self._http2.reset_stream(stream_id, _ERROR.NO_ERROR)
         return bool(ready)
 
-    def notice(self) -> None:
+    def notice(self, grace_s: float = bounds.AGE_GRACE_S) -> None:
         """First step of the end: asks the caller to open no more calls; what it sends is served."""
         if self._life.stage in (Stage.NEW, Stage.OPEN):
-            self._life.enter(Stage.CLOSING, self._hub.now_s())
+            self._life.enter(Stage.CLOSING, self._hub.now_s(), grace_s)
             self._try(self._http2.send_shutdown_notice)
 
     def finish(self) -> None:
@@ -329,6 +327,7 @@ class Connection(Protocol):
         if self._life.stage is Stage.CLOSING and not self._is_finishing:
             self._is_finishing = True
             self._try(self._http2.send_goaway)
+            self.flush()  # now: what is read before it leaves would be served, and called elsewhere
 
     def cancel(self) -> None:
         """Last step: ends the calls that still run."""

@@ -16,6 +16,9 @@ from twofold.seams import Clock
 class Flushable(Protocol):
     """A connection, as the hub sees it."""
 
+    #: Bytes of answers that its caller has not taken, as `recount` last said.
+    backlog: int
+
     def flush(self) -> None:
         """Writes what there is to write."""
         ...
@@ -24,8 +27,8 @@ class Flushable(Protocol):
         """Looks for what takes too long."""
         ...
 
-    def notice(self) -> None:
-        """Asks the caller to open no more calls."""
+    def notice(self, grace_s: float) -> None:
+        """Asks the caller to open no more calls; those that are open may go on for `grace_s`."""
         ...
 
     def finish(self) -> None:
@@ -49,8 +52,11 @@ class Hub:
         self.max_message_bytes = max_message_bytes
         self.now_s = clock.monotonic_s
         self.connections: set[Flushable] = set()
+        #: Whether the server ends: who was about to connect may go elsewhere at once.
+        self.is_closing = False
         self.call_count = 0
         self._buffered = 0
+        self._backlog = 0
         self._dirty: list[Flushable] = []
         self._wheel = Wheel()
         self._emptied: asyncio.Event | None = None
@@ -58,8 +64,8 @@ class Hub:
         self._alarm_s = math.inf
 
     def admit(self, connection: Flushable) -> bool:
-        """Takes a connection; False where there are too many."""
-        if len(self.connections) >= bounds.MAX_CONNECTIONS:
+        """Takes a connection; False where there are too many, or none is taken any more."""
+        if self.is_closing or len(self.connections) >= bounds.MAX_CONNECTIONS:
             return False
         self.connections.add(connection)
         return True
@@ -67,6 +73,7 @@ class Hub:
     def leave(self, connection: Flushable) -> None:
         """It is lost."""
         self.connections.discard(connection)
+        connection.backlog = self.recount(connection.backlog, 0)
         if not self.connections and self._emptied is not None:
             self._emptied.set()
 
@@ -88,8 +95,19 @@ class Hub:
         for connection in dirty:
             connection.flush()
 
-    def begin(self) -> None:
-        """Counts a call in; raises LimitExceeded for too many."""
+    def recount(self, before: int, now: int) -> int:
+        """Counts the bytes of answers that one connection's caller has not taken; gives `now`."""
+        self._backlog += now - before
+        return now
+
+    def begin(self, backlog: int) -> None:
+        """Counts a call in, of a caller who has not taken so many bytes of answers.
+
+        Raises LimitExceeded for too many calls, or bytes.
+        """
+        is_full = self._backlog > bounds.ALL_ANSWERS_BYTES
+        if backlog > (0 if is_full else bounds.ANSWERS_BYTES):
+            raise LimitExceeded("too many answers wait to be read; read them first")
         if self.call_count >= bounds.MAX_CALLS:
             raise LimitExceeded(f"{bounds.MAX_CALLS} calls are in progress, which is the limit")
         self.call_count += 1

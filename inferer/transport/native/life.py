@@ -44,15 +44,17 @@ class Life:
     paused_s: float = math.inf
     #: Since when it closes, or is closed.
     closing_s: float = math.inf
+    #: How long its calls may then go on.
+    grace_s: float = 0.0
 
     @property
     def is_closed(self) -> bool:
         """Whether the last word was said."""
         return self.stage is Stage.CLOSED
 
-    def enter(self, stage: Stage, now_s: float) -> None:
+    def enter(self, stage: Stage, now_s: float, grace_s: float = 0.0) -> None:
         """Begins a stage of the end."""
-        self.stage, self.closing_s = stage, now_s
+        self.stage, self.closing_s, self.grace_s = stage, now_s, grace_s
 
     def due(self, now_s: float, *, has_calls: bool) -> Due:
         """What takes too long; asked about once a second."""
@@ -63,9 +65,13 @@ class Life:
         if now_s - self.paused_s > bounds.STALL_S:
             return Due.ABORT
         if self.stage is Stage.CLOSING:
-            is_late = now_s - self.closing_s > bounds.AGE_GRACE_S
-            return Due.CANCEL if is_late else Due.FINISH
+            return self._due_in_closing(now_s - self.closing_s)
         return self._due_in_use(now_s)
+
+    def _due_in_closing(self, since_s: float) -> Due:
+        if since_s > self.grace_s:
+            return Due.CANCEL
+        return Due.FINISH if since_s >= bounds.NOTICE_S else Due.NOTHING
 
     def _due_in_use(self, now_s: float) -> Due:
         age_s = now_s - self.begun_s

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import math
 from contextlib import suppress
 from typing import Any
 
@@ -14,8 +15,6 @@ from twofold.config import UNIX, split_address
 from twofold.seams import Clock
 
 _SWEEP_S = 1.0
-#: Between the two steps of the end: a call may be on its way when the first is.
-_NOTICE_S = 0.1
 _BACKLOG = 512
 
 _log = logging.getLogger(__name__)
@@ -63,10 +62,11 @@ class NativeServer:
             return
         self._server.close()
         self._server = None
+        self._hub.is_closing = True
         end_s = self._hub.now_s() + grace_s
         for connection in tuple(self._hub.connections):
-            connection.notice()
-        await asyncio.sleep(min(_NOTICE_S, grace_s))
+            connection.notice(math.inf)  # what is too long is known below
+        await asyncio.sleep(min(bounds.NOTICE_S, grace_s))
         for connection in tuple(self._hub.connections):
             connection.finish()
         await self._hub.emptied(end_s)

@@ -158,14 +158,26 @@ class SyncCaller:
 
 @contextlib.asynccontextmanager
 async def calling(
-    kind: str, address: str, options: Sequence[tuple[str, int | str]] = ()
+    kind: str,
+    address: str,
+    options: Sequence[tuple[str, int | str]] = (),
+    credentials: grpc.ChannelCredentials | None = None,
 ) -> AsyncGenerator[Caller]:
-    """A client: "aio" or "sync"; with a connection of its own."""
+    """A client: "aio" or "sync"; with a connection of its own; with TLS by `credentials`."""
     # Channels of one process share connections to the same address otherwise.
     options = [("grpc.use_local_subchannel_pool", 1), *options]
     if kind == "aio":
-        async with grpc.aio.insecure_channel(address, options=options) as channel:
+        aio = grpc.aio
+        async with (
+            aio.insecure_channel(address, options=options)
+            if credentials is None
+            else aio.secure_channel(address, credentials, options=options)
+        ) as channel:
             yield AioCaller(channel)
     else:
-        with grpc.insecure_channel(address, options=options) as channel:
+        with (
+            grpc.insecure_channel(address, options=options)
+            if credentials is None
+            else grpc.secure_channel(address, credentials, options=options)
+        ) as channel:
             yield SyncCaller(channel)

@@ -11,6 +11,7 @@ import uvloop
 from tests.inferer.conformance import transports
 from tests.inferer.conformance.transports import Inferring, Running
 from tests.inferer.conformance.wire import is_serving
+from twofold.seams import Clock, SystemClock
 
 
 def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
@@ -24,20 +25,35 @@ def transport(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-@pytest_asyncio.fixture
-async def server(transport: str) -> AsyncGenerator[Running]:
-    """A running server.
+@pytest.fixture(params=["aio", "sync"])
+def kind(request: pytest.FixtureRequest) -> str:
+    """Which of grpcio's clients."""
+    return str(request.param)
 
-    Whatever a test did to it, afterwards it answers a new connection, and nothing was raised on the
-    event loop that nobody caught.
-    """
+
+@pytest.fixture
+def clock() -> Clock:
+    """What the servers go by."""
+    return SystemClock()
+
+
+@pytest_asyncio.fixture
+async def all_caught() -> AsyncGenerator[None]:
+    """Nothing is raised on the event loop that nobody catches."""
     uncaught = list[dict[str, Any]]()
     asyncio.get_running_loop().set_exception_handler(lambda _, context: uncaught.append(context))
-    async with transports.serving(transport) as running:
+    yield
+    assert uncaught == []
+
+
+@pytest_asyncio.fixture
+async def server(transport: str, clock: Clock, all_caught: None) -> AsyncGenerator[Running]:
+    """A running server. Whatever a test did to it, afterwards it answers a new connection."""
+    del all_caught
+    async with transports.serving(transport, clock) as running:
         yield running
         running.application.release.set()
         assert await is_serving(running.address)
-    assert uncaught == []
 
 
 @pytest_asyncio.fixture

@@ -23,12 +23,6 @@ ECHO = UNARY + "Echo"
 PACKED = [grpc.Compression.Gzip, grpc.Compression.Deflate]
 
 
-@pytest.fixture(params=["aio", "sync"])
-def kind(request: pytest.FixtureRequest) -> str:
-    """Which of grpcio's clients."""
-    return str(request.param)
-
-
 @pytest_asyncio.fixture
 async def caller(server: Running, kind: str) -> AsyncGenerator[Caller]:
     async with calling(kind, server.address) as made:

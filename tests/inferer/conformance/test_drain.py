@@ -50,6 +50,7 @@ async def test_running_calls_end_and_new_ones_are_not_taken(transport: str) -> N
         server.application.release.set()
         assert (await wire.ended(1)).messages == [b"running"]
         await wire.end()
+        wire.abort()
         await asyncio.wait_for(stopping, 5)
 
 
@@ -79,6 +80,7 @@ async def test_the_end_comes_in_two_steps(transport: str) -> None:
         await wire.end()
         assert not wire.exchange(5).body
         assert len(server.application.calls) == (2 if transport == "native" else 1)
+        wire.abort()
         await stopping
 
 
@@ -88,6 +90,7 @@ async def test_a_connection_without_calls_ends_at_once(transport: str) -> None:
         begun_s = time.monotonic()
         stopping = asyncio.create_task(server.server.stop(GRACE_S))
         await wire.end()
+        wire.abort()
         await stopping
 
         assert time.monotonic() - begun_s < GRACE_S / 3

@@ -9,10 +9,12 @@ from typing import NamedTuple
 
 import pytest
 
+from inferer.transport import grpcio
+from inferer.transport.native import bounds
 from tests.inferer.conformance import frames
 from tests.inferer.conformance.application import STREAM, UNARY
 from tests.inferer.conformance.frames import MAX_CONCURRENT_STREAMS
-from tests.inferer.conformance.transports import Running
+from tests.inferer.conformance.transports import Running, serving
 from tests.inferer.conformance.wire import Wire, connected
 from tests.waiting import until
 
@@ -289,6 +291,30 @@ async def test_who_says_nothing_is_hung_up_on(server: Running) -> None:
 
         assert silent.is_closed
         assert halfway.is_closed
+
+
+async def test_calls_beyond_the_limit_of_all_connections_are_refused(
+    transport: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And taken again when others have ended, however."""
+    monkeypatch.setattr(bounds, "MAX_CALLS", 3)
+    monkeypatch.setattr(grpcio, "MAX_CONCURRENT_RPCS", 3)
+    async with (
+        serving(transport) as server,
+        connected(server.address) as wire,
+        connected(server.address) as other,
+    ):
+        await wire.send(frames.request(1, UNARY + "Slow"))
+        await wire.send(frames.headers(3, frames.request_fields(STREAM + "Deaf")))
+        await other.send(frames.request(1, UNARY + "Slow"))
+        await until(lambda: server.application.has_begun(3))
+        assert (await other.call(3, ECHO)).status == "RESOURCE_EXHAUSTED"
+        assert len(server.application.calls) == 3
+
+        await wire.send(frames.reset(1), frames.reset(3))
+        await until(lambda: server.application.has_cancelled(2))
+        for stream in (5, 7, 9):
+            assert (await other.call(stream, ECHO)).status == "OK"
 
 
 async def test_connections_beyond_the_limit_are_hung_up_on(server: Running) -> None:

@@ -15,7 +15,8 @@ import pytest
 
 from tests.e2e.test_peers import environment
 from tests.inferer.conformance.application import ODD_TEXT
-from tests.inferer.conformance.transports import Inferring, Running
+from tests.inferer.conformance.certificates import Authority
+from tests.inferer.conformance.transports import Inferring, Running, inferring
 from tests.waiting import until
 
 pytestmark = [pytest.mark.peers, pytest.mark.slow]
@@ -26,11 +27,10 @@ DOUBLED = [2.0 * number for number in range(12)]
 Seen = Mapping[str, object]
 
 
-async def seen_by(command: Sequence[str | Path], address: str, **variables: str) -> Seen:
+async def seen_by(command: Sequence[str | Path], **variables: str) -> Seen:
     """What a program says that it sees."""
     process = await asyncio.create_subprocess_exec(
         *map(str, command),
-        address,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
         env=os.environ | variables,
@@ -47,8 +47,19 @@ async def seen_by(command: Sequence[str | Path], address: str, **variables: str)
 
 async def test_tritonclient_works(inferer: Inferring) -> None:
     python = environment(ROOT, ".venv-peers")
-    seen = await seen_by([python, PROGRAMS / "triton.py"], inferer.address)
 
+    check_triton(await seen_by([python, PROGRAMS / "triton.py", inferer.address]))
+
+
+async def test_tritonclient_works_over_mutual_tls(transport: str, tmp_path: Path) -> None:
+    python, authority = environment(ROOT, ".venv-peers"), Authority(tmp_path)
+    files = [authority.file, *authority.issue("client", "client@example.org")]
+    async with inferring(transport, authority.server(is_mutual=True)) as server:
+        check_triton(await seen_by([python, PROGRAMS / "triton.py", server.address, *files]))
+
+
+def check_triton(seen: Seen) -> None:
+    """What triton.py must see of a server."""
     assert seen["blocking"] == {
         "ready": [True, True],
         "model_ready": [True, False],
@@ -69,7 +80,7 @@ async def test_tritonclient_works(inferer: Inferring) -> None:
 @pytest.mark.long
 async def test_the_kserve_sdk_works(inferer: Inferring) -> None:
     python = environment(ROOT, ".venv-kserve")
-    seen = await seen_by([python, PROGRAMS / "kserve_sdk.py"], inferer.address)
+    seen = await seen_by([python, PROGRAMS / "kserve_sdk.py", inferer.address])
 
     assert seen == {
         "ready": [True, True],
@@ -86,7 +97,8 @@ async def test_nodes_client_works(server: Running) -> None:
     modules = ROOT / ".venv-node" / "node_modules"
     if not modules.exists():
         pytest.skip("no .venv-node: run `make install-long`")
-    seen = await seen_by(["node", PROGRAMS / "grpc_js.js"], server.address, NODE_PATH=str(modules))
+    command = ["node", PROGRAMS / "grpc_js.js", server.address]
+    seen = await seen_by(command, NODE_PATH=str(modules))
 
     numbers = [str(number) for number in range(100)]
     metadata = cast("list[list[object]]", seen["metadata"])

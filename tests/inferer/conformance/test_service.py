@@ -11,7 +11,7 @@ from grpc_health.v1 import health_pb2
 
 from tests.inferer.conformance.callers import AioCaller, Failure
 from tests.inferer.conformance.transports import Inferring
-from tests.inferer.fakes import rows
+from tests.inferer.fakes import WITHOUT_OUTPUT, rows
 from tests.inferer.server import SERVICE, Caller, infer_request, outputs_of
 from twofold.oip import inference_pb2 as pb
 
@@ -72,6 +72,20 @@ async def test_refusals_have_their_codes(caller: AioCaller) -> None:
     with pytest.raises(Failure) as caught:
         await caller.unary(INFER, b"\xff not a request")
     assert caught.value.code == "INVALID_ARGUMENT"
+
+
+async def test_a_defect_in_an_answer_is_told_to_its_caller_alone(caller: AioCaller) -> None:
+    requests = [
+        infer_request("m", {"x": rows(value)}).SerializeToString() for value in (1, WITHOUT_OUTPUT)
+    ]
+    # Without deadlines: nothing else would end a call that was forgotten.
+    calls = [caller.unary(INFER, request, timeout_s=None) for request in requests]
+    answered, failed = await asyncio.wait_for(asyncio.gather(*calls, return_exceptions=True), 5)
+
+    assert isinstance(answered, bytes)
+    assert outputs_of(pb.ModelInferResponse.FromString(answered))["value"].tolist() == [[2.0]]
+    assert isinstance(failed, Failure)
+    assert failed.code == "INTERNAL"
 
 
 @pytest.mark.parametrize("name", ["RepositoryModelLoad", "TraceSetting", "Nothing"])

@@ -8,18 +8,21 @@ from typing import NamedTuple, cast
 
 from inferer.health import Health
 from inferer.models import Models, Served
+from inferer.reflection import Reflection
 from inferer.service import InferenceService
 from inferer.transport import Application, Server
 from inferer.transport.grpcio import GrpcioServer
 from inferer.transport.native.server import NativeServer
+from inferer.transport.tls import Tls
 from inferer.versions import Stored
 from tests.inferer.conformance.application import FakeApplication
 from tests.inferer.fakes import FakeClock, FakeProgram, served
 from twofold.principal import LOCAL
-from twofold.seams import SystemClock
+from twofold.seams import Clock, SystemClock
 from twofold.versions import VersionState
 
 NAMES = ("grpcio", "native")
+ANY_PORT = "127.0.0.1:0"
 #: Above one initial window (64 KiB), so that uploads need flow control.
 MAX_MESSAGE_BYTES = 256 << 10
 
@@ -46,27 +49,33 @@ class Inferring(NamedTuple):
     health: Health
 
 
-def make(name: str, application: Application) -> Server:
+def make(
+    name: str, application: Application, clock: Clock | None = None, tls: Tls | None = None
+) -> Server:
     """The transport of that name, not started."""
-    if name == "grpcio":
-        return GrpcioServer(application, SystemClock(), MAX_MESSAGE_BYTES)
-    return NativeServer(application, SystemClock(), MAX_MESSAGE_BYTES)
+    kind = GrpcioServer if name == "grpcio" else NativeServer
+    return kind(application, clock or SystemClock(), MAX_MESSAGE_BYTES, tls)
 
 
 @contextlib.asynccontextmanager
-async def serving(name: str) -> AsyncGenerator[Running]:
+async def serving(
+    name: str, clock: Clock | None = None, tls: Tls | None = None, address: str = ANY_PORT
+) -> AsyncGenerator[Running]:
     """A server with an application of its own; stopped at the end without grace."""
     application = FakeApplication()
-    server = make(name, application)
-    address = await server.start("127.0.0.1:0")
+    server = make(name, application, clock, tls)
+    address = await server.start(address)
     try:
         yield Running(name, server, address, application)
     finally:
+        application.release.set()
         await server.stop(0)
 
 
 @contextlib.asynccontextmanager
-async def inferring(name: str) -> AsyncGenerator[Inferring]:
+async def inferring(
+    name: str, tls: Tls | None = None, *, reflects: bool = False
+) -> AsyncGenerator[Inferring]:
     """The real service; its model doubles x."""
     clock, health = SystemClock(), Health()
     with ThreadPoolExecutor(1) as thread:
@@ -80,14 +89,15 @@ async def inferring(name: str) -> AsyncGenerator[Inferring]:
 
         models = Models(load, clock)
         tenants: Mapping[str, Models] = {LOCAL.tenant: models}
-        service = InferenceService(tenants, missed, health)
+        reflection = Reflection() if reflects else None
+        service = InferenceService(tenants, missed, health, reflection)
         loading = asyncio.create_task(models.run())
         versions = (VersionState(1, withdrawn=False), VersionState(2, withdrawn=False))
         models.update({"m": Stored(versions, {"old": 1})})
         await asyncio.wait_for(models.settled.wait(), 5)
         health.set_serving(is_serving=True)
-        server = make(name, service)
-        address = await server.start("127.0.0.1:0")
+        server = make(name, service, clock, tls)
+        address = await server.start(ANY_PORT)
         try:
             yield Inferring(name, server, address, health)
         finally:

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import socket
+import ssl
 import struct
 from collections.abc import AsyncGenerator, Callable, Collection, Mapping
 from dataclasses import dataclass, field
@@ -282,6 +283,7 @@ async def connected(
     *,
     greets: bool = True,
     receive_bytes: int = 0,
+    tls: ssl.SSLContext | None = None,
 ) -> AsyncGenerator[Wire]:
     """A connection; `greets`: with preface and settings; `receive_bytes`: of the socket."""
     host, _, port = address.rpartition(":")
@@ -294,7 +296,8 @@ async def connected(
     except OSError:
         plain.close()
         raise
-    reader, writer = await asyncio.open_connection(sock=plain)
+    name = None if tls is None else host
+    reader, writer = await asyncio.open_connection(sock=plain, ssl=tls, server_hostname=name)
     wire = Wire(reader, writer)
     wire.acknowledges = greets  # it may be no HTTP/2 that is spoken
     try:
@@ -308,8 +311,8 @@ async def connected(
             await writer.wait_closed()
 
 
-async def is_serving(address: str) -> bool:
+async def is_serving(address: str, tls: ssl.SSLContext | None = None) -> bool:
     """Whether a new connection gets its answer."""
-    async with connected(address) as wire:
+    async with connected(address, tls=tls) as wire:
         exchange = await wire.call(1, UNARY + "Echo", b"still there")
         return exchange.messages == [b"still there"] and exchange.status == "OK"

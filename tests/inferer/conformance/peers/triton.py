@@ -1,4 +1,4 @@
-"""tritonclient, blocking, asyncio and streaming: `triton.py HOST:PORT`."""
+"""tritonclient, blocking, asyncio and streaming: `triton.py HOST:PORT [CA CERTIFICATE KEY]`."""
 
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
 # pyright: reportUnknownArgumentType=false, reportUnknownLambdaType=false
@@ -16,6 +16,11 @@ import tritonclient.grpc.aio as triton_aio
 _TIMEOUT_S = 20
 #: At once: as many as may wait there.
 _REQUESTS = 12
+#: With files, TLS is spoken.
+_FILES = dict(
+    zip(("root_certificates", "certificate_chain", "private_key"), sys.argv[2:], strict=False)
+)
+TLS: dict[str, Any] = {"ssl": True, **_FILES} if _FILES else {}
 
 
 def tensor(value: float) -> Any:  # noqa: ANN401
@@ -29,7 +34,7 @@ def value_of(result: Any) -> float:  # noqa: ANN401
 
 
 def blocking(address: str) -> dict[str, object]:
-    with triton.InferenceServerClient(address) as client:
+    with triton.InferenceServerClient(address, **TLS) as client:
         seen: dict[str, object] = {
             "ready": [client.is_server_live(), client.is_server_ready()],
             "model_ready": [client.is_model_ready("m"), client.is_model_ready("nobody")],
@@ -54,7 +59,7 @@ def blocking(address: str) -> dict[str, object]:
 def several_at_once(address: str) -> list[float]:
     """Requests that overlap on one connection."""
     answers: queue.Queue[tuple[Any, Any]] = queue.Queue()
-    with triton.InferenceServerClient(address) as client:
+    with triton.InferenceServerClient(address, **TLS) as client:
         for number in range(_REQUESTS):
             client.async_infer(
                 "m", [tensor(number)], lambda result, error: answers.put((result, error))
@@ -66,7 +71,7 @@ def several_at_once(address: str) -> list[float]:
 def streaming(address: str) -> list[float | str]:
     """One stream; the request in its middle is wrong."""
     answers: queue.Queue[tuple[Any, Any]] = queue.Queue()
-    with triton.InferenceServerClient(address) as client:
+    with triton.InferenceServerClient(address, **TLS) as client:
         client.start_stream(lambda result, error: answers.put((result, error)))
         for model in ("m", "nobody", "m"):
             client.async_stream_infer(model, [tensor(4)])
@@ -76,7 +81,7 @@ def streaming(address: str) -> list[float | str]:
 
 
 async def asyncio_client(address: str) -> dict[str, object]:
-    async with triton_aio.InferenceServerClient(address) as client:
+    async with triton_aio.InferenceServerClient(address, **TLS) as client:
         results = await asyncio.gather(
             *(client.infer("m", [tensor(number)]) for number in range(_REQUESTS))
         )
