@@ -18,6 +18,7 @@ from inferer.memory import Memory
 from inferer.metrics import MetricsPage
 from inferer.models import Models
 from inferer.reflection import Reflection
+from inferer.rehearsal import Make, rehearse_others, rehearse_usual
 from inferer.service import InferenceService
 from inferer.transport import Server, native
 from inferer.transport.grpcio import GrpcioServer
@@ -82,6 +83,8 @@ class App:
         """Serves, then drains; raises OSError where an address cannot be listened on."""
         store = LocalStore(self._settings.store, read_only=True)
         with self._engine() as engine:
+            # Beside the start, which takes no longer for it; what is loaded first comes after it.
+            self._rehearse(engine, rehearse_usual)
             config, message_bytes = self._config, self._settings.max_message_bytes
             tells = self._settings.response_parameters
             loader = Loader(store, engine, config.max_batch_size, message_bytes, tells)
@@ -97,7 +100,7 @@ class App:
             )
             with MetricsPage(self._settings.metrics_address, models) as page:
                 self.metrics_address = page.address
-                await self._serve(models, watcher)
+                await self._serve(models, watcher, engine)
 
     def _engine(self) -> Engine:
         device = self._settings.infer_device
@@ -111,6 +114,10 @@ class App:
         except ValueError as error:
             text = f"TWOFOLD_INFER_DEVICE is {device!r}, but {error}; use cpu"
             raise UnusableSettings(text) from error
+
+    def _rehearse(self, engine: Engine, rehearse: Callable[[Make, int, str], None]) -> None:
+        threads, device = self._settings.infer_threads, self._settings.infer_device
+        engine.loader.submit(rehearse, Engine, threads, device)
 
     def _memory(self, loader: Loader) -> Memory | None:
         budget_bytes = self._settings.memory_budget_bytes
@@ -127,7 +134,7 @@ class App:
             raise UnusableSettings(f"TWOFOLD_REDIS_URL is {url[:100]!r}; allowed: {allowed}")
         return functools.partial(follow_versions, url, LOCAL.tenant)
 
-    async def _serve(self, models: Models, watcher: Watcher) -> None:
+    async def _serve(self, models: Models, watcher: Watcher, engine: Engine) -> None:
         tenants = {LOCAL.tenant: models}
         reflection = Reflection() if self._settings.reflection else None
         service = InferenceService(tenants, watcher.missed, self.health, reflection)
@@ -136,7 +143,7 @@ class App:
         _log.info("listening", extra={"address": self.address, "metrics": self.metrics_address})
         self.listening.set()
         try:
-            await self._until_drained(models, watcher, server)
+            await self._until_drained(models, watcher, server, engine)
         finally:
             await server.stop(0)
         _log.info("stopped")
@@ -147,19 +154,21 @@ class App:
             return native.make_server(service, self._clock, size, tls)
         return GrpcioServer(service, self._clock, size, tls)
 
-    async def _until_drained(self, models: Models, watcher: Watcher, server: Server) -> None:
+    async def _until_drained(
+        self, models: Models, watcher: Watcher, server: Server, engine: Engine
+    ) -> None:
         async with asyncio.TaskGroup() as group:
             tasks = [
                 group.create_task(models.run()),
                 group.create_task(watcher.run()),
-                group.create_task(self._announce(models)),
+                group.create_task(self._announce(models, engine)),
             ]
             await self._stopping.wait()
             await self._drain(server)
             for task in tasks:
                 task.cancel()
 
-    async def _announce(self, models: Models) -> None:
+    async def _announce(self, models: Models, engine: Engine) -> None:
         """Says that inference is accepted, once what the store holds was loaded or refused."""
         await models.settled.wait()
         if self._at_rest is not None:
@@ -167,6 +176,8 @@ class App:
         if not self._stopping.is_set():
             self.health.set_serving(is_serving=True)
             _log.info("ready", extra={"loaded": len(list(models))})
+            if not list(models):  # else it would only keep the interpreter from who is served
+                self._rehearse(engine, rehearse_others)
 
     async def _drain(self, server: Server) -> None:
         """Says so, lets callers go elsewhere, finishes what runs; within drain_s."""

@@ -19,8 +19,10 @@ class Aside:
     The thread is a daemon: a process that ends does not wait for a compiler.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, prepare: Callable[[], None] | None = None) -> None:
+        """`prepare` is the first that the thread does."""
         self._name = name
+        self._prepare = prepare
         self._queue: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
         self._is_closed = False
@@ -42,6 +44,8 @@ class Aside:
     def _run(self) -> None:
         with contextlib.suppress(OSError, AttributeError):  # Linux has a priority per thread
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)
+        if self._prepare is not None:
+            self._prepare()
         while (work := self._queue.get()) is not None and not self._is_closed:
             try:
                 work()

@@ -66,15 +66,17 @@ class Engine:
         versions = (f"torch {torch.__version__}", f"numpy {np.__version__}", f"{threads} threads")
         self._choices = Choices.below(cache, machine_of(device, *versions))
         self._compiler = _compiler(cache) if is_compiling and self.device_type == "cpu" else None
-        self._aside = Aside("compiler")
+        # In every thread that computes: one that was not told so uses a thread per core for
+        # products of matrices, and those wait for the next one at full speed.
+        self._use_threads = partial(torch.set_num_threads, threads)
+        self._aside = Aside("compiler", self._use_threads)
         #: By the digest of graph and preprocessing. The loader's thread.
         self._known: OrderedDict[str, tuple[Measured, Structure]] = OrderedDict()
 
     def __enter__(self) -> Self:
-        # Before the threads start: each takes the number over when it first computes.
-        torch.set_num_threads(self._threads)
-        self.loader: Executor = ThreadPoolExecutor(1, "loader")
-        self.slow = Turns(ThreadPoolExecutor(1, "engine"))
+        self._use_threads()
+        self.loader: Executor = ThreadPoolExecutor(1, "loader", self._use_threads)
+        self.slow = Turns(ThreadPoolExecutor(1, "engine", self._use_threads))
         return self
 
     def __exit__(self, *_: object) -> None:

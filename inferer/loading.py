@@ -20,7 +20,6 @@ from twofold.golden import Golden, tolerance_for
 from twofold.manifest import LIMIT_BYTES, decode, sha256_hex, verify_files
 from twofold.seams import Clock
 from twofold.signature import row_bytes
-from twofold.store import Store
 from twofold.v1 import model_pb2
 
 #: Bytes of rows that wait for one version, or one request where that is larger.
@@ -36,6 +35,14 @@ class Network(Program, Protocol):
 
     def warm_up(self, examples: Golden) -> None:
         """Runs the usual batch sizes until they are warm, and measures them."""
+        ...
+
+
+class Shelf(Protocol):
+    """Where versions are read from: a Store, or what stands for one."""
+
+    def read(self, key: str, limit_bytes: int = 64 << 20) -> bytes | None:
+        """See Store."""
         ...
 
 
@@ -68,7 +75,7 @@ class Loaded:
 class Loader:
     """Loads versions of one store into one engine."""
 
-    store: Store
+    store: Shelf
     engine: Engine
     #: Of any model; see `load_lane`.
     max_batch_size: int

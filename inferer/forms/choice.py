@@ -10,8 +10,10 @@ BUCKETS = (1, 4, 16, 64)
 EAGER = "eager"
 #: A form replaces the eager one where its median is at most this part of eager's.
 CLEARLY = 0.9
-#: Rounds of measuring, and repetitions in one: as many as fill _ROUND_S, 50 at most.
+#: Rounds of measuring, fewer where the first agree.
 _ROUNDS = 7
+_LEAST_ROUNDS = 3
+#: Repetitions in a round: as many as fill _ROUND_S, 50 at most.
 _ROUND_S = 0.0003
 _MOST_REPEATS = 50
 
@@ -49,7 +51,11 @@ def measure(
 ) -> Timings:
     """Medians of a few rounds, in which all take turns: what slows one down slows all.
 
-    A `clock` of the thread's own time does not count what others take of its core.
+    A size is measured no further once its first rounds agree on who wins there.
+
+    Args:
+        runs: by form, EAGER among them, then by rows.
+        clock: the thread's own time does not count what others take of its core.
     """
     jobs = [
         (name, rows, run, _repeats(run, clock))
@@ -57,13 +63,26 @@ def measure(
         for rows, run in sizes.items()
     ]
     found: dict[str, dict[int, list[float]]] = {name: {} for name in runs}
-    for _ in range(_ROUNDS):
+    for count in range(1, _ROUNDS + 1):
         for name, rows, run, repeats in jobs:
             found[name].setdefault(rows, []).append(_seconds(run, repeats, clock))
+        if count >= _LEAST_ROUNDS:
+            doubtful = {rows for _, rows, _, _ in jobs if _is_doubtful(found, rows)}
+            jobs = [job for job in jobs if job[1] in doubtful]
     return {
         name: {rows: statistics.median(taken) for rows, taken in sizes.items()}
         for name, sizes in found.items()
     }
+
+
+def _is_doubtful(found: Mapping[str, Mapping[int, Sequence[float]]], rows: int) -> bool:
+    """Whether rounds differ in who wins at a size."""
+    able = {name: sizes[rows] for name, sizes in found.items() if rows in sizes}
+    winners = {
+        _best({name: {rows: taken[each]} for name, taken in able.items()}, rows)
+        for each in range(len(able[EAGER]))
+    }
+    return len(winners) > 1
 
 
 def _repeats(run: Callable[[], object], clock: Clock) -> int:

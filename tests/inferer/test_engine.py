@@ -1,3 +1,4 @@
+import queue
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -325,3 +326,24 @@ async def test_a_process_told_to_use_it_names_the_setting(
 
     with pytest.raises(config.UnusableSettings, match="TWOFOLD_INFER_DEVICE"):
         await App(settings).run()
+
+
+@pytest.mark.parametrize("where", ["loader", "slow", "aside"])
+def test_no_thread_computes_with_more_threads_than_are_set(where: str) -> None:
+    """The first that a thread computes is a product: it must not make threads for it."""
+
+    def made_threads() -> int:
+        before = len([*Path("/proc/self/task").iterdir()])
+        torch.nn.functional.linear(torch.ones(64, 128), torch.ones(128, 128))
+        return len([*Path("/proc/self/task").iterdir()]) - before
+
+    found: queue.SimpleQueue[int] = queue.SimpleQueue()
+    with Engine(threads=1) as engine:
+        submit = {
+            "loader": engine.loader.submit,
+            "slow": engine.slow.executor.submit,
+            "aside": engine._aside.submit,
+        }[where]
+        submit(lambda: found.put(made_threads()))
+
+        assert found.get(timeout=10) == 0

@@ -238,6 +238,11 @@ class _Limits(TorchDispatchMode):
         self.elements = 0
         self.cost = 0
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """No: torch would import its compiler, which takes a second, to keep it away from here."""
+        return False
+
     def __torch_dispatch__(
         self,
         func: Any,  # noqa: ANN401 - an operation of torch

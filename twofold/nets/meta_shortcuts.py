@@ -16,6 +16,8 @@ import torch
 from torch import Tensor
 
 _aten: Any = torch.ops.aten  # its operations are found at run time
+#: Dimensions of a matrix.
+_MATRIX = 2
 
 
 def _packets(names: str) -> frozenset[Any]:
@@ -82,7 +84,12 @@ _CHECKED = _OF_ONE_FLOAT_TYPE | _OF_FLOATS | _OF_NO_BOOLEANS | _OF_NO_FLOATS
 def _alike(x: Any, *rest: Any, **options: Any) -> Any:  # noqa: ANN401 - as torch
     """A result of the shape and type of its first operand, a float tensor."""
     del rest, options
-    return torch.empty_like(x) if x.dtype.is_floating_point else NotImplemented
+    return _like(x) if x.dtype.is_floating_point else NotImplemented
+
+
+def _like(x: Tensor) -> Tensor:
+    """An empty tensor of the same shape and type; laid out likewise."""
+    return x.new_empty(x.shape) if x.is_contiguous() else torch.empty_like(x)
 
 
 def _itself(x: Tensor) -> Tensor:
@@ -114,13 +121,65 @@ def _spreads(small: torch.Size, large: torch.Size) -> bool:
 def _addmm(bias: Tensor, left: Tensor, right: Tensor, **options: Any) -> Any:  # noqa: ANN401 - as torch
     if options or not _spreads(bias.shape, torch.Size((left.shape[0], right.shape[1]))):
         return NotImplemented
-    return torch.mm(left, right)
+    return _mm(left, right)
+
+
+def _mm(left: Tensor, right: Tensor) -> Any:  # noqa: ANN401 - as torch
+    """Of matrices that fit; types were compared."""
+    is_fit = left.dim() == right.dim() == _MATRIX and left.shape[1] == right.shape[0]
+    return left.new_empty((left.shape[0], right.shape[1])) if is_fit else NotImplemented
+
+
+def _cat(tensors: Any, dim: int = 0) -> Any:  # noqa: ANN401 - as torch
+    """Side by side: tensors of one type, whose other sizes are equal."""
+    first = tensors[0]
+    rank = first.dim()
+    if not -rank <= dim < rank or not all(each.is_contiguous() for each in tensors):
+        return NotImplemented
+    shapes = [list(each.shape) for each in tensors]
+    along = [shape.pop(dim) for shape in shapes if len(shape) == rank]
+    if len(along) < len(shapes) or any(shape != shapes[0] for shape in shapes):
+        return NotImplemented  # torch says what is wrong
+    if any(each.dtype != first.dtype for each in tensors):
+        return NotImplemented
+    shape = list(first.shape)
+    shape[dim] = sum(along)
+    return first.new_empty(shape)
+
+
+def _equal(a: Any, b: Any) -> Any:  # noqa: ANN401 - as torch
+    """Of two tensors of one type, one of which has the shape of the result."""
+    if not isinstance(b, Tensor) or a.dtype != b.dtype:
+        return NotImplemented
+    if not (_spreads(b.shape, a.shape) or _spreads(a.shape, b.shape)):
+        return NotImplemented
+    if not (a.is_contiguous() and b.is_contiguous()):
+        return NotImplemented
+    shape = a.shape if _spreads(b.shape, a.shape) else b.shape
+    return a.new_empty(shape, dtype=torch.bool)
+
+
+def _columns(x: Tensor, indices: Any) -> Any:  # noqa: ANN401 - as torch
+    """x[:, index] of a matrix and whole numbers."""
+    if x.dim() != _MATRIX or len(indices) != _MATRIX or indices[0] is not None:
+        return NotImplemented
+    index = indices[1]
+    if index.dim() != 1 or index.dtype != torch.int64:
+        return NotImplemented
+    return x.new_empty((x.shape[0], index.shape[0]))
+
+
+def _to_type(x: Tensor, **options: Any) -> Any:  # noqa: ANN401 - as torch
+    """A copy of another type, where nothing else is asked for."""
+    if options.keys() != {"dtype"} or not x.is_contiguous():
+        return NotImplemented
+    return x.new_empty(x.shape, dtype=options["dtype"])
 
 
 def _batch_norm(x: Tensor, *rest: Any) -> Any:  # noqa: ANN401 - as torch
     """The composite around it has compared the shapes."""
     del rest
-    return torch.empty_like(x), x.new_empty(x.shape[1]), x.new_empty(x.shape[1])
+    return _like(x), x.new_empty(x.shape[1]), x.new_empty(x.shape[1])
 
 
 def _layer_norm(x: Tensor, shape: Any, weight: Any, bias: Any, eps: float) -> Any:  # noqa: ANN401 - as torch
@@ -130,7 +189,7 @@ def _layer_norm(x: Tensor, shape: Any, weight: Any, bias: Any, eps: float) -> An
     if any(list(each) != list(shape) for each in [x.shape[kept:], *given]) or not len(shape):
         return NotImplemented  # torch says what is wrong
     statistics = x.new_empty((*x.shape[:kept], *(1 for _ in shape)))
-    return x.new_empty(x.shape), statistics, torch.empty_like(statistics)
+    return x.new_empty(x.shape), statistics, x.new_empty(statistics.shape)
 
 
 def _group_norm(x: Tensor, *rest: Any) -> Any:  # noqa: ANN401 - as torch
@@ -159,6 +218,11 @@ SHORTCUTS: Mapping[Any, Callable[..., Any]] = {
     _aten.sub.Tensor: _binary,
     _aten.mul.Tensor: _binary,
     _aten.div.Tensor: _binary,
+    _aten.cat.default: _cat,
+    _aten.eq.Tensor: _equal,
+    _aten.index.Tensor: _columns,
+    _aten._to_copy.default: _to_type,
+    _aten.mm.default: _mm,
     _aten.addmm.default: _addmm,
     _aten.native_batch_norm.default: _batch_norm,
     _aten.native_layer_norm.default: _layer_norm,

@@ -39,10 +39,11 @@ class OneHot(nn.Module):
 
     def __init__(self, classes: Sequence[int]) -> None:
         super().__init__()
-        column = [torch.full((count,), index) for index, count in enumerate(classes)]
-        self.register_buffer("column", torch.cat(column), persistent=False)
-        position = torch.cat([torch.arange(count) for count in classes])
-        self.register_buffer("position", position, persistent=False)
+        # Of numbers: torch.cat and arange would be Python on the meta device, and slow.
+        column = [index for index, count in enumerate(classes) for _ in range(count)]
+        position = [place for count in classes for place in range(count)]
+        for name, numbers in (("column", column), ("position", position)):
+            self.register_buffer(name, torch.tensor(numbers, dtype=torch.int64), persistent=False)
 
     def forward(self, index: Tensor) -> Tensor:
         """One-hot rows of every column, side by side."""

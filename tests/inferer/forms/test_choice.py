@@ -1,10 +1,11 @@
 """Which form is taken, and that measuring is fair."""
 
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 
-from inferer.forms.choice import Choice, decide, measure, sizes
+from inferer.forms.choice import Choice, Timings, decide, measure, sizes
 
 US = 1e-6
 
@@ -55,22 +56,47 @@ def test_slow_networks_are_measured_at_fewer_rows(one_s: float, wanted: list[int
     assert sizes(one_s, 0.1) == wanted
 
 
+class Clockwork:
+    """Two forms on a clock that only they move; the first call of each is slow."""
+
+    def __init__(self, *, eager_s: float, fused_s: Callable[[int, int], float]) -> None:
+        self.now_s = 0.0
+        #: Name and rows of every call.
+        self.calls: list[tuple[str, int]] = []
+        self.seconds: dict[str, Callable[[int, int], float]] = {
+            "eager": lambda _rows, _call: eager_s,
+            "fused": fused_s,
+        }
+
+    def measure(self, *sizes: int) -> Timings:
+        runs = {
+            name: {rows: partial(self._run, name, rows) for rows in sizes} for name in self.seconds
+        }
+        return measure(runs, lambda: self.now_s)
+
+    def _run(self, name: str, rows: int) -> None:
+        count = self.calls.count((name, rows))
+        self.calls.append((name, rows))
+        self.now_s += self.seconds[name](rows, count) * (1 if count else 1000)
+
+
 def test_forms_take_turns_and_are_run_before_they_are_measured() -> None:
-    """What slows the machine down for a while slows all of them down, and medians pass over it."""
-    now, calls = [0.0], list[str]()
+    work = Clockwork(eager_s=1.0, fused_s=lambda _rows, _call: 2.0)
 
-    def job(name: str, seconds: float) -> Callable[[], None]:
-        def run() -> None:
-            first = name not in calls
-            calls.append(name)
-            busy = 50 if len(calls) in range(20, 24) else 1
-            now[0] += seconds * (1000 if first else busy)
+    assert work.measure(1) == {"eager": {1: 1.0}, "fused": {1: 2.0}}
+    assert [name for name, _ in work.calls] == [
+        *["eager"] * 2,
+        *["fused"] * 2,
+        *["eager", "fused"] * 3,
+    ]
 
-        return run
 
-    runs = {"a": {1: job("a", 1.0)}, "b": {1: job("b", 2.0)}}
+def test_medians_pass_over_a_moment_in_which_one_was_slowed_down() -> None:
+    """The third call of 4 rows is in a round; it makes the round's winner another."""
+    work = Clockwork(eager_s=1.0, fused_s=lambda rows, call: 50 if (rows, call) == (4, 2) else 0.5)
 
-    timings = measure(runs, lambda: now[0])
+    assert work.measure(1, 4) == {"eager": {1: 1.0, 4: 1.0}, "fused": {1: 0.5, 4: 0.5}}
 
-    assert (timings["a"][1], timings["b"][1]) == (1.0, 2.0)
-    assert "".join(calls)[-6:] == "ababab"
+    # Two to begin with, then rounds: as few as may be where all agree, all of them where not.
+    assert (work.calls.count(("fused", 1)), work.calls.count(("fused", 4))) == (2 + 3, 2 + 7)
+    assert work.calls.count(("eager", 4)) == 2 + 7

@@ -2,6 +2,7 @@
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
 # pyright: reportUnknownArgumentType=false
 
+from collections.abc import Iterable
 from typing import Any
 
 import pytest
@@ -55,6 +56,46 @@ def test_shortcuts_of_layers_are_torch_s_own() -> None:
         found = meta_shortcuts.SHORTCUTS[operation](*arguments)
 
         assert _layout(found) == _layout(operation(*arguments)), operation
+
+
+def _like_a_column() -> list[torch.Tensor]:
+    """Whole numbers that pick columns, and others that do not."""
+    made = [torch.empty(shape, device="meta").long() for shape in ((3,), (0,), (2, 2))]
+    return [*made, made[0].int(), made[0].bool()]
+
+
+def _tried(operation: Any, calls: Iterable[tuple[tuple[Any, ...], dict[str, Any]]]) -> int:  # noqa: ANN401 - of torch
+    """How many calls have a shortcut; each is laid out as torch itself does it."""
+    tried = 0
+    for arguments, options in calls:
+        found = meta_shortcuts.SHORTCUTS[operation](*arguments, **options)
+        if found is not NotImplemented:
+            assert _layout(found) == _layout(operation(*arguments, **options)), arguments
+            tried += 1
+    return tried
+
+
+def test_shortcuts_of_tables_are_torch_s_own() -> None:
+    """One-hot columns beside numbers, and products of matrices: what most networks begin with."""
+    aten, tensors = torch.ops.aten, _tensors()
+    pairs = [(left, right) for left in tensors for right in tensors]
+    columns = _like_a_column()
+
+    assert _tried(aten.mm.default, ((pair, {}) for pair in pairs if _is_of_floats(pair))) >= 3
+    assert _tried(aten.eq.Tensor, ((pair, {}) for pair in pairs)) > 15
+    sides = [([*pair], dim) for pair in pairs for dim in (0, 1, -1, 5)]
+    assert _tried(aten.cat.default, ((side, {}) for side in sides)) > 15
+    assert _tried(aten.cat.default, (((list(pair),), {}) for pair in pairs)) > 3
+    kinds = [{"dtype": torch.float32}, {"dtype": torch.int64}, {"memory_format": None}]
+    assert _tried(aten._to_copy.default, (((x,), kind) for x in tensors for kind in kinds)) > 10
+    picks = [([None, index], [index, None], [None, None, index], [index]) for index in columns]
+    calls = [((x, pick), {}) for x in tensors for several in picks for pick in several]
+    assert _tried(aten.index.Tensor, calls) > 8
+
+
+def _is_of_floats(pair: tuple[torch.Tensor, torch.Tensor]) -> bool:
+    """check_types refuses others."""
+    return pair[0].dtype == pair[1].dtype and pair[0].dtype.is_floating_point
 
 
 def _unary() -> list[Any]:
