@@ -9,7 +9,7 @@ takes and a CPU or a GPU does not.
 # pyright: reportUnknownArgumentType=false
 # ruff: noqa: SLF001 - torch's own operations have names with an underscore
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -59,14 +59,42 @@ def check_types(operation: Any, arguments: tuple[Any, ...]) -> None:  # noqa: AN
             raise TypeError(f"operands of {words}, which {packet.__name__} is not there for")
     if packet is _aten.convolution:
         _check_sides(arguments)
+    if packet is _aten.im2col and min(arguments[3]) < 0:
+        raise TypeError(f"padding {list(arguments[3])} is negative")
+
+
+def check_dimension(
+    operation: Any,  # noqa: ANN401 - of torch
+    arguments: tuple[Any, ...],
+    options: Mapping[str, Any],
+) -> None:
+    """Raises IndexError for a dimension that there is not, which these take on the meta device."""
+    if operation.overloadpacket not in _OF_A_DIMENSION:
+        return
+    rank = max(arguments[0].dim(), 1)
+    dim = options["dim"] if "dim" in options else (*arguments, -1)[1]
+    if not -rank <= dim < rank:
+        raise IndexError(f"dimension {dim} of a tensor of {rank}")
 
 
 def _check_sides(arguments: tuple[Any, ...]) -> None:
-    """Raises TypeError for a stride, padding or dilation of too many sides, which meta takes."""
+    """Raises TypeError for sides of a convolution that no device takes, and meta does."""
     rank = arguments[0].dim() - 2
-    for place, name in ((3, "stride"), (4, "padding"), (5, "dilation"), (7, "output_padding")):
-        if len(arguments[place]) not in (1, rank):
-            raise TypeError(f"{name} {list(arguments[place])} for {rank} dimensions")
+    found = dict(zip(_SIDES, (arguments[3], arguments[4], arguments[5], arguments[7]), strict=True))
+    for name, sides in found.items():
+        least = 1 if name in ("stride", "dilation") else 0
+        if len(sides) not in (1, rank) or min(sides) < least:
+            raise TypeError(f"{name} {list(sides)} for {rank} dimensions")
+    if arguments[6]:
+        stride, _, dilation, added = (_each(sides, rank) for sides in found.values())
+        for size, limit in zip(added, map(max, stride, dilation), strict=True):
+            if size >= limit:
+                raise TypeError(f"output_padding {size} is not below stride or dilation")
+
+
+def _each(sides: Sequence[int], rank: int) -> Sequence[int]:
+    """A number per dimension."""
+    return list(sides) * rank if len(sides) == 1 else sides
 
 
 def _fit(packet: Any, types: list[torch.dtype]) -> bool:  # noqa: ANN401 - operations of torch
@@ -78,6 +106,9 @@ def _fit(packet: Any, types: list[torch.dtype]) -> bool:  # noqa: ANN401 - opera
     return is_one and all(kind.is_floating_point for kind in types[:1])
 
 
+#: Sides of a convolution, as its operation takes them.
+_SIDES = ("stride", "padding", "dilation", "output_padding")
+_OF_A_DIMENSION = _packets("_softmax sort")
 _CHECKED = _OF_ONE_FLOAT_TYPE | _OF_FLOATS | _OF_NO_BOOLEANS | _OF_NO_FLOATS
 
 
@@ -233,6 +264,7 @@ SHORTCUTS: Mapping[Any, Callable[..., Any]] = {
 def run(operation: Any, arguments: tuple[Any, ...], options: Mapping[str, Any]) -> Any:  # noqa: ANN401 - as torch
     """The operation's result on the meta device."""
     check_types(operation, arguments)
+    check_dimension(operation, arguments, options)
     shortcut = SHORTCUTS.get(operation)
     if shortcut is not None:
         result = shortcut(*arguments, **options)

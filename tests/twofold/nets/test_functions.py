@@ -2,6 +2,7 @@
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
 # pyright: reportUnknownArgumentType=false
 
+import dataclasses
 import math
 from typing import Any
 
@@ -153,3 +154,27 @@ def test_what_the_meta_run_lets_pass_runs_with_other_types_too(name: str) -> Non
             net(inputs[0].to(meta.DATA_TYPES[data_type]), *inputs[1:])
         ran += 1
     assert ran > 60
+
+
+@pytest.mark.parametrize("number", [0, 3, 9, -2, -(1 << 45)])
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_what_the_meta_run_lets_pass_runs_with_other_numbers_too(number: int) -> None:
+    """Torch's meta device takes dimensions that there are not, and negative paddings."""
+    refused = ran = 0
+    for case in CASES:
+        for place, argument in enumerate(case.arguments):
+            if type(argument) is not int:
+                continue
+            arguments = [*case.arguments[:place], number, *case.arguments[place + 1 :]]
+            graph = _graph(dataclasses.replace(case, arguments=arguments))
+            try:
+                _finish(graph)
+                net = load(graph, {})
+            except InvalidField:
+                refused += 1
+                continue
+            with torch.no_grad():
+                net(*_inputs(case))
+            ran += 1
+    assert refused > 10
+    assert refused + ran > 80
