@@ -51,6 +51,13 @@ def chunk(x: Tensor, chunks: int, dim: int) -> tuple[Tensor, ...]:
     return torch.chunk(x, chunks, dim)
 
 
+def _part(p: float) -> float:
+    """A probability, as the meta device does not look at it."""
+    if not 0 <= p <= 1:
+        raise ValueError(f"a probability of {p}; allowed: 0 to 1")
+    return p
+
+
 def unbind(x: Tensor, dim: int) -> tuple[Tensor, ...]:
     """torch.unbind of a bounded number of pieces."""
     _check_pieces(x.size(dim))
@@ -154,7 +161,7 @@ _ALGEBRA: Mapping[graph_pb2.Function, Run] = {
     graph_pb2.FUNCTION_SCALED_DOT_PRODUCT_ATTENTION: (
         lambda query, key, value, mask, p, causal, scale, grouped: (
             functional.scaled_dot_product_attention(
-                query, key, value, mask, p, causal, scale=scale, enable_gqa=grouped
+                query, key, value, mask, _part(p), causal, scale=scale, enable_gqa=grouped
             )
         )
     ),

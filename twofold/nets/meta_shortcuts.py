@@ -9,6 +9,7 @@ takes and a CPU or a GPU does not.
 # pyright: reportUnknownArgumentType=false
 # ruff: noqa: SLF001 - torch's own operations have names with an underscore
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -47,6 +48,12 @@ _OF_NO_BOOLEANS = _packets(
     "reflection_pad2d reflection_pad3d replication_pad1d replication_pad2d replication_pad3d"
 )
 _OF_NO_FLOATS = _packets("bitwise_and bitwise_or bitwise_xor bitwise_not")
+#: Operations whose sizes and steps are of 32 bits on a device.
+_OF_SIDES = _packets("avg_pool2d avg_pool3d max_pool2d_with_indices max_pool3d_with_indices")
+#: Where smooth_l1_loss takes beta, last of all, if at all.
+_BETA = 3
+_MOST_SIDE = (1 << 31) - 1
+_LARGEST = torch.finfo(torch.float32).max
 
 
 def check_types(operation: Any, arguments: tuple[Any, ...]) -> None:  # noqa: ANN401 - an operation of torch
@@ -61,6 +68,25 @@ def check_types(operation: Any, arguments: tuple[Any, ...]) -> None:  # noqa: AN
         _check_sides(arguments)
     if packet is _aten.im2col and min(arguments[3]) < 0:
         raise TypeError(f"padding {list(arguments[3])} is negative")
+
+
+def check_numbers(
+    operation: Any,  # noqa: ANN401 - of torch
+    arguments: tuple[Any, ...],
+    options: Mapping[str, Any],
+) -> None:
+    """Raises TypeError for a number that the operation takes on no device."""
+    packet = operation.overloadpacket
+    for each in (*arguments, *options.values()):
+        if isinstance(each, float):
+            if math.isfinite(each) and abs(each) > _LARGEST:
+                raise TypeError(f"{each} is more than 32-bit floats hold")
+            if packet in _OF_NO_FLOATS:
+                raise TypeError(f"{packet.__name__} of {each}, which is no whole number")
+        elif packet in _OF_SIDES and isinstance(each, list) and max(each, default=0) > _MOST_SIDE:
+            raise TypeError(f"a side of {max(each)}; the most is {_MOST_SIDE}")
+    if packet is _aten.smooth_l1_loss and any(beta < 0 for beta in arguments[_BETA:]):
+        raise TypeError(f"beta is {arguments[_BETA]}; it must be at least 0")
 
 
 def check_dimension(
@@ -264,6 +290,7 @@ SHORTCUTS: Mapping[Any, Callable[..., Any]] = {
 def run(operation: Any, arguments: tuple[Any, ...], options: Mapping[str, Any]) -> Any:  # noqa: ANN401 - as torch
     """The operation's result on the meta device."""
     check_types(operation, arguments)
+    check_numbers(operation, arguments, options)
     check_dimension(operation, arguments, options)
     shortcut = SHORTCUTS.get(operation)
     if shortcut is not None:
