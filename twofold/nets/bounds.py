@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from twofold import strict
 from twofold.errors import InvalidField
 from twofold.nets import tables, values
-from twofold.nets.bounds_nodes import References, check_name, check_one_hots, check_unique
+from twofold.nets.bounds_nodes import STORED, References, check_name, check_one_hots, check_unique
 from twofold.nets.tables import StateShape
 from twofold.v1 import graph_pb2
 
@@ -19,8 +19,6 @@ from twofold.v1 import graph_pb2
 BATCH = -1
 _PATH = re.compile(r"[A-Za-z0-9_]+(\.[A-Za-z0-9_]+)*")
 _TRAINABLE = (graph_pb2.DATA_TYPE_FP32, graph_pb2.DATA_TYPE_FP64)
-_NUMERIC = (*_TRAINABLE, graph_pb2.DATA_TYPE_INT64, graph_pb2.DATA_TYPE_INT32)
-_STORED = (*_NUMERIC, graph_pb2.DATA_TYPE_BOOL)
 _FP32 = graph_pb2.DATA_TYPE_FP32
 #: Fields that format 1 does not have.
 _OF_FORMAT_2 = ("outputs", "results", "eval_results", "ties", "frozen")
@@ -155,7 +153,7 @@ def _check_inputs(graph: graph_pb2.Graph) -> None:
 
 
 def _check_type(where: str, data_type: graph_pb2.DataType) -> None:
-    if data_type not in _STORED:
+    if data_type not in STORED:
         name = graph_pb2.DataType.Name(data_type)
         raise InvalidField.of(f"{where}.data_type", name, "FP32, FP64, INT64, INT32 or BOOL")
 
@@ -214,7 +212,7 @@ def _check_layers(graph: graph_pb2.Graph) -> None:
 
 
 def _check_state(where: str, state: graph_pb2.State) -> None:
-    permitted = _TRAINABLE if state.trainable else _STORED
+    permitted = _TRAINABLE if state.trainable else STORED
     if state.data_type not in permitted:
         names = [graph_pb2.DataType.Name(kind) for kind in permitted]
         got = graph_pb2.DataType.Name(state.data_type)

@@ -12,6 +12,14 @@ _EQUATION = re.compile(r"[A-Za-z., ]+(->[A-Za-z. ]*)?")
 _INFINITE = ("inf", "-inf")
 #: Kinds that a node may stand for: tensors, tuples of them, and numbers.
 _BY_NODE = {"node", "nodes", "integer", "integers", "real", "reals", "index"}
+#: Element types of tensors.
+STORED = (
+    graph_pb2.DATA_TYPE_FP32,
+    graph_pb2.DATA_TYPE_FP64,
+    graph_pb2.DATA_TYPE_INT64,
+    graph_pb2.DATA_TYPE_INT32,
+    graph_pb2.DATA_TYPE_BOOL,
+)
 #: Kinds of the entries of a list, by the kind of the list.
 _ENTRIES: dict[str, set[str]] = {
     "nodes": {"node"},
@@ -140,6 +148,8 @@ def fits(value: graph_pb2.Value, parameter: tables.Parameter) -> bool:
             return _fits_choice(value.choice, parameter)
         case "list":
             return _fits_list(value.list.values, kinds)
+        case "data_type":
+            return kind in kinds and value.data_type in STORED
         case _ if "index" in kinds:
             return _is_index(value)
         case _:

@@ -65,7 +65,7 @@ def check_types(operation: Any, arguments: tuple[Any, ...]) -> None:  # noqa: AN
             words = ", ".join(str(kind).removeprefix("torch.") for kind in types)
             raise TypeError(f"operands of {words}, which {packet.__name__} is not there for")
     if packet is _aten.convolution:
-        _check_sides(arguments)
+        _check_convolution(arguments)
     if packet is _aten.im2col and min(arguments[3]) < 0:
         raise TypeError(f"padding {list(arguments[3])} is negative")
 
@@ -103,14 +103,19 @@ def check_dimension(
         raise IndexError(f"dimension {dim} of a tensor of {rank}")
 
 
-def _check_sides(arguments: tuple[Any, ...]) -> None:
-    """Raises TypeError for sides of a convolution that no device takes, and meta does."""
+def _check_convolution(arguments: tuple[Any, ...]) -> None:
+    """Raises TypeError for what no device takes of a convolution, and meta does."""
     rank = arguments[0].dim() - 2
     found = dict(zip(_SIDES, (arguments[3], arguments[4], arguments[5], arguments[7]), strict=True))
     for name, sides in found.items():
         least = 1 if name in ("stride", "dilation") else 0
         if len(sides) not in (1, rank) or min(sides) < least:
             raise TypeError(f"{name} {list(sides)} for {rank} dimensions")
+    weight, bias = arguments[1], arguments[2]
+    if bias is not None:
+        channels = weight.shape[1] * arguments[8] if arguments[6] else weight.shape[0]
+        if list(bias.shape) != [channels]:
+            raise TypeError(f"a bias of shape {list(bias.shape)} for {channels} channels")
     if arguments[6]:
         stride, _, dilation, added = (_each(sides, rank) for sides in found.values())
         for size, limit in zip(added, map(max, stride, dilation), strict=True):

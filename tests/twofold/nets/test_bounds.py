@@ -341,3 +341,15 @@ def test_the_head_of_several_labels_takes_any_number_of_columns_of_format_2() ->
     graph.outputs[0].shape.append(2)
     with pytest.raises(InvalidField, match=r"FP32\[-1, labels\] alone, for HEAD_MULTILABEL"):
         bounds.check(graph)
+
+
+@pytest.mark.parametrize("data_type", ["UNSPECIFIED", "BYTES"])
+def test_what_is_no_type_of_a_tensor_is_no_argument(data_type: str) -> None:
+    number: Any = graph_pb2.DataType.Value(f"DATA_TYPE_{data_type}")
+    graph = graphs.raw([3])
+    kind = graph_pb2.Value(data_type=number)
+    graphs.call(graph, "y", graph_pb2.FUNCTION_TO_TYPE, values.node("x"), kind)
+    graph.outputs.add(name="y", data_type=graph_pb2.DATA_TYPE_FP32, shape=[-1, 3])
+
+    with pytest.raises(InvalidField, match="data_type"):
+        bounds.check(graph)

@@ -128,3 +128,23 @@ def test_what_is_not_usual_is_left_to_torch() -> None:
         assert meta_shortcuts.SHORTCUTS[operation](*arguments) is NotImplemented
     with pytest.raises(RuntimeError):
         meta_shortcuts.run(*calls[1], {})
+
+
+@pytest.mark.parametrize(
+    ("bias", "is_transposed", "is_fit"),
+    [(8, False, True), (6, False, False), (6, True, True), (8, True, False), (None, True, True)],
+)
+def test_the_bias_of_a_convolution_is_one_number_a_channel(
+    bias: int | None, *, is_transposed: bool, is_fit: bool
+) -> None:
+    x = torch.empty(2, 8 if is_transposed else 4, 9, device="meta")
+    weight = torch.empty(8, 3 if is_transposed else 4, 3, device="meta")
+    given = None if bias is None else torch.empty(bias, device="meta")
+    groups = 2 if is_transposed else 1
+    arguments = (x, weight, given, [1], [0], [1], is_transposed, [0], groups)
+
+    if is_fit:
+        meta_shortcuts.run(torch.ops.aten.convolution.default, arguments, {})
+    else:
+        with pytest.raises(TypeError, match="bias"):
+            meta_shortcuts.run(torch.ops.aten.convolution.default, arguments, {})
