@@ -8,7 +8,6 @@ import asyncio
 import logging
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 from inferer.batcher import NO_WISHES, Batcher, Entry, Limits, Wishes
@@ -29,8 +28,7 @@ _RETRY_AFTER_S = (0.01, 1.0)
 _log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Executed:
+class Executed(NamedTuple):
     """A batch that ran: per request its outputs, or why it failed."""
 
     results: Sequence[Mapping[str, Array] | Exception]

@@ -133,7 +133,10 @@ class VersionStatistics:
         self.batch_rows.observe(rows)
         self.computed.observe(timing.compute_ns / 1e9)
         self.parts.add(timing, requests)
-        self.batches.setdefault(batch_size_label(rows), Parts()).add(timing)
+        label = batch_size_label(rows)
+        if (parts := self.batches.get(label)) is None:
+            self.batches[label] = parts = Parts()
+        parts.add(timing)
 
     def count_answered(self, waits_ns: Sequence[int], ran_ns: int, now_ms: int) -> None:
         """Counts requests of one batch that were answered; at least one.

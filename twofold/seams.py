@@ -30,13 +30,12 @@ class Clock(Protocol):
 class SystemClock:
     """The machine's clocks."""
 
+    #: See Clock. The function itself: a request asks several times.
+    monotonic_s = staticmethod(time.monotonic)
+
     def time_ms(self) -> int:
         """See Clock."""
         return time.time_ns() // 1_000_000
-
-    def monotonic_s(self) -> float:
-        """See Clock."""
-        return time.monotonic()
 
     async def sleep(self, delay_s: float) -> None:
         """See Clock."""

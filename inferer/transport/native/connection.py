@@ -104,7 +104,7 @@ class Connection(Protocol):
     def data_received(self, data: bytes) -> None:
         """See asyncio.Protocol."""
         self._life.was_heard = True
-        if self._life.is_closed or not (self._is_greeted or self._greet(data)):
+        if self._life.stage is Stage.CLOSED or not (self._is_greeted or self._greet(data)):
             return
         try:
             self._http2.receive_data(data)
@@ -278,7 +278,7 @@ class Connection(Protocol):
     def flush(self) -> None:
         """Writes what there is to write, as far as the caller takes it."""
         self._is_dirty = False
-        if self._transport is None or self._life.is_closed:
+        if self._transport is None or self._life.stage is Stage.CLOSED:
             return
         try:
             self._write(self._transport)
