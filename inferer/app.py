@@ -150,7 +150,7 @@ class App:
 
     def _server(self, service: InferenceService) -> Server:
         size, tls = self._settings.max_message_bytes, tls_of(self._settings)
-        if self._settings.transport == "native" and native.is_usable():
+        if _is_native(self._settings):
             return native.make_server(service, self._clock, size, tls)
         return GrpcioServer(service, self._clock, size, tls)
 
@@ -190,6 +190,10 @@ class App:
         await server.stop(drain_s - notice_s)
 
 
+def _is_native(settings: InfererSettings) -> bool:
+    return settings.transport == "native" and native.is_usable()
+
+
 def _freeze() -> None:
     """Lets no collection visit what is there now: nearly all of it, torch above all, never dies."""
     gc.collect()
@@ -217,7 +221,8 @@ async def serve(settings: InfererSettings) -> None:
 def run(settings: InfererSettings) -> None:
     """Runs `serve` in this process, on uvloop where it is installed."""
     sys.setswitchinterval(_SWITCH_INTERVAL_S)
-    gc.set_threshold(_YOUNG_OBJECTS, *gc.get_threshold()[1:])
+    if _is_native(settings):  # each call of grpcio's leaves a circle, with the message if it fails
+        gc.set_threshold(_YOUNG_OBJECTS, *gc.get_threshold()[1:])
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         runner.run(serve(settings))
 

@@ -8,6 +8,7 @@ import asyncio
 import logging
 import math
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import NamedTuple, Protocol
 
 from inferer.batcher import NO_WISHES, Batcher, Entry, Limits, Wishes
@@ -179,21 +180,13 @@ class Lane:
     ) -> Answer:
         """The answer; cancelling the caller takes the request out. Raises what `admit` tells."""
         future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
-
-        def done(outcome: Answer | TwofoldError) -> None:
-            if future.done():  # cancelled while it ran
-                return
-            if isinstance(outcome, Answer):
-                future.set_result(outcome)
-            else:
-                future.set_exception(outcome)
-
-        ticket = self.admit(inputs, deadline_s, done, wishes)
+        ticket = self.admit(inputs, deadline_s, partial(_settle, future), wishes)
         try:
             return await future
         finally:
             if future.cancelled():
                 self.withdraw(ticket)
+            del future  # an error that it holds, holds this frame
 
     def withdraw(self, ticket: int) -> None:
         """Takes out a request whose caller left, unless it is out already."""
@@ -310,6 +303,7 @@ class Lane:
         for entry, queue_ns, result in zip(batch, waits_ns, executed.results, strict=True):
             if isinstance(result, Exception):
                 _log.error("batch failed", extra={"version": self._resource}, exc_info=result)
+                _drop_frames(result)
                 self._end(entry, errors.Internal())
             else:
                 self._end(entry, Answer(result, queue_ns, compute_ns, rows))
@@ -369,6 +363,22 @@ class Lane:
             retry_after_s=min(max(expected_s, low_s), high_s),
             resource=self._resource,
         )
+
+
+def _settle(future: "asyncio.Future[Answer]", outcome: Answer | TwofoldError) -> None:
+    if future.done():  # cancelled while it ran
+        return
+    if isinstance(outcome, Answer):
+        future.set_result(outcome)
+    else:
+        future.set_exception(outcome)
+
+
+def _drop_frames(error: BaseException | None) -> None:
+    """Those that an error came through hold its batch, and what holds the error itself."""
+    while error is not None:
+        error.__traceback__ = None
+        error = error.__context__
 
 
 def _parts(batch: Sequence[Entry[_Waiting]]) -> list[Mapping[str, Array]]:

@@ -6,10 +6,12 @@ is the highest of a ModelInferRequest. What such a message begins with is kept, 
 
 from typing import NamedTuple
 
+from google.protobuf.message import DecodeError
+
 from inferer.batcher import Wishes
 from inferer.reference import Reference
 from inferer.sole import SoleInput, SoleRows
-from inferer.wire import delimited
+from inferer.wire import opening
 from twofold.oip import inference_pb2 as pb
 
 _RAW = pb.ModelInferRequest.RAW_INPUT_CONTENTS_FIELD_NUMBER
@@ -65,7 +67,7 @@ class Recognition:
             wishes: what it asks of its queue.
             inputs: its tensor.
         """
-        head = _head(message, request)
+        head = _head(message, request, len(inputs.data))
         if not head:
             return
         if len(self._known) >= _MOST_LENGTHS:
@@ -77,18 +79,18 @@ class Recognition:
         self._known[len(message)] = [made, *others]
 
 
-def _head(message: bytes, request: pb.ModelInferRequest) -> bytes:
+def _head(message: bytes, request: pb.ModelInferRequest, data_bytes: int) -> bytes:
     """What stands before the numbers; empty where others like it would have to be parsed.
 
     It is a whole message without them, and their field's tag and length. So whatever follows it, of
     that length, are the numbers and nothing else.
     """
-    (raw,) = request.raw_input_contents
-    size = len(message) - len(raw)
-    if request.id or request.outputs or size > _MOST_BYTES or not message.endswith(raw):
+    size = len(message) - data_bytes
+    if request.id or request.outputs or size > _MOST_BYTES:
         return b""
-    bare = pb.ModelInferRequest()
-    bare.CopyFrom(request)
-    bare.ClearField("raw_input_contents")
-    made = bare.SerializeToString() + delimited(_RAW, raw)
-    return message[:size] if made == message else b""
+    head, last = message[:size], opening(_RAW, data_bytes)
+    try:
+        pb.ModelInferRequest.FromString(head.removesuffix(last))
+    except DecodeError:  # it ends within another field
+        return b""
+    return head if head.endswith(last) else b""

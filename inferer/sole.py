@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
-from inferer.convert import SHARED_MEMORY, Inputs
+from inferer.convert import SHARED_MEMORY, Inputs, InputTensor
 from twofold import tensors
 from twofold.oip import inference_pb2 as oip
 from twofold.signature import TensorSpec
@@ -26,21 +26,20 @@ class SoleInput:
 
     def decode(self, request: oip.ModelInferRequest) -> "SoleRows | None":
         """The request's tensor; None where `decode_inputs` must look."""
-        rows = self._rows_of(request)
-        return SoleRows(self, request.raw_input_contents[0], rows) if rows else None
+        if len(request.inputs) != 1 or len(request.raw_input_contents) != 1:
+            return None
+        data = request.raw_input_contents[0]  # once: each look makes a copy
+        rows = self._rows_of(request.inputs[0], len(data))
+        return SoleRows(self, data, rows) if rows else None
 
-    def _rows_of(self, request: oip.ModelInferRequest) -> int:
-        given, raw = request.inputs, request.raw_input_contents
-        if len(given) != 1 or len(raw) != 1:
-            return 0
-        tensor = given[0]
+    def _rows_of(self, tensor: InputTensor, size: int) -> int:
         if tensor.name != self.name or tensor.datatype != self._datatype:
             return 0
         shape = tuple(tensor.shape)
         rows, *_ = shape or (0,)
         if shape[1:] != self._row_shape or not 0 < rows <= self._max_rows:
             return 0
-        if len(raw[0]) != rows * self._row_bytes or tensor.HasField("contents"):
+        if size != rows * self._row_bytes or tensor.HasField("contents"):
             return 0
         return 0 if tensor.parameters and SHARED_MEMORY in tensor.parameters else rows
 

@@ -6,7 +6,8 @@ sent `triton_grpc_error: true` wants the first error as the stream's status inst
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
+from itertools import islice
 
 from inferer.convert import parse
 from inferer.transport import Call
@@ -43,9 +44,10 @@ async def answers(
     try:
         while is_open or running:
             has_room = is_open and len(running) < IN_FLIGHT
-            first = list(running)[:1]
-            watched = [*first, reading, closing] if has_room else first
-            await asyncio.wait(watched, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(
+                [*islice(running, 1), *([reading, closing] if has_room else [])],
+                return_when=asyncio.FIRST_COMPLETED,
+            )
             if has_room and reading.done() and (message := reading.result()) is not None:
                 answer = _answer(message, infer, wants_status=wants_status)
                 running.append(asyncio.create_task(answer))
@@ -57,14 +59,15 @@ async def answers(
         if not reading.done():
             raise Unavailable("the server is shutting down; open the stream again")
     finally:
-        for task in (closing, reading, *running):
-            _drop(task)
+        _drop([closing, reading, *running])
+        del reading  # what it raised may hold this frame, and would not be let go of
 
 
-def _drop(task: "asyncio.Task[object]") -> None:
-    """Ends a task that nobody will ask for its result."""
-    if not task.cancel() and not task.cancelled():
-        task.exception()  # looked at, or asyncio complains that nobody did
+def _drop(tasks: "Sequence[asyncio.Task[object]]") -> None:
+    """Ends tasks that nobody will ask for their results."""
+    for task in tasks:
+        if not task.cancel() and not task.cancelled():
+            task.exception()  # looked at, or asyncio complains that nobody did
 
 
 async def _next(messages: AsyncIterator[bytes]) -> bytes | None:

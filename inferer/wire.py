@@ -35,9 +35,14 @@ def varint(value: int) -> bytes:
     return bytes(out)
 
 
+def opening(number: int, size: int) -> bytes:
+    """What stands before so many bytes of a field of bytes, text or a message."""
+    return varint(number << 3 | _LENGTH_DELIMITED) + varint(size)
+
+
 def delimited(number: int, content: bytes) -> bytes:
     """A field of bytes, text or a message."""
-    return varint(number << 3 | _LENGTH_DELIMITED) + varint(len(content)) + content
+    return opening(number, len(content)) + content
 
 
 def int64_parameter(name: str) -> Callable[[int], bytes]:
@@ -55,7 +60,7 @@ def int64_parameter(name: str) -> Callable[[int], bytes]:
 @lru_cache(4096)
 def _raw_head(size: int) -> bytes:
     """What stands before the raw contents of an output."""
-    return varint(_RAW << 3 | _LENGTH_DELIMITED) + varint(size)
+    return opening(_RAW, size)
 
 
 class _Pieces:

@@ -1,5 +1,6 @@
 """Fixtures of the inferer's tests."""
 
+import gc
 from collections.abc import Iterator
 
 import pytest
@@ -11,3 +12,12 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TWOFOLD_CACHE", str(tmp_path_factory.mktemp("cache") / "twofold"))
         yield
+
+
+@pytest.fixture
+def without_collector() -> Iterator[None]:
+    """What is not let go of by itself stays."""
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()

@@ -1,8 +1,7 @@
 """Calls of the native transport, without a connection."""
 
-import gc
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 
@@ -73,13 +72,6 @@ class Shared:
         self.forgotten += 1
 
     buffer = watch = never
-
-
-@pytest.fixture
-def without_collector() -> Iterator[None]:
-    gc.disable()
-    yield
-    gc.enable()
 
 
 def begun(wire: Wire, shared: Shared) -> UnaryCall:

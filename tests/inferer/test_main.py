@@ -114,6 +114,27 @@ def test_a_port_in_use_is_named(
     assert capsys.readouterr().err == f"cannot listen on {address}: is it in use?\n"
 
 
+@pytest.mark.parametrize(("transport", "is_lazy"), [("native", True), ("grpcio", False)])
+def test_the_collector_comes_seldom_where_calls_leave_nothing_to_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, transport: str, *, is_lazy: bool
+) -> None:
+    keep_logging(monkeypatch)
+    thresholds: list[int] = []
+
+    def set_threshold(*values: int) -> None:
+        thresholds.append(values[0])
+
+    monkeypatch.setattr("gc.set_threshold", set_threshold)
+    taken = tmp_path / "not a folder"
+    taken.touch()
+    for name, value in environment(tmp_path, TWOFOLD_TRANSPORT=transport).items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("TWOFOLD_INFER_ADDRESS", f"unix:{taken}/socket")
+
+    assert entry.main() == 2
+    assert [young > 10_000 for young in thresholds] == [True] * is_lazy
+
+
 def keep_logging(monkeypatch: pytest.MonkeyPatch) -> None:
     """In this process the tests' own logging and thread switching stay as they are."""
     for name in ("twofold.log.setup", "sys.setswitchinterval", "gc.set_threshold", "gc.freeze"):

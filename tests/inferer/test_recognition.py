@@ -1,8 +1,11 @@
 """Messages that differ in their numbers alone are recognised, and no others."""
 # pyright: reportPrivateUsage=false
 
+import tracemalloc
+
 import numpy as np
 import pytest
+from google.protobuf.message import DecodeError
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -102,6 +105,98 @@ def test_requests_that_ask_for_more_are_read_every_time(request_: pb.ModelInferR
     assert found.find(noted(found, request_)) is None
 
 
+#: Fields as no protobuf of ours would write them: what is given again, unknown, or empty.
+ODD_FIELDS = [
+    pb.ModelInferRequest(model_name="n").SerializeToString(),
+    pb.ModelInferRequest(model_name="m").SerializeToString(),
+    pb.ModelInferRequest(model_version="3").SerializeToString(),
+    pb.ModelInferRequest(id="7").SerializeToString(),
+    pb.ModelInferRequest(parameters={"b": pb.InferParameter(int64_param=1)}).SerializeToString(),
+    pb.ModelInferRequest(parameters={"a": pb.InferParameter(int64_param=2)}).SerializeToString(),
+    pb.ModelInferRequest(inputs=of(rows(1)).inputs).SerializeToString(),
+    pb.ModelInferRequest(raw_input_contents=[bytes(8)]).SerializeToString(),
+    bytes([3 << 3 | 2, 0]),  # an empty id
+    bytes([7 << 3, 1]),  # the field of the numbers, but a number
+    bytes([15 << 3 | 2, 3, 1, 2, 3]),
+    bytes([15 << 3 | 3, 15 << 3 | 4]),  # a group
+    bytes([15 << 3 | 3]),
+    bytes([15 << 3 | 2, 10]),  # which takes in what follows
+    bytes([1 << 3 | 2, 10]),
+]
+
+
+@given(
+    fields=st.lists(st.sampled_from(ODD_FIELDS), max_size=7),
+    at=st.integers(0, 7),
+    numbers=st.binary(min_size=8, max_size=8),
+)
+def test_a_message_in_any_order_means_what_parsing_says(
+    fields: list[bytes], at: int, numbers: bytes
+) -> None:
+    whole = of(rows(1))
+    last = pb.ModelInferRequest(raw_input_contents=whole.raw_input_contents).SerializeToString()
+    whole.ClearField("raw_input_contents")
+    begun = [*fields[:at], whole.SerializeToString(), *fields[at:]]
+    message = b"".join([*begun, last])
+    try:
+        request = pb.ModelInferRequest.FromString(message)
+    except DecodeError:
+        return
+    inputs = SOLE.decode(request)
+    if inputs is None:
+        return
+    found = Recognition()
+    found.note(message, request, DEFAULT, NO_WISHES, inputs)
+    other = message[:-8] + numbers
+
+    known = found.find(other)
+
+    if known is None:
+        return
+    parsed = pb.ModelInferRequest.FromString(other)
+    decoded = SOLE.decode(parsed)
+    assert decoded is not None
+    assert (decoded.data, decoded.rows) == (other[known.size :], known.rows)
+    parsed.ClearField("raw_input_contents")
+    request.ClearField("raw_input_contents")
+    assert parsed == request
+    assert not parsed.id
+
+
+def test_fields_in_another_order_are_recognised_too() -> None:
+    """As other clients write maps, or whatever they do not know."""
+    request = of(rows(1))
+    numbers = pb.ModelInferRequest(raw_input_contents=request.raw_input_contents)
+    request.ClearField("raw_input_contents")
+    bare = request.SerializeToString()
+    for before in (bytes([15 << 3 | 2, 3, 1, 2, 3]), bytes([3 << 3 | 2, 0])):
+        message = before + bare + numbers.SerializeToString()
+        parsed = pb.ModelInferRequest.FromString(message)
+        inputs = SOLE.decode(parsed)
+        assert inputs is not None
+        found = Recognition()
+        found.note(message, parsed, DEFAULT, NO_WISHES, inputs)
+
+        assert found.find(message) is not None
+
+
+def test_a_large_request_is_not_copied_to_be_kept() -> None:
+    sole = SoleInput(TensorSpec("x", "FP32", (-1, 1 << 20)), 8)
+    request = of(np.zeros((1, 1 << 20), np.float32))
+    message = request.SerializeToString()
+    inputs = sole.decode(request)
+    assert inputs is not None
+    found = Recognition()
+    tracemalloc.start()
+
+    found.note(message, request, DEFAULT, NO_WISHES, inputs)
+
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert found.find(message) is not None
+    assert peak < 1 << 20
+
+
 def test_numbers_that_do_not_come_last_are_read_every_time() -> None:
     request = of(rows(1, 3))
     bare = pb.ModelInferRequest()
@@ -141,7 +236,8 @@ def test_a_new_version_replaces_what_is_known() -> None:
     other = SoleInput(TensorSpec("x", "FP32", (-1, 2)), 8)
     request = pb.ModelInferRequest.FromString(message)
 
-    found.note(message, request, DEFAULT, NO_WISHES, SoleRows(other, b"", 1))
+    data = request.raw_input_contents[0]
+    found.note(message, request, DEFAULT, NO_WISHES, SoleRows(other, data, 1))
 
     known = found.find(message)
     assert isinstance(known, Known)

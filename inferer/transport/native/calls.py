@@ -1,7 +1,6 @@
 """One call: takes the pieces of its messages, hands them to the application, takes its answers."""
 
 import asyncio
-import math
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import aclosing
@@ -295,13 +294,18 @@ class StreamCall(_Begun):
             await self._arrived.wait()
 
     async def _serve(self) -> None:
-        error: Exception | None = None
         try:
             async with aclosing(self._shared.application.stream(self, self._read())) as answers:
                 async for answer in answers:
                     await self._send(answer)
-        except Exception as raised:  # noqa: BLE001 - the top of a call
-            error = raised
+        except asyncio.CancelledError:  # by `abort` or `leave`; a task would keep it, and it us
+            pass
+        except Exception as error:  # noqa: BLE001 - the top of a call
+            self._finish(error)
+        else:
+            self._finish(None)
+
+    def _finish(self, error: Exception | None) -> None:
         if not self._is_over:
             self._end(error)
 
@@ -347,48 +351,9 @@ class StreamCall(_Begun):
 
     def _close(self) -> None:
         self._is_over = True
+        self._refusal = None  # it may hold this call: without it nobody has to look for the circle
         self._count()
         self._shared.forget(self)
-
-
-class RefusedCall:
-    """A call that is not served. Its status waits a moment for the caller's first message.
-
-    grpcio's asyncio client, whose message meets a status that is already there, reports an
-    internal error of its own instead of the status.
-    """
-
-    PATIENCE_S = 0.05
-
-    deadline_s = math.inf
-
-    def __init__(self, wire: Wire, stream_id: int, error: Exception) -> None:
-        self._wire = wire
-        self._stream_id = stream_id
-        self._error = error
-        loop = asyncio.get_running_loop()
-        self._timer = loop.call_later(self.PATIENCE_S, self.abort, error)
-
-    def receive(self, data: bytes, *, is_last: bool) -> None:
-        """Ends the call."""
-        if data:
-            self._wire.take(self._stream_id, len(data))
-        self._end(self._error, is_read=is_last)
-
-    def abort(self, error: Exception) -> None:
-        """Ends the call from outside."""
-        self._end(error, is_read=False)
-
-    def leave(self) -> None:
-        """The caller is gone."""
-        self._timer.cancel()
-
-    def sweep(self, limit: float) -> None:
-        """Nothing: it does not last."""
-
-    def _end(self, error: Exception, *, is_read: bool) -> None:
-        self._timer.cancel()
-        self._wire.end(self._stream_id, error, has_begun=False, is_read=is_read)
 
 
 #: What is served, and so counted and given up at its deadline.

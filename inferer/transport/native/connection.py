@@ -13,7 +13,7 @@ from typing import Any, Literal, cast
 import ngh2
 
 from inferer.transport.native import bounds, greeting
-from inferer.transport.native.calls import AnyCall, RefusedCall, StreamCall, UnaryCall
+from inferer.transport.native.calls import AnyCall, StreamCall, UnaryCall
 from inferer.transport.native.framing import (
     ANSWER,
     ANSWERED,
@@ -28,6 +28,7 @@ from inferer.transport.native.framing import (
 )
 from inferer.transport.native.hub import Hub
 from inferer.transport.native.life import Due, Life, Stage
+from inferer.transport.native.refusal import RefusedCall
 from twofold.errors import TwofoldError, Unavailable
 
 _ERROR = ngh2.ErrorCode
