@@ -1,12 +1,14 @@
 """The load generator against the real inferer."""
 
 import asyncio
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from tests.inferer import artifacts
 from tests.inferer.server import Running, running, settings_for
+from tests.waiting import until
 from twofold.cli.bench_run import Options, prepared
 from twofold.errors import NotFound
 from twofold.loadgen import points
@@ -37,6 +39,10 @@ async def measured(inferer: Running, model: str, load: Load, **changes: object) 
             return measure(load)
 
     return await asyncio.to_thread(run)
+
+
+async def is_ready(inferer: Running) -> bool:
+    return inferer.app.health.is_serving
 
 
 @pytest.fixture
@@ -81,6 +87,7 @@ async def test_rows_are_counted_by_the_server(served: LocalStore, tmp_path: Path
 async def test_unknown_model_is_told_with_what_there_is(served: LocalStore, tmp_path: Path) -> None:
     del served
     async with running(settings_for(tmp_path)) as inferer:
+        await until(partial(is_ready, inferer))
         with pytest.raises(
             NotFound, match="model nothing does not exist; there are: mixed, numbers"
         ):
