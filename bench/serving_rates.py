@@ -10,8 +10,9 @@ from pathlib import Path
 from bench import serving_model as model
 from bench.serving_calls import first_answer
 from bench.serving_h2load import POINTS, Load, Sample
-from bench.serving_servers import KINDS, PATH, Running, Site, is_there, running
+from bench.serving_servers import KINDS, PATH, Ended, Running, Site, is_there, running
 from twofold.store import LocalStore
+from twofold.tensors import Array
 
 #: What is measured; the others are what it is compared with.
 OWN = "native"
@@ -19,6 +20,7 @@ OTHERS = tuple(name for name in KINDS if name != OWN)
 #: Others unless somebody asks for more.
 USUAL = tuple(name for name in OTHERS if name != "mlserver")
 _IDLE_S = 1.0
+_STARTS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,9 +64,7 @@ def measure(options: Options, folder: Path) -> Rates:
         loads: dict[str, Load] = {}
         servers: list[Running] = []
         for name in names:
-            own = Site(folder / name, site.store, site.weights, site.files)
-            server = stack.enter_context(running(name, own))
-            answer = first_answer(server, expected)
+            server, answer = _begun(name, site, expected, stack)
             if name == OWN:
                 _write_file(site.files, answer)
             loads[name] = Load(server, answer, folder)
@@ -79,6 +79,25 @@ def measure(options: Options, folder: Path) -> Rates:
                 flush=True,
             )
     return Rates(names, samples, idle)
+
+
+def _begun(name: str, site: Site, expected: Array, stack: ExitStack) -> tuple[Running, bytes]:
+    """A server that answers, and its answer; one that falls over as it starts is started again.
+
+    Triton's does now and then: a segmentation fault in its own threads, before the first request.
+    """
+    for turn in range(_STARTS):
+        own = Site(site.folder / f"{name}-{turn}", site.store, site.weights, site.files)
+        with ExitStack() as inner:
+            server = inner.enter_context(running(name, own))
+            try:
+                answer = first_answer(server, expected)
+            except Ended as error:
+                print(f"{name} fell over as it started: {error}", flush=True)
+                continue
+            stack.enter_context(inner.pop_all())
+            return server, answer
+    raise SystemExit(f"{name} fell over {_STARTS} times as it started")
 
 
 def _order(rounds: int, names: Sequence[str]) -> Iterator[tuple[int, str, str]]:

@@ -21,9 +21,6 @@ _RATE_GOALS: Mapping[tuple[str, str], tuple[float, float | None]] = {
     ("16 x 1", "prototype"): (0.85, None),
     ("64 x 1", "prototype"): (0.85, None),
     ("4 x 16", "prototype"): (0.85, None),
-    ("16 x 1", "limit"): (0.38, 0.5),
-    ("64 x 1", "limit"): (0.43, None),
-    ("4 x 16", "limit"): (0.21, None),
 }
 #: At most so many times the latency of another server: (point, other, which).
 _LATENCY_GOALS: Mapping[tuple[str, str, str], tuple[float, float | None]] = {

@@ -242,6 +242,10 @@ KINDS: Mapping[str, Kind] = {
 }
 
 
+class Ended(SystemExit):
+    """A server that is not there any more."""
+
+
 class Running:
     """A server's processes. Belongs to one thread."""
 
@@ -254,9 +258,9 @@ class Running:
         self._log = log
 
     def check_alive(self) -> None:
-        """Raises SystemExit with what it said last, where it has ended."""
+        """Raises Ended with what it said last, where it has ended."""
         if self._process.poll() is not None:
-            raise SystemExit(f"{self.name} has ended: {self.log_tail()}")
+            raise Ended(f"{self.name} has ended: {self.log_tail()}")
 
     def log_tail(self) -> str:
         """The end of what it said."""
