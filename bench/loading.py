@@ -56,17 +56,17 @@ def make_files(folder: Path, row_count: int) -> dict[str, Path]:
 def measure(
     of_format: Mapping[str, Mapping[str, WarmProcess]], files: Mapping[str, Path], rounds: int
 ) -> Times:
-    """Seconds of every run; raises SystemExit where two readers found other numbers."""
+    """Seconds of every run; raises SystemExit where two readers found other numbers.
+
+    One case after the other: a virtual machine's host takes back memory that is free for some
+    seconds, and then whoever asks for it first waits for it.
+    """
     times: Times = {}
-    for turn in range(rounds + 1):  # the first warms up
-        for file_format, layout in (*_CASES, *_OWN_CASES):
+    for file_format, layout in (*_CASES, *_OWN_CASES):
+        readers = of_format[file_format]
+        for turn in range(rounds + 1):  # the first warms up
             seen: dict[str, str] = {}
-            readers = of_format[file_format]
-            first = turn % len(readers)  # who comes first finds the processor's caches cold
-            names = [*list(readers)[first:], *list(readers)[:first]]
-            if layout == "prepared":
-                names = ["twofold"]
-            for name in names:
+            for name in ["twofold"] if layout == "prepared" else _order(list(readers), turn):
                 order = f"{name} {file_format} {layout} {files[file_format]}"
                 took_s, _, seen[name] = readers[name].ask(order).partition(" ")
                 if turn:
@@ -74,6 +74,12 @@ def measure(
             if len(set(seen.values())) > 1:
                 raise SystemExit(f"the readers disagree about {file_format}: {seen}")
     return times
+
+
+def _order(names: list[str], turn: int) -> list[str]:
+    """Who comes first finds the processor's caches cold: another one every time."""
+    first = turn % len(names)
+    return [*names[first:], *names[:first]]
 
 
 def report(times: Times) -> str:
