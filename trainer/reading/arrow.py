@@ -2,7 +2,10 @@
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
 # pyright: reportUnknownArgumentType=false
 
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -100,16 +103,25 @@ class TableWriter:
         """Writes some rows at a time: as many as stay in the cache until every column is there."""
         row_count = len(reals[0])
         step = max(1, _TILE_CELLS // len(reals))
-        for start in range(0, row_count, step):
-            tile = self._matrix[self._filled + start : self._filled + min(start + step, row_count)]
-            with np.errstate(over="ignore"):  # becomes infinite, which is found
-                for place, values in enumerate(reals):
-                    tile[:, place] = values[start : start + step]
-            good = np.isfinite(tile)
-            if not good.all():
-                row, place = (int(index) for index in np.argwhere(~good)[0])
-                value = float(reals[place][start + row])
-                raise bad_real(self._filled + start + row + 1, self._reals[place], value)
+        starts = range(0, row_count, step)
+        if len(starts) == 1:
+            self._write(reals, 0, row_count)
+            return
+        with ThreadPoolExecutor(pa.cpu_count(), "table") as pool:
+            stops = (min(start + step, row_count) for start in starts)
+            # In order, so that of several bad cells the first one is told of.
+            deque(pool.map(partial(self._write, reals), starts, stops), maxlen=0)
+
+    def _write(self, reals: Sequence[NDArray[Any]], start: int, stop: int) -> None:
+        tile = self._matrix[self._filled + start : self._filled + stop]
+        with np.errstate(over="ignore"):  # becomes infinite, which is found
+            for place, values in enumerate(reals):
+                tile[:, place] = values[start:stop]
+        good = np.isfinite(tile)
+        if not good.all():
+            row, place = (int(index) for index in np.argwhere(~good)[0])
+            value = float(reals[place][start + row])
+            raise bad_real(self._filled + start + row + 1, self._reals[place], value)
 
 
 def refuse_nulls(array: ArrowArray, name: str, first_row: int) -> None:
