@@ -43,7 +43,13 @@ async def all_caught() -> AsyncGenerator[None]:
     uncaught = list[dict[str, Any]]()
     asyncio.get_running_loop().set_exception_handler(lambda _, context: uncaught.append(context))
     yield
-    assert uncaught == []
+    assert [context for context in uncaught if not _is_of_an_earlier_test(context)] == []
+
+
+def _is_of_an_earlier_test(context: Mapping[str, Any]) -> bool:
+    """An end that grpcio's one poller hands on late, to the loop of a test that is over."""
+    is_poller = "PollerCompletionQueue" in str(context["message"])
+    return is_poller and str(context.get("exception")) == "Event loop is closed"
 
 
 @pytest_asyncio.fixture
