@@ -1,7 +1,7 @@
 """Every test of this folder runs over each transport, on the event loop that serves."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Mapping
 from typing import Any  # of asyncio's own contexts
 
 import pytest
