@@ -1,6 +1,7 @@
 """Unary predictions without a task: the same answers as with one, and never none."""
 
 import asyncio
+import dataclasses
 
 import numpy as np
 import pytest
@@ -14,12 +15,15 @@ from inferer.prediction import Prediction
 from inferer.service import InferenceService
 from inferer.transport import PlainCall
 from inferer.versions import Stored
-from tests.inferer.fakes import FakeClock, FakeProgram, FakeThread, rows, served
+from tests.inferer.fakes import FakeClock, FakeProgram, FakeThread, rows, served, signature
 from tests.inferer.server import SERVICE, infer_request, outputs_of
-from twofold.errors import DeadlineExceeded
+from twofold.errors import DeadlineExceeded, InvalidTensor
 from twofold.oip import inference_pb2 as pb
 from twofold.principal import LOCAL
 from twofold.versions import VersionState
+
+#: The version that takes two rows at most.
+NARROW = 3
 
 
 class Replies:
@@ -48,7 +52,10 @@ class Bench:
 
     async def _load(self, name: str, number: int) -> Served:
         program = self.programs.setdefault(number, FakeProgram())
-        return served(name, number, self.clock, program, FakeThread())
+        made = served(name, number, self.clock, program, FakeThread())
+        if number == NARROW:
+            return dataclasses.replace(made, signature=signature(number, name, max_batch_size=2))
+        return made
 
     async def publish(self, *numbers: int) -> None:
         states = tuple(VersionState(number, withdrawn=False) for number in numbers)
@@ -92,6 +99,22 @@ async def test_a_request_like_one_before_goes_to_the_version_that_serves_now() -
 
     for _ in range(3):
         assert (await bench.infer(request)).model_version == "2"
+    bench.task.cancel()
+
+
+async def test_a_request_like_one_before_is_held_to_the_version_that_serves_now() -> None:
+    bench = Bench()
+    await bench.publish(1)
+    request = infer_request("m", {"x": rows(1, 2, 3)})
+    await bench.infer(request)
+    await bench.publish(1, NARROW)
+
+    replies = Replies()
+    message = request.SerializeToString()
+    bench.service.begin(PlainCall(SERVICE + "ModelInfer"), message, replies)
+
+    assert [type(error) for error in replies.errors] == [InvalidTensor]
+    assert replies.answers == []
     bench.task.cancel()
 
 
